@@ -1,0 +1,1 @@
+../../rolltape/__init__.py

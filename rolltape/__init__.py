@@ -1,0 +1,55 @@
+"""The face of Rolltape: the names that `import rolltape` offers, each loaded when it is first used.
+
+Never here: code that does something. Importing the face loads neither Ray nor DuckDB, PyArrow or Gymnasium.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Fleet",
+    "record",
+    "open",
+    "Lake",
+    "Run",
+    "Episode",
+    "RecordConfig",
+    "RolltapeError",
+    "parts",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from rolltape.actors.fleet import Fleet
+    from rolltape.actors.recorder import record
+    from rolltape.schema.config import RecordConfig
+    from rolltape.schema.errors import RolltapeError
+    from rolltape.storage.lake import Episode, Lake, Run, parts
+    from rolltape.storage.lake import open_lake as open
+else:
+    # Name -> "module:attribute". Kept equal to the imports above, which only type checkers read, by tests/test_face.py.
+    _PLACES = {
+        "Fleet": "rolltape.actors.fleet:Fleet",
+        "record": "rolltape.actors.recorder:record",
+        "open": "rolltape.storage.lake:open_lake",
+        "Lake": "rolltape.storage.lake:Lake",
+        "Run": "rolltape.storage.lake:Run",
+        "Episode": "rolltape.storage.lake:Episode",
+        "RecordConfig": "rolltape.schema.config:RecordConfig",
+        "RolltapeError": "rolltape.schema.errors:RolltapeError",
+        "parts": "rolltape.storage.lake:parts",
+    }
+
+    def __getattr__(name: str) -> Any:
+        place = _PLACES.get(name)
+        if place is None:
+            raise AttributeError(f"module 'rolltape' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        module, attribute = place.split(":")
+        value = getattr(importlib.import_module(module), attribute)
+        globals()[name] = value  # the next access finds it without coming here
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(set(globals()) | set(__all__))
