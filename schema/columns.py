@@ -1,0 +1,131 @@
+"""The canonical columns of every table: one declaration from which Arrow schemas, docs and readers derive.
+
+Rules:
+1. Every table starts with the key columns, in this order; the writer fills the ones that are constant in a fragment.
+2. A column's type is fixed per run. Types that depend on the environment (`SPACE`) come from the space descriptors.
+3. Adding a column needs a new `since`; a reader of an older part fills it with null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pyarrow as pa
+
+PAYLOAD_VERSION: Final = 1
+
+Encoding = Literal["dictionary", "delta", "split", "plain"]
+"""How Parquet stores a column: `dictionary` few values, `delta` counting integers, `split` BYTE_STREAM_SPLIT floats."""
+
+CONSTANT: Final = pa.dictionary(pa.int8(), pa.string())
+TIME: Final = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its Arrow type (None: from the environment's space), how it is stored, and what it means."""
+
+    name: str
+    type: pa.DataType | None
+    encoding: Encoding
+    meaning: str
+    unit: str = ""
+    statistics: bool = False
+    since: int = 1
+
+
+KEYS: Final = (
+    Column("run_id", CONSTANT, "dictionary", "ULID of the run"),
+    Column("agent_id", CONSTANT, "dictionary", "agent within the environment; agent_0 where there is one"),
+    Column("worker", pa.int32(), "delta", "number of the producer within the run"),
+    Column("incarnation", pa.int32(), "delta", "life of that producer, from 0"),
+    Column("fragment", pa.int64(), "delta", "sequence number of the fragment that brought the row, from 1"),
+    Column("sub_env", pa.int32(), "delta", "sub-environment, unique in the run", statistics=True),
+    Column("episode", pa.int64(), "delta", "episode, unique in the run", statistics=True),
+)
+
+STEPS: Final = (
+    *KEYS,
+    Column("t", pa.int32(), "delta", "index of the step in its episode, from 0", unit="steps", statistics=True),
+    Column("time", TIME, "delta", "UTC time at which the step returned", unit="microseconds", statistics=True),
+    Column("observation", None, "split", "what the policy saw before it acted; absent for images and frames=none"),
+    Column("action", None, "plain", "the action given to the environment"),
+    Column("reward", pa.float64(), "dictionary", "reward returned by the step"),
+    Column("terminated", pa.bool_(), "plain", "the environment reached a terminal state"),
+    Column("truncated", pa.bool_(), "plain", "the episode was cut off"),
+    Column("info", None, "dictionary", "struct of the info keys that keep one type; absent where there are none"),
+    Column("info_json", pa.string(), "dictionary", "all other info keys of the step as a JSON object, or null"),
+)
+
+FRAMES: Final = (
+    *KEYS,
+    Column("t", pa.int32(), "delta", "the picture was seen before step t; t = length for the last", statistics=True),
+    Column("kind", CONSTANT, "dictionary", "observation or render"),
+    Column("format", CONSTANT, "dictionary", "dtype and shape of the picture, e.g. uint8[210,160,3]"),
+    Column("data", pa.binary(), "plain", "raw bytes in C order"),
+)
+
+EPISODES: Final = (
+    *KEYS,
+    Column("env_id", CONSTANT, "dictionary", "id of the environment, as given"),
+    Column("status", CONSTANT, "dictionary", "completed, aborted or lost"),
+    Column("length", pa.int32(), "delta", "steps of the episode", unit="steps"),
+    Column("return", pa.float64(), "dictionary", "sum of its rewards in order; null where unknown"),
+    Column("terminated", pa.bool_(), "plain", "terminated of its last step"),
+    Column("truncated", pa.bool_(), "plain", "truncated of its last step"),
+    Column("seed", pa.int64(), "delta", "seed of the reset that it replays from; null: never seeded"),
+    Column("seed_episode", pa.int64(), "delta", "the episode that began with that reset; null: never seeded"),
+    Column("replay", CONSTANT, "dictionary", "alone, forward (from seed_episode), batch, or none"),
+    Column("options", pa.string(), "dictionary", "options of its reset as JSON, or null"),
+    Column("reset_info", pa.string(), "dictionary", "info of its reset as JSON, or null"),
+    Column("final_observation", None, "split", "observation after its last step; null where it is a frame or unknown"),
+    Column("start_time", TIME, "delta", "UTC time of its reset", unit="microseconds"),
+    Column("end_time", TIME, "delta", "UTC time of its end", unit="microseconds"),
+)
+
+LEDGER: Final = (
+    *KEYS,
+    Column("table_name", CONSTANT, "dictionary", "the table that lacks the rows"),
+    Column("cause", CONSTANT, "dictionary", "why, from the table of causes"),
+    Column("rows", pa.int64(), "delta", "how many rows; null: unknown"),
+    Column("first_step", pa.int64(), "delta", "first missing step count of the producer, exclusive of what is durable"),
+    Column("last_step", pa.int64(), "delta", "last missing step count of the producer, inclusive"),
+    Column("time", TIME, "delta", "UTC time at which the loss was declared", unit="microseconds"),
+)
+
+TABLES: Final[dict[str, tuple[Column, ...]]] = {
+    "frames": FRAMES,
+    "steps": STEPS,
+    "ledger": LEDGER,
+    "episodes": EPISODES,
+}
+"""In the order in which a commit publishes them: an episode's row never comes before its rows in the others."""
+
+
+def table_schema(
+    table: str,
+    *,
+    observation: pa.Field | None = None,
+    action: pa.Field | None = None,
+    info: pa.DataType | None = None,
+) -> pa.Schema:
+    """The Arrow schema of one table of a run.
+
+    Args:
+        table: a key of `TABLES`.
+        observation: field of the observation space (its metadata is kept), or None where it is not a column.
+        action: field of the action space, needed for steps.
+        info: struct type of the typed info keys, or None where there are none.
+    """
+    from_space = {"observation": observation, "final_observation": observation, "action": action}
+    fields: list[pa.Field] = []
+    for column in TABLES[table]:
+        if column.type is not None:
+            fields.append(pa.field(column.name, column.type))
+        elif column.name == "info":
+            if info is not None:
+                fields.append(pa.field("info", info))
+        elif (field := from_space[column.name]) is not None:
+            fields.append(field.with_name(column.name))
+    return pa.schema(fields)
