@@ -1,5 +1,8 @@
 # Everything a person does with this repository; `make help` lists it. Each target installs what it needs into .venv.
 
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
@@ -7,8 +10,6 @@ STAMP := .venv/.stamp
 # Ray starts a Python a worker: with .pyc files in place that takes 0.5 s, without them seconds.
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
-# Settings of one machine must not end in a lock file or decide what is installed.
-unexport PIP_FIND_LINKS PIP_INDEX_URL PIP_EXTRA_INDEX_URL UV_FIND_LINKS UV_EXTRA_INDEX_URL
 # Environments that draw do so without a screen.
 export SDL_VIDEODRIVER ?= dummy
 export SDL_AUDIODRIVER ?= dummy
@@ -19,6 +20,37 @@ export SDL_AUDIODRIVER ?= dummy
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# ---- what it is for -------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(STAMP)  ## record real environments and show what was recorded
+	$(BIN)/python -m rolltape.scripts.demo $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) $(if $(PEERS),.venv/.peers)  ## what recording costs; PEERS=1 measures others too, ARGS="--help"
+	$(BIN)/python -m rolltape.scripts.bench $(ARGS)
+
+# ---- is it right ----------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint  ## lint, then every test but the long ones; ARGS="-k name" picks
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+.PHONY: test-long
+test-long: lint  ## the long tests as well
+	$(BIN)/python -m pytest $(ARGS)
+
+# pyright names a file by the link that it is imported through; a person wants the file.
+.PHONY: lint
+lint: $(STAMP)  ## ruff, pyright, and whether generated pages are up to date
+	$(BIN)/ruff check
+	$(BIN)/pyright --project .importmap | sed -e 's#$(CURDIR)/##; s#\.importmap/rolltape/\([a-z]*/\)#\1#; s#\.importmap/##'
+	$(BIN)/python -m rolltape.scripts.reference --check
+
+.PHONY: docs
+docs: $(STAMP)  ## write the generated pages anew
+	$(BIN)/python -m rolltape.scripts.reference
+
 # ---- the environment ------------------------------------------------------------------------------------------------
 
 .PHONY: venv
@@ -26,6 +58,8 @@ venv: $(STAMP)  ## make .venv with everything pinned and hashed
 
 # uv comes by pip, so that Python is all a machine has to bring.
 $(BIN)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Rolltape needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	touch $@
@@ -36,6 +70,11 @@ $(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Peers of the benchmarks: heavy, and not needed for anything else.
+.venv/.peers: $(STAMP) requirements/peers.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/peers.txt
+	touch $@
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
@@ -44,3 +83,10 @@ lock: $(BIN)/uv  ## compile requirements/*.txt anew; UPGRADE=1 takes newer versi
 	$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --all-extras --group dev -c requirements/uv.txt \
 		-o requirements/dev.txt
+	test ! -e requirements/peers.in || $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers.in \
+		-c requirements/dev.txt -o requirements/peers.txt
+
+.PHONY: clean
+clean:  ## remove .venv, caches and build outputs; recordings stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rolltape.storage.lake import Episode, Lake, Run, parts
     from rolltape.storage.lake import open_lake as open
 else:
-    # Name -> "module:attribute". Kept equal to the imports above, which only type checkers read, by tests/test_face.py.
+    # Name -> "module:attribute". For type checkers: the imports above; tests/test_face.py keeps both equal.
     _PLACES = {
         "Fleet": "rolltape.actors.fleet:Fleet",
         "record": "rolltape.actors.recorder:record",
@@ -45,7 +45,8 @@ else:
     def __getattr__(name: str) -> Any:
         place = _PLACES.get(name)
         if place is None:
-            raise AttributeError(f"module 'rolltape' has no attribute {name!r}; it offers {', '.join(__all__)}")
+            offered = ", ".join(__all__)
+            raise AttributeError(f"module 'rolltape' has no attribute {name!r}; it offers {offered}")
         module, attribute = place.split(":")
         value = getattr(importlib.import_module(module), attribute)
         globals()[name] = value  # the next access finds it without coming here

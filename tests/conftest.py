@@ -1,0 +1,57 @@
+"""What all tests share: their order, one Ray for those that need it, and no network, screen or deadline."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Read by Ray and SDL when they start, which is after this file is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+# A busy machine is no failure of a property; in CI the examples are the same in every run.
+settings.register_profile("rolltape", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("rolltape")
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in tests/ray, and run the quick tests first: Ray starts only after them."""
+    for item in items:
+        if "ray" in item.path.relative_to(TESTS).parts:
+            item.add_marker("ray")
+
+    def when(item: pytest.Item) -> tuple[bool, bool, bool]:
+        marked = {mark.name for mark in item.iter_markers()}
+        return "long" in marked, "ray" in marked, item.path.relative_to(TESTS).parts[0] != "unit"
+
+    items.sort(key=when)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One embedded Ray for all tests that ask for it; it starts in some seconds, so it is never restarted.
+
+    The eight CPUs are places for actors, not cores. Tests that kill actors clean up what they started; a test
+    that has to kill Ray itself starts a Ray of its own in another process.
+    """
+    import ray
+
+    # What a test defines reaches an actor by the name of its module, from whatever folder pytest was started.
+    paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    ray.init(
+        num_cpus=8,
+        num_gpus=0,
+        include_dashboard=False,
+        object_store_memory=1 << 30,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+    yield
+    ray.shutdown()
