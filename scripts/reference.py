@@ -88,8 +88,9 @@ def _signature(name: str, thing: Any) -> list[str]:
     if node is None:
         return []
     given = node.args
-    if given.args and given.args[0].arg in ("self", "cls"):
-        del given.args[0]
+    first = given.posonlyargs or given.args
+    if first and first[0].arg in ("self", "cls"):
+        del first[0]
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     arguments = list(_arguments(given))
     flat = f"{name}({', '.join(arguments)}){returns}"
@@ -212,7 +213,8 @@ def _commands(path: str, command: Any) -> Iterator[str]:
     if options:
         lines += ["", "| option | default | meaning |", "|---|---|---|"]
     for option in options:
-        default = "" if option.default in (None, False) or option.required else f"`{option.default}`"
+        default = "" if option.default in (None, False) else f"`{option.default}`"
+        default = "required" if option.required else default
         meaning = " ".join((option.help or "").split()).replace("|", "\\|")
         lines.append(f"| `{', '.join([*option.opts, *option.secondary_opts])}` | {default} | {meaning} |")
     yield "\n".join(lines)

@@ -1,0 +1,98 @@
+"""The generated reference: signatures as written, commands as the program knows them, staleness noticed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+import typer.main
+
+from rolltape.scripts import reference
+
+
+class Toy:
+    """A toy."""
+
+    def __init__(self, size: int, /, *rest: str, clock: Callable[[], float] = float, **more: int) -> None:
+        """Not shown."""
+
+    def grow(self, by: int = 1) -> int:
+        """Grow."""
+        return by
+
+    @property
+    def size(self) -> int:
+        """Its size, in toys."""
+        return 1
+
+    def _hidden(self) -> None:
+        """Not shown either."""
+
+
+def many(
+    first: int, *, second_with_a_long_name: str = "value", third_with_a_long_name: int | None = None
+) -> int:
+    """Do."""
+    return first
+
+
+def test_class_with_its_members() -> None:
+    assert reference._entry("Toy", Toy).splitlines() == [
+        "## rolltape.Toy",
+        "",
+        "```python",
+        "Toy(size: int, /, *rest: str, clock: Callable[[], float] = float, **more: int)",
+        "```",
+        *["", "A toy.", "", "### Toy.grow", ""],
+        *["```python", "grow(by: int = 1) -> int", "```", "", "Grow."],
+        *["", "### Toy.size", "", "Its size, in toys."],
+    ]
+
+
+def test_long_signature_has_an_argument_a_line() -> None:
+    assert reference._signature("many", many) == [
+        "many(",
+        "    first: int,",
+        "    *,",
+        "    second_with_a_long_name: str = 'value',",
+        "    third_with_a_long_name: int | None = None,",
+        ") -> int",
+    ]
+
+
+def test_undocumented_name_is_refused() -> None:
+    def bare() -> None: ...
+
+    with pytest.raises(SystemExit, match=r"rolltape\.bare has no docstring"):
+        reference._entry("bare", bare)
+
+
+def test_commands_with_options() -> None:
+    app = typer.Typer()
+
+    @app.command("record")
+    def _record(env: str, steps: int = typer.Option(10, "--steps", help="how many")) -> None:
+        """Record ENV."""
+
+    @app.command("runs")
+    def _runs() -> None:
+        """List runs."""
+
+    assert list(reference._commands("rolltape", typer.main.get_command(app))) == [
+        "## rolltape record ENV\n\nRecord ENV.\n\n"
+        "| option | default | meaning |\n|---|---|---|\n| `--steps` | `10` | how many |",
+        "## rolltape runs\n\nList runs.",
+    ]
+
+
+def test_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "reference.md"
+    monkeypatch.setattr(reference, "PAGE", page)
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(reference, "reference", lambda: "new\n")
+    assert reference.main(["--check"]) == 1
+    assert not page.exists()
+    assert reference.main([]) == 0
+    assert reference.main(["--check"]) == 0
+    page.write_text("old\n")
+    assert reference.main(["--check"]) == 1
