@@ -1,0 +1,177 @@
+"""Writer ids: how one is claimed, how its predecessors are shut out, and what they left is put aside.
+
+Rules:
+1. A writer id is a slot and an incarnation. It is taken by creating its staging folder and claimed by
+   publishing `writers/<writer>.json` out of it; both fail when the name exists, so an id is never used twice.
+2. Whatever a writer publishes (claim, part, marker) is a hard link to a file in its own staging folder
+   (staging.py). Its successor in the slot removes every file in that folder, then the folder. From then on
+   the predecessor can publish nothing, also when it was only stopped and wakes up between two instructions:
+   the file to link, or the folder to create one in, is gone (ENOENT), and it ends with `Fenced`. Nothing is
+   lost by that: what lay in staging was not acknowledged, and its producers send it again.
+3. Removing a file and linking it exclude each other in the kernel, and on NFS both name the file and not a
+   path. Renaming the folder away instead would let a link that was resolved before the rename succeed after
+   it.
+4. Only predecessors in the own slot are fenced: writers of other slots are alive.
+5. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed
+   before the markers. Only single commits: a range without its marker is a compaction at work.
+6. A marker that cannot be read (a power cut with `durability="process"`) does not count: it is moved to
+   quarantine before rule 5, so that its parts follow it.
+7. A marker that is read is made durable first: its writer may have died between link and fsync.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.messages import ProducerKey, Watermark
+
+from .files import FileOps, make_folder
+from .layout import FORMAT, MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId
+from .markers import Marker, merged, newest_first, read_marker
+from .staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a starting writer found.
+
+    Attributes:
+        watermarks: what is durable, over all writers of the run.
+        fenced: producer keys that were replaced.
+        quarantined: names in `quarantine/` of what was moved there now.
+        unreadable: markers that could not be read; those of the own slot are among `quarantined`.
+    """
+
+    watermarks: Mapping[ProducerKey, Watermark]
+    fenced: frozenset[ProducerKey]
+    quarantined: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+def claim(run: RunFolder, slot: int, files: FileOps, *, durable: bool, wall_ns: Callable[[], int]) -> Staging:
+    """Take the next writer id of a slot (rule 1). Raises Fenced when a successor came meanwhile."""
+    for folder in run.folders():
+        make_folder(files, folder, durable=durable)
+    taken = [name.removesuffix(MARKER_SUFFIX) for name in files.names(run.writers)] + files.names(run.staging)
+    incarnation = 1 + max((writer.incarnation for writer in _of_slot(taken, slot)), default=-1)
+    while True:
+        writer = WriterId(slot, incarnation)
+        try:
+            files.mkdir(run.staging / str(writer))
+            break
+        except FileExistsError:
+            incarnation += 1
+    content = {
+        "format": FORMAT,
+        "writer": str(writer),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "time_ns": wall_ns(),
+    }
+    staging = Staging(run, writer, files, durable=durable)
+    staging.put("claim", (json.dumps(content) + "\n").encode())
+    staging.publish("claim", run.writers / f"{writer}{MARKER_SUFFIX}")
+    staging.sync_folder(run.writers)
+    staging.clear()
+    return staging
+
+
+def fence_predecessors(run: RunFolder, writer: WriterId, files: FileOps) -> None:
+    """Make it impossible for older writers of the slot to publish anything more (rule 2)."""
+    for older in _of_slot(files.names(run.staging), writer.slot):
+        if older.incarnation < writer.incarnation:
+            _remove_staging(run, older, files)
+
+
+def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> Recovery:
+    """Put aside what fenced predecessors left (rules 5 and 6), read how far the run is durable (rule 7)."""
+    parts = {table: files.names(run.table(table)) for table in TABLES}
+    markers = files.names(run.commits)
+    if durable:
+        files.sync(run.commits)
+    newest, unreadable = _read_newest(run, markers, files)
+    torn = [commits for commits in unreadable if _precedes(commits.writer, writer)]
+    quarantined = [_put_aside(run, "commits", commits.marker_name, files) for commits in torn]
+    exists = {CommitRange.parse(name, MARKER_SUFFIX) for name in markers}.difference(torn)
+    for table, names in parts.items():
+        for name in names:
+            part = CommitRange.parse(name, PART_SUFFIX)
+            if part and part not in exists and part.first == part.last and _precedes(part.writer, writer):
+                quarantined.append(_put_aside(run, table, name, files))
+    return Recovery(
+        watermarks=merged(marker.watermarks for marker in newest),
+        fenced=frozenset().union(*(marker.fenced for marker in newest)),
+        quarantined=tuple(quarantined),
+        unreadable=tuple(commits.marker_name for commits in unreadable),
+    )
+
+
+def _read_newest(
+    run: RunFolder, names: Iterable[str], files: FileOps
+) -> tuple[list[Marker], list[CommitRange]]:
+    """The newest readable marker of each writer, and the unreadable ones above them."""
+    newest: list[Marker] = []
+    unreadable: list[CommitRange] = []
+    for ranges in newest_first(names).values():
+        for commits in ranges:
+            try:
+                newest.append(read_marker(run, commits, files))
+                break
+            except FileNotFoundError:
+                continue  # a compaction deleted it, whose marker was there before and holds the same watermarks
+            except CorruptRecording:
+                unreadable.append(commits)
+    return newest, unreadable
+
+
+def _of_slot(names: Iterable[str], slot: int) -> list[WriterId]:
+    found = []
+    for name in names:
+        try:
+            writer = WriterId.parse(name)
+        except ValueError:
+            continue
+        if writer.slot == slot:
+            found.append(writer)
+    return sorted(found)
+
+
+def _precedes(older: WriterId, writer: WriterId) -> bool:
+    return older.slot == writer.slot and older.incarnation < writer.incarnation
+
+
+def _remove_staging(run: RunFolder, older: WriterId, files: FileOps) -> None:
+    folder = run.staging / str(older)
+    while True:
+        try:
+            for name in files.names(folder):
+                _unlink_if_there(folder / name, files)
+            files.rmdir(folder)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            if not files.names(folder):
+                raise
+            # The predecessor lives and created another file between the two calls.
+
+
+def _put_aside(run: RunFolder, folder: str, name: str, files: FileOps) -> str:
+    """Move a name to quarantine as `<folder>.<name>`; returns that name."""
+    target = f"{folder}.{name}"
+    files.rename(run.path / folder / name, run.quarantine / target)
+    return target
+
+
+def _unlink_if_there(path: Path, files: FileOps) -> None:
+    try:
+        files.unlink(path)
+    except FileNotFoundError:
+        pass  # its owner, or another successor, was faster

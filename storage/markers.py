@@ -1,0 +1,118 @@
+"""Markers: the small JSON file that makes a commit exist, and what can be told from the markers of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.messages import ProducerKey, Watermark
+
+from .files import FileOps
+from .layout import FORMAT, MARKER_SUFFIX, CommitRange, RunFolder, WriterId
+
+
+class FragmentRange(NamedTuple):
+    """Fragments `first` to `last`, both inclusive, of one producer key."""
+
+    producer: int
+    incarnation: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartEntry:
+    """A part of a commit: table, name relative to the run, rows, bytes of the file, `sha256:<hex>` of them."""
+
+    table: str
+    file: str
+    rows: int
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The marker of `commits`, as docs/format.md describes it.
+
+    `watermarks` and `fenced` are cumulative: all that the writer knew of, over all writers of the run.
+    """
+
+    commits: CommitRange
+    time_ns: int
+    parts: tuple[PartEntry, ...] = ()
+    fragments: tuple[FragmentRange, ...] = ()
+    watermarks: Mapping[ProducerKey, Watermark] = field(default_factory=dict)
+    fenced: frozenset[ProducerKey] = frozenset()
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        content = {
+            "format": FORMAT,
+            "writer": str(self.commits.writer),
+            "first": self.commits.first,
+            "last": self.commits.last,
+            "time_ns": self.time_ns,
+            "parts": [
+                {"table": p.table, "file": p.file, "rows": p.rows, "bytes": p.bytes, "digest": p.digest}
+                for p in self.parts
+            ],
+            "fragments": [list(f) for f in self.fragments],
+            "watermarks": {
+                str(key): {"sequence": w.sequence, "steps": w.steps, "episodes": w.episodes}
+                for key, w in sorted(self.watermarks.items())
+            },
+            "fenced": [str(key) for key in sorted(self.fenced)],
+        }
+        return (json.dumps(content) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str) -> Marker:
+        """The inverse of `to_bytes`; `name` is the file's name. Raises CorruptRecording, naming it."""
+        try:
+            content: dict[str, Any] = json.loads(data)
+            commits = CommitRange(WriterId.parse(content["writer"]), content["first"], content["last"])
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+            if commits.marker_name != name:
+                raise ValueError(f"it says of itself that it is {commits.marker_name}")
+            return cls(
+                commits=commits,
+                time_ns=int(content["time_ns"]),
+                parts=tuple(PartEntry(**part) for part in content["parts"]),
+                fragments=tuple(FragmentRange(*item) for item in content["fragments"]),
+                watermarks={ProducerKey.parse(k): Watermark(**w) for k, w in content["watermarks"].items()},
+                fenced=frozenset(ProducerKey.parse(key) for key in content.get("fenced", ())),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorruptRecording(f"The marker {name} cannot be read: {error!r}.") from error
+
+
+def read_marker(run: RunFolder, commits: CommitRange, files: FileOps) -> Marker:
+    """The marker of `commits`. Raises CorruptRecording where it is torn, FileNotFoundError where there is none."""
+    return Marker.from_bytes(files.read(run.commits / commits.marker_name), commits.marker_name)
+
+
+def newest_first(names: Iterable[str]) -> dict[WriterId, list[CommitRange]]:
+    """The ranges of all markers among `names` by writer, the newest first, a larger range before a smaller."""
+    by_writer: dict[WriterId, list[CommitRange]] = {}
+    for name in names:
+        commits = CommitRange.parse(name, MARKER_SUFFIX)
+        if commits is not None:
+            by_writer.setdefault(commits.writer, []).append(commits)
+    for ranges in by_writer.values():
+        ranges.sort(key=lambda r: (-r.last, r.first))
+    return by_writer
+
+
+def merged(watermarks: Iterable[Mapping[ProducerKey, Watermark]]) -> dict[ProducerKey, Watermark]:
+    """For each key the furthest of several watermarks."""
+    result: dict[ProducerKey, Watermark] = {}
+    for one in watermarks:
+        for key, mark in one.items():
+            if key not in result or mark.sequence > result[key].sequence:
+                result[key] = mark
+    return result

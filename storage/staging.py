@@ -1,0 +1,118 @@
+"""A writer's staging folder: the only place from which it publishes anything.
+
+Rules:
+1. A file is written here under a temporary name, made durable, and then linked to its final name.
+2. The link is atomic, and fails when the name is taken. A plain rename would replace what is there; renameat2
+   with RENAME_NOREPLACE would do as well, but Python has no call for it and NFS and FUSE refuse it, while
+   every file system with hard links has link(2). The first name goes when the commit is done; one that a
+   crash leaves goes with the folder.
+3. NFS may carry out a link and lose its answer: where the taken name is the very file, the link has worked.
+4. A file or the folder that is gone means that a successor removed it (fencing.py), or that the run was
+   deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from rolltape.schema.errors import Fenced, LakeNotFound, StorageError
+
+from .files import FileOps, storage_errors
+from .layout import RunFolder, WriterId
+
+NO_HARD_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV})
+
+
+class Staging:
+    """The staging folder of one living writer. All methods raise Fenced, LakeNotFound, DiskFull,
+    LakeNotWritable or StorageError.
+
+    Args:
+        durable: whether fsync is paid.
+    """
+
+    def __init__(self, run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> None:
+        self.run = run
+        self.writer = writer
+        self.folder = run.staging / str(writer)
+        self.durable = durable
+        self._files = files
+
+    def put(self, name: str, data: bytes | pa.Buffer) -> None:
+        """Write a file that does not exist, durably."""
+        path = self.folder / name
+        with self._errors(path, needed=len(data)):
+            self._files.write(path, data)
+            if self.durable:
+                self._files.sync(path)
+
+    def publish(self, name: str, target: Path) -> None:
+        """Give a staged file its final name, which nobody has (rules 2, 3). Durable after `sync_folder`."""
+        source = self.folder / name
+        with self._errors(target):
+            try:
+                self._files.link(source, target)
+            except FileExistsError:
+                if not self._files.same(source, target):
+                    raise
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        if self.durable:
+            with self._errors(folder):
+                self._files.sync(folder)
+
+    def withdraw(self, target: Path) -> None:
+        """Remove a final name of this writer that no marker made exist."""
+        with self._errors(target):
+            if self._files.exists(target):
+                self._files.unlink(target)
+
+    def clear(self) -> None:
+        """Remove all temporary names."""
+        with self._errors(self.folder):
+            for name in self._files.names(self.folder):
+                self._files.unlink(self.folder / name)
+
+    def remove(self) -> None:
+        """Remove the folder and what is in it."""
+        self.clear()
+        with self._errors(self.folder):
+            self._files.rmdir(self.folder)
+
+    @contextmanager
+    def _errors(self, path: Path, needed: int | None = None) -> Iterator[None]:
+        try:
+            with storage_errors(self._files, path, needed=needed):
+                yield
+        except FileNotFoundError as error:
+            raise self._vanished() from error
+        except FileExistsError as error:
+            raise StorageError(
+                f"{path} exists already, and this writer did not make it. Names are never used twice: "
+                f"something else writes into the run."
+            ) from error
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in NO_HARD_LINKS:
+                raise StorageError(
+                    f"The file system of {path} has no hard links ({cause.strerror}), with which Rolltape publishes. "
+                    f"Put the lake on another one."
+                ) from cause
+            raise
+
+    def _vanished(self) -> Fenced | LakeNotFound:
+        with storage_errors(self._files, self.run.path):
+            if not self._files.exists(self.run.commits):
+                return LakeNotFound(
+                    f"The run's folder {self.run.path} is gone: moved or deleted while recording."
+                )
+        return Fenced(
+            f"Writer {self.writer} of {self.run.path} was replaced by a newer one and may not publish any "
+            f"more. Its producers send the newer one what was not acknowledged."
+        )
