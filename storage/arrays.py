@@ -1,0 +1,43 @@
+"""Arrow columns as NumPy arrays, without a copy where Arrow allows it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+
+def column_to_numpy(column: pa.ChunkedArray | pa.Array, field: pa.Field | None = None) -> np.ndarray:
+    """A column as one array of its rows.
+
+    Numbers and booleans without nulls keep their type, integers with nulls become floats with NaN, times lose
+    their zone (they are UTC). Arrays of one shape become (rows, *shape), where the field's metadata says which
+    (`schema/space_layout.py`), other fixed-size lists of numbers (rows, size). All else becomes Python objects.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(column.type, pa.FixedShapeTensorType):
+        return column.to_numpy_ndarray()
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    shaped = None if field is None or column.null_count else _shaped(column, field.metadata or {})
+    if shaped is not None:
+        return shaped
+    if isinstance(column.type, pa.FixedSizeListType) and column.null_count == 0:
+        values = column.flatten()
+        if pa.types.is_primitive(values.type) and values.null_count == 0:
+            return values.to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp(column.type.unit))
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _shaped(column: pa.Array, metadata: dict[bytes, bytes]) -> np.ndarray | None:
+    if b"rolltape.shape" not in metadata or b"rolltape.dtype" not in metadata:
+        return None
+    from rolltape.schema.space_layout import ArrayLayout
+
+    dtype = np.dtype(metadata[b"rolltape.dtype"].decode())
+    layout = ArrayLayout(dtype, tuple(json.loads(metadata[b"rolltape.shape"])))
+    return layout.to_numpy(column) if column.type == layout.arrow_type else None

@@ -1,0 +1,141 @@
+"""One episode of a run as a notebook wants it: numbers, arrays, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.errors import LakeNotFound
+
+from .arrays import column_to_numpy
+
+if TYPE_CHECKING:
+    from rolltape.schema.spaces import SpaceCodec
+
+    from .relation import Relation
+    from .runs import Run
+
+
+class Episode:
+    """An episode: its row as attributes and items, its steps as arrays. Made by `Run.episode`.
+
+    What is read is kept: an episode that was open when it was asked for stays as it was; ask the run again.
+
+    Attributes:
+        run: the run that it belongs to.
+        episode: its number, unique in the run.
+        row: its row of the table; only `run_id` and `episode` while it is open.
+    """
+
+    def __init__(self, run: Run, episode: int, row: Mapping[str, Any] | None) -> None:
+        self.run = run
+        self.episode = episode
+        self.is_open = row is None
+        self.row: dict[str, Any] = dict(row or {"run_id": run.run_id, "episode": episode})
+
+    @classmethod
+    def find(cls, run: Run, episode: int) -> Episode:
+        """The episode of that number. Raises LakeNotFound where neither it nor a step of it is recorded."""
+        rows = run.episodes(f"episode = {int(episode)}").to_dicts()
+        if rows:
+            return cls(run, int(episode), rows[0])
+        found = cls(run, int(episode), None)
+        if found.length == 0:
+            ended = run.episodes().select("min(episode)", "max(episode)", "count(*)").fetchall()[0]
+            has = (
+                "none ended yet" if not ended[2] else f"{ended[2]:,} ended, numbered {ended[0]} to {ended[1]}"
+            )
+            raise LakeNotFound(
+                f"Run {run.run_id} has no episode {episode}: {has}. "
+                f"run.episodes() lists them; numbers are sub_env + episode_stride * k."
+            )
+        return found
+
+    # ---- its row --------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, column: str) -> Any:
+        """A value of its row, as in `episode["return"]`."""
+        return self.row[column]
+
+    @cached_property
+    def length(self) -> int:
+        """How many steps; those that are durable while it is open."""
+        if self.row.get("length") is not None:
+            return int(self.row["length"])
+        return len(self.steps())
+
+    @property
+    def return_(self) -> float | None:
+        """Sum of its rewards; None while it is open or where unknown. (`return` is a word of Python.)"""
+        return self.row.get("return")
+
+    @property
+    def status(self) -> str:
+        """Open, completed, aborted or lost, as one lower-case word."""
+        return self.row.get("status") or "open"
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the reset that it replays from; None: never seeded."""
+        return self.row.get("seed")
+
+    # ---- its steps ------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Relation:
+        """Its steps in the order of `t`."""
+        return self.run.steps(self.episode)
+
+    @cached_property
+    def _columns(self) -> pa.Table:
+        return self.steps().to_arrow()
+
+    @cached_property
+    def rewards(self) -> np.ndarray:
+        """Rewards, float64[length]."""
+        return column_to_numpy(self._columns.column("reward"))
+
+    @cached_property
+    def actions(self) -> Any:
+        """Actions as values of the action space: one batch, or a list where the space has no batches."""
+        return _decode(self.run.codec("action"), self._columns.column("action"))
+
+    @cached_property
+    def observations(self) -> Any:
+        """Observations as values of the space, length + 1 of them: before each step, and after the last.
+
+        A batch as Gymnasium makes it, or a list where the space has no batches. Pictures come from the frames. The
+        final one is left out where it is not known (an open or lost episode).
+        """
+        if "observation" not in self._columns.column_names:
+            return self.run.lake.pictures.array(self.run.run_id, self.episode, kind="observation")
+        column = self._columns.column("observation")
+        row = self.run.episodes(f"episode = {self.episode}").select("final_observation").to_arrow()
+        last = row.column(0).drop_null()
+        if len(last):
+            column = pa.chunked_array([*column.chunks, *last.cast(column.type).chunks], column.type)
+        return _decode(self.run.codec("observation"), column)
+
+    # ---- its pictures ---------------------------------------------------------------------------------------------
+
+    def frame(self, t: int, *, kind: str | None = None) -> np.ndarray:
+        """The picture that was seen before step `t`; `t` = length is the last."""
+        return self.run.frame(self.episode, t, kind=kind)
+
+    def frames(self, *, kind: str | None = None) -> Iterator[np.ndarray]:
+        """Its pictures in order."""
+        return self.run.frames(self.episode, kind=kind)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __repr__(self) -> str:
+        result = "" if self.return_ is None else f", return {self.return_:g}"
+        return f"<Episode {self.episode} of {self.run.run_id} {self.status}, {self.length:,} steps{result}>"
+
+
+def _decode(codec: SpaceCodec, column: pa.ChunkedArray) -> Any:
+    return codec.decode_batch(column) if codec.is_fixed else codec.decode(column)

@@ -1,0 +1,284 @@
+"""What a notebook reads: a lake, its runs, their episodes, steps and pictures. Read-only; a run may be going on.
+
+`rt.open("lake")` gives a `Lake`. Everything that has rows is a `Relation`: lazy, and read anew each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import ConfigError, LakeNotFound
+
+from .episodes import Episode
+from .layout import RunFolder, is_run_id, list_parts
+from .listing import LakeListing
+from .part_table import PartTable
+from .queries import Engine, columns_of, common_columns, scan
+from .relation import Relation, Select
+from .run_info import read_run_info
+from .runs import Run, RunsTable
+
+__all__ = ["Episode", "Lake", "Relation", "Run", "open_lake", "parts"]
+
+WhichRun: TypeAlias = "Run | str | Any"
+"""A `Run`, anything with a `run_id`, a run id, the beginning of one, or "latest"."""
+
+
+def open_lake(
+    path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None
+) -> Lake:
+    """Open a lake for reading, also while runs are being written into it. Nothing is created or locked.
+
+    Args:
+        path: the lake's folder.
+        threads: threads of its queries; None for one a core.
+        memory: memory limit of its queries such as "2GB"; None for 80 % of the machine.
+
+    Raises:
+        LakeNotFound: there is no lake at `path`.
+    """
+    return Lake(path, threads=threads, memory=memory)
+
+
+def parts(
+    lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, table: str = "steps"
+) -> list[Path]:
+    """The exact list of part files right now, for any other tool that reads Parquet.
+
+    Args:
+        lake: a lake or its folder.
+        run: which run; None for all.
+        table: steps, frames, episodes or ledger.
+
+    Raises:
+        LakeNotFound: no such lake or run.
+        ConfigError: no such table.
+    """
+    lake = lake if isinstance(lake, Lake) else Lake(lake)
+    _check_table(table)
+    run_ids = lake.listing.run_ids() if run is None else [lake.resolve(run)]
+    return [part for run_id in run_ids for part in list_parts(lake.listing.folder(run_id), table)]
+
+
+class Lake:
+    """A folder of recordings, open for reading.
+
+    Attributes:
+        path: the folder, absolute.
+        listing: which parts exist.
+        engine: what runs the queries of its relations.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None
+    ) -> None:
+        self.path = Path(path).absolute()
+        if not (self.path / "runs").is_dir():
+            raise LakeNotFound(_no_lake(self.path))
+        self.listing = LakeListing(self.path)
+        self._runs = RunsTable(self)
+        self._info: dict[str, dict[str, Any]] = {}
+        self._schemas: dict[tuple[str, str], pa.Schema] = {}
+        tables = {"runs": self._runs.rows, "parts": PartTable(self.listing).rows}
+        self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
+
+    # ---- runs -----------------------------------------------------------------------------------------------------
+
+    def runs(self, where: str | None = None) -> Relation:
+        """All runs, newest last: run_id, env_id, created, status, steps, episodes, mean_return, bytes, seed, …"""
+
+        def text() -> str:
+            self.engine.refresh(["runs"])
+            return "SELECT * FROM runs ORDER BY run_id"
+
+        return _where(Relation(self.engine, Select(text)), where)
+
+    def run(self, run: WhichRun = "latest") -> Run:
+        """One run.
+
+        Args:
+            run: a run id, the beginning of one, "latest", or anything with a `run_id`.
+
+        Raises:
+            LakeNotFound: none fits, or several do; the message lists them.
+        """
+        return Run(self, self.resolve(run))
+
+    def resolve(self, run: WhichRun) -> str:
+        """The run id that is meant; see `run`."""
+        run_ids = self.listing.run_ids()
+        wanted = run if isinstance(run, str) else getattr(run, "run_id", None)
+        if not isinstance(wanted, str):
+            raise ConfigError(f"run: expected a run, a run id, its beginning or 'latest', got {run!r}")
+        if wanted == "latest":
+            if not run_ids:
+                raise LakeNotFound(f"No runs in {self.path} yet: record one, e.g. `rolltape record CartPole-v1`.")
+            return run_ids[-1]
+        found = [run_id for run_id in run_ids if run_id.startswith(wanted.upper())] if wanted else []
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            near = ", ".join(run_ids[-3:]) or "there are none"
+            raise LakeNotFound(f"No run {wanted!r} in {self.path}. The newest runs: {near}. `runs()` lists all.")
+        some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+        raise LakeNotFound(f"{wanted!r} is the beginning of {len(found)} runs: {some}. Give more of the id.")
+
+    # ---- rows -----------------------------------------------------------------------------------------------------
+
+    def episodes(
+        self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None
+    ) -> Relation:
+        """Episodes that ended, in the order of runs and commits.
+
+        Args:
+            where: an SQL condition such as "return > 100 and status = 'completed'".
+            run: one run or a list of runs; None for all. With one, `final_observation` is there too.
+        """
+        return _where(self._table("episodes", run), where)
+
+    def steps(
+        self,
+        run: WhichRun | Sequence[WhichRun] | None = None,
+        *,
+        episode: int | None = None,
+        where: str | None = None,
+    ) -> Relation:
+        """Steps, in the order of runs and commits; those of one episode in the order of `t`.
+
+        Args:
+            run: one run, with all its columns; or a list of runs, or None for all, with the columns whose types
+                are the same in every run (runs of a list that have the same columns keep them all).
+            episode: only this one; needs `run`.
+            where: an SQL condition such as "reward <> 0 and t < 100".
+        """
+        steps = self._table("steps", run)
+        if episode is not None:
+            if run is None:
+                raise ConfigError("episode: numbers are unique in a run, so say which run too")
+            steps = steps.filter(f"episode = {int(episode)}").order("t")
+        return _where(steps, where)
+
+    def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
+        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger` and `parts`.
+
+        Args:
+            query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.
+            params: the values.
+        """
+        return Relation(self.engine, Select(lambda: self.engine.prepare(query)), params=tuple(params))
+
+    def _table(self, table: str, run: WhichRun | Sequence[WhichRun] | None) -> Relation:
+        runs_folder = self.path / "runs"
+        if run is None:
+
+            def whole() -> str:
+                return scan(self.listing.all_parts(table), common_columns(table), runs_folder)
+
+            return Relation(self.engine, Select(whole))
+        several = run if isinstance(run, list | tuple) else [run]
+        run_ids = [self.resolve(one) for one in several]
+
+        def some() -> str:
+            return scan(self.listing.all_parts(table, run_ids), self._columns(table, run_ids), runs_folder)
+
+        return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
+
+    def _columns(self, table: str, run_ids: list[str]) -> dict[str, str]:
+        schemas = [self.stored_schema(run_id, table) for run_id in run_ids]
+        known = [columns_of(schema) for schema in schemas if schema is not None]
+        if known and all(columns == known[0] for columns in known):
+            return {name: kind for name, kind in known[0].items() if (table, name) != ("frames", "data")}
+        return common_columns(table)
+
+    def _fields(self, table: str, run_ids: list[str]) -> Mapping[str, pa.Field]:
+        schemas = [self.stored_schema(run_id, table) for run_id in run_ids]
+        known = [schema for schema in schemas if schema is not None]
+        if known and all(schema.equals(known[0], check_metadata=True) for schema in known):
+            return {field.name: field for field in known[0]}
+        return {}
+
+    def stored_schema(self, run_id: str, table: str) -> pa.Schema | None:
+        """The Arrow schema of a run's table as its parts carry it; None before its first commit."""
+        schema = self._schemas.get((run_id, table))
+        if schema is None:
+            for attempt in (0, 1):
+                listed = self.listing.parts(run_id, table)
+                try:
+                    if not listed:
+                        return None
+                    schema = pq.read_schema(listed[0])
+                    break
+                except FileNotFoundError:  # compacted between listing and reading
+                    if attempt:
+                        raise
+                    self.listing.forget()
+            self._schemas[run_id, table] = schema
+        return schema
+
+    # ---- pictures -------------------------------------------------------------------------------------------------
+
+    def frame(self, run: WhichRun, episode: int, t: int, *, kind: str | None = None) -> np.ndarray:
+        """One picture, (H, W, C) or as the environment gave it.
+
+        Args:
+            run: which run.
+            episode: number of the episode.
+            t: the picture was seen before step `t`; `t` = length is the last.
+            kind: "observation" or "render"; None for whichever is recorded, observations first.
+
+        Raises:
+            LakeNotFound: there is no such picture; the message says which there are.
+        """
+        return self.pictures.one(self.resolve(run), episode, t, kind=kind)
+
+    def frames(self, run: WhichRun, episode: int, *, kind: str | None = None) -> Iterator[np.ndarray]:
+        """The pictures of an episode in order, read while they are taken; read-only views, valid for ever."""
+        return self.pictures.each(self.resolve(run), episode, kind=kind)
+
+    # ---- files ----------------------------------------------------------------------------------------------------
+
+    def parts(self, run: WhichRun | None = None, table: str = "steps") -> list[Path]:
+        """The exact list of part files right now; see `rolltape.parts`."""
+        return parts(self, run, table)
+
+    def run_info(self, run_id: str) -> dict[str, Any]:
+        """The content of a run's `run.json`, which does not change."""
+        info = self._info.get(run_id)
+        if info is None:
+            info = self._info[run_id] = read_run_info(self.listing.folder(run_id))
+        return info
+
+    def __repr__(self) -> str:
+        run_ids = self.listing.run_ids()
+        newest = f", newest {run_ids[-1]}" if run_ids else ""
+        return f"<Lake {self.path}, {len(run_ids)} runs{newest}>"
+
+
+def _where(relation: Relation, condition: str | None) -> Relation:
+    return relation if condition is None else relation.filter(condition)
+
+
+def _check_table(table: str) -> None:
+    if table not in TABLES:
+        raise ConfigError(f"table: expected one of {', '.join(TABLES)}, got {table!r}")
+
+
+def _no_lake(path: Path) -> str:
+    if path.parent.name == "runs" and is_run_id(path.name):
+        return f"{path} is a run; open its lake {path.parent.parent} and ask for the run."
+    found = sorted(p.parent for p in path.glob("*/runs")) if path.is_dir() else []
+    if found:
+        return f"No lake at {path}, but at {', '.join(map(str, found[:3]))}. Open that one."
+    what = "the folder has no runs/ in it" if path.is_dir() else "there is no such folder"
+    return (
+        f"No lake at {path}: {what}. Give the folder that was recorded into, or record something: "
+        f"`rolltape record CartPole-v1 --lake {path}`."
+    )

@@ -1,0 +1,176 @@
+"""One DuckDB in memory for a lake: the views that SQL sees, and how a query runs while the lake changes.
+
+Rules:
+1. A scan names its parts one by one, never by a glob: exactly what exists (layout.py), as of the moment of running.
+2. A scan says which columns it expects, so nothing is opened before the query runs, a part that lacks a younger column
+   gives null, and runs whose spaces differ can be read together by what they have in common.
+3. `run_id` is taken from the path: a condition on it leaves out the parts of other runs without opening them.
+4. A part that vanishes between listing and reading (compaction) makes the query start again, once, on a new listing.
+5. Each query has its own cursor, so threads and half-read results do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import ConfigError, CorruptRecording
+
+from .layout import RunFolder
+from .listing import LakeListing
+from .sql_types import quote_name, quote_text, sql_type
+
+T = TypeVar("T")
+
+RUN_ID_LENGTH: Final = 26
+NOT_LAKE_WIDE: Final = frozenset({("frames", "data")})
+"""Columns that lake-wide views leave out although they have one type: nobody wants pictures by `select *`."""
+
+_READS: Final = frozenset({"SELECT", "EXPLAIN"})
+
+
+def common_columns(table: str) -> dict[str, str]:
+    """The columns of a table that have the same type in every run, with their DuckDB types."""
+    return {
+        column.name: sql_type(column.type)
+        for column in TABLES[table]
+        if column.type is not None and (table, column.name) not in NOT_LAKE_WIDE
+    }
+
+
+def columns_of(schema: pa.Schema) -> dict[str, str]:
+    """The columns of a part's Arrow schema with the DuckDB types to read them as."""
+    return {field.name: sql_type(field.type) for field in schema}
+
+
+def scan(parts: Sequence[str], columns: dict[str, str], runs: Path) -> str:
+    """A SELECT of `columns` from exactly these parts.
+
+    Args:
+        parts: paths below `runs`.
+        columns: names and DuckDB types; a part without such a column gives null.
+        runs: the lake's `runs` folder, as the paths begin.
+    """
+    if not parts:
+        nulls = ", ".join(f"NULL::{kind} AS {quote_name(name)}" for name, kind in columns.items())
+        return f"SELECT {nulls} WHERE false"
+    start = len(str(runs)) + 2  # SQL counts from 1
+    run_id = f"substr(filename, {start}, {RUN_ID_LENGTH}) AS run_id"
+    items = ", ".join(run_id if name == "run_id" else quote_name(name) for name in columns)
+    expected = ", ".join(
+        f"{quote_text(n)}: {{name: {quote_text(n)}, type: {quote_text(k)}, default_value: NULL}}"
+        for n, k in columns.items()
+        if n != "run_id"
+    )
+    files = ", ".join(map(quote_text, parts))
+    return f"SELECT {items} FROM read_parquet([{files}], schema = MAP {{{expected}}})"
+
+
+class Engine:
+    """Runs queries over a lake.
+
+    Args:
+        listing: what exists.
+        tables: further tables of the SQL, each a function that returns its rows now; asked for only when a query
+            names it.
+        threads: DuckDB's threads; None for one a core.
+        memory: DuckDB's memory limit such as "2GB"; None for its default, 80 % of the machine.
+    """
+
+    def __init__(
+        self,
+        listing: LakeListing,
+        tables: dict[str, Callable[[], pa.Table]],
+        *,
+        threads: int | None = None,
+        memory: str | None = None,
+    ) -> None:
+        config: dict[str, Any] = {
+            # Its default is a folder in the working directory. It is made only when a query has to spill.
+            "temp_directory": str(Path(tempfile.gettempdir()) / "rolltape-spill"),
+            # A name in the caller's Python is not a table: what a query reads is told by the query.
+            "python_enable_replacements": False,
+        }
+        if threads is not None:
+            config["threads"] = threads
+        if memory is not None:
+            config["memory_limit"] = memory
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        # Finds the names in a statement. A database without views: where they exist, DuckDB binds them for that.
+        self._parser = duckdb.connect(":memory:", config={"threads": 1})
+        self._listing = listing
+        self._tables = tables
+        self._views: dict[str, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
+
+    def run(
+        self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
+    ) -> T:
+        """Render the statement, run it and read its result.
+
+        Raises:
+            CorruptRecording: a part that exists cannot be read.
+            duckdb.Error: the statement is wrong.
+        """
+        try:
+            return self._once(render, params, read)
+        except duckdb.IOException:  # a part vanished: what it held is in another one now
+            self._listing.forget()
+            return self._once(render, params, read)
+
+    def _once(
+        self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
+    ) -> T:
+        text = render()
+        try:
+            return read(self._connection.cursor().sql(text, params=list(params) or None))
+        except duckdb.InvalidInputException as error:
+            if "magic bytes" in str(error) or "too small to be a Parquet file" in str(error):
+                raise CorruptRecording(f"{error}. Its marker says that it exists; was it damaged?") from error
+            raise
+
+    def prepare(self, text: str) -> str:
+        """Bring the views and tables that a statement of the user names up to date; returns the bare statement.
+
+        Raises:
+            ConfigError: it is not a single statement that reads.
+            duckdb.Error: it cannot be parsed.
+        """
+        statements = self._parser.extract_statements(text)
+        kinds = [statement.type.name for statement in statements]
+        if len(kinds) != 1 or kinds[0] not in _READS:
+            raise ConfigError(
+                f"sql: expected one statement that reads (select, from, describe, summarize, explain), "
+                f"got {', '.join(kinds) or 'none'}. A lake is read-only; use a DuckDB of your own for the rest."
+            )
+        self.refresh(self._parser.get_table_names(text))
+        return text.strip().rstrip(";")
+
+    def refresh(self, names: Iterable[str]) -> None:
+        """Bring these views and tables up to date; other names are ignored."""
+        with self._lock:
+            for name in names:
+                if name in TABLES:
+                    self._refresh_view(name, self._listing.all_parts(name))
+                elif name in self._tables:
+                    self._replace_table(name, self._tables[name]())
+
+    def _refresh_view(self, name: str, parts: tuple[str, ...]) -> None:
+        if self._views.get(name) != parts:
+            text = scan(parts, common_columns(name), self._listing.path / "runs")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {text}")
+            self._views[name] = parts
+
+    def _replace_table(self, name: str, rows: pa.Table) -> None:
+        cursor = self._connection.cursor()
+        cursor.register("_rows", rows)
+        cursor.execute(f"CREATE OR REPLACE TABLE {quote_name(name)} AS SELECT * FROM _rows")
+        cursor.unregister("_rows")

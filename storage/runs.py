@@ -1,0 +1,177 @@
+"""One run of a lake, and the table of all runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.errors import LakeNotFound
+
+from .summaries import RUNS_SCHEMA, RunSummary, summarize
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rolltape.schema.spaces import SpaceCodec
+
+    from .episodes import Episode
+    from .lake import Lake
+    from .layout import RunFolder
+    from .relation import Relation
+
+
+class Run:
+    """A recording: its facts, and its tables as relations. Made by `Lake.run`; holds nothing open.
+
+    Attributes:
+        lake: the lake that it lies in.
+        run_id: its ULID.
+    """
+
+    def __init__(self, lake: Lake, run_id: str) -> None:
+        self.lake = lake
+        self.run_id = run_id
+
+    # ---- facts ----------------------------------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> RunFolder:
+        """Its paths."""
+        return self.lake.listing.folder(self.run_id)
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.folder.path
+
+    @property
+    def summary(self) -> RunSummary:
+        """What its small files say now."""
+        return summarize(self.folder)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of `run.json`: environment, spaces, configuration, versions, host, seeds."""
+        return dict(self.lake.run_info(self.run_id))
+
+    @property
+    def end(self) -> Mapping[str, Any] | None:
+        """The content of `end.json`: how it ended; None while running and after a crash."""
+        return self.summary.end
+
+    @property
+    def status(self) -> str:
+        """Running, completed, stopped, failed or crashed, as one lower-case word."""
+        return self.summary.status
+
+    @property
+    def env_id(self) -> str | None:
+        """Id of its environment, as given."""
+        return self.lake.run_info(self.run_id).get("env_id")
+
+    @property
+    def created(self) -> datetime:
+        """UTC time of its creation."""
+        return self.summary.created
+
+    # ---- rows -----------------------------------------------------------------------------------------------------
+
+    def episodes(self, where: str | None = None) -> Relation:
+        """Its episodes that ended, in the order in which they were committed."""
+        return self.lake.episodes(where, run=self)
+
+    def steps(self, episode: int | None = None, *, where: str | None = None) -> Relation:
+        """Its steps with all their columns; of one episode in the order of `t`."""
+        return self.lake.steps(self, episode=episode, where=where)
+
+    def parts(self, table: str = "steps") -> list[Path]:
+        """The exact list of its parts right now."""
+        return [Path(path) for path in self.lake.listing.parts(self.run_id, table)]
+
+    def episode(self, episode: int) -> Episode:
+        """One episode by its number, ended or still open. Raises LakeNotFound where there is none."""
+        from .episodes import Episode
+
+        return Episode.find(self, episode)
+
+    def codec(self, of: Literal["observation", "action"]) -> SpaceCodec:
+        """What turns columns of that space into its values; from the descriptor in `run.json`."""
+        from rolltape.schema.spaces import SpaceCodec  # Gymnasium takes a while to import
+
+        return SpaceCodec(self.lake.run_info(self.run_id)["spaces"][of])
+
+    # ---- pictures and values --------------------------------------------------------------------------------------
+
+    def frame(self, episode: int, t: int, *, kind: str | None = None) -> np.ndarray:
+        """One picture; see `Lake.frame`."""
+        return self.lake.frame(self, episode, t, kind=kind)
+
+    def frames(self, episode: int, *, kind: str | None = None) -> Iterator[np.ndarray]:
+        """The pictures of an episode in order; see `Lake.frames`."""
+        return self.lake.frames(self, episode, kind=kind)
+
+    def observations(self, episode: int) -> Any:
+        """The observations of an episode, the final one included; see `Episode.observations`."""
+        return self.episode(episode).observations
+
+    def __repr__(self) -> str:
+        summary = self.summary
+        return f"<Run {self.run_id} {summary.row()['env_id']} {summary.status}, {summary.steps:,} steps>"
+
+
+class RunsTable:
+    """The rows of `runs`, where what costs reading is remembered as long as a run's parts stay the same."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._returns: dict[str, tuple[tuple[str, ...], int, float | None]] = {}
+        self._sizes: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def rows(self) -> pa.Table:
+        """One row a run, newest last."""
+        listing = self._lake.listing
+        rows = []
+        for run_id in listing.run_ids():
+            try:
+                row = summarize(listing.folder(run_id)).row()
+                row["bytes"] = sum(self._size(p) for t in listing.tables(run_id).values() for p in t)
+            except LakeNotFound:  # deleted a moment ago
+                continue
+            rows.append(row)
+        with self._lock:
+            self._refresh_returns([row["run_id"] for row in rows])
+            for row in rows:
+                _, row["episodes"], row["mean_return"] = self._returns[row["run_id"]]
+        return pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)
+
+    def _refresh_returns(self, run_ids: list[str]) -> None:
+        listed = {run_id: self._lake.listing.parts(run_id, "episodes") for run_id in run_ids}
+        changed = [r for r in run_ids if r not in self._returns or self._returns[r][0] != listed[r]]
+        if not changed:
+            return
+        episodes = self._lake.episodes(run=changed)
+        found = {
+            run_id: (count, mean)
+            for run_id, count, mean in self._lake.engine.run(
+                lambda: f"SELECT run_id, count(*), avg(return) FROM ({episodes.sql}) GROUP BY 1",
+                (),
+                lambda rows: rows.fetchall(),
+            )
+        }
+        for run_id in changed:
+            self._returns[run_id] = (listed[run_id], *found.get(run_id, (0, None)))
+
+    def _size(self, path: str) -> int:
+        size = self._sizes.get(path)
+        if size is None:
+            try:
+                size = self._sizes[path] = Path(path).stat().st_size
+            except FileNotFoundError:  # compacted a moment ago
+                return 0
+        return size

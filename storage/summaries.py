@@ -1,0 +1,155 @@
+"""What can be told about a run without reading its rows: the line that it gets in a list of runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psutil
+import pyarrow as pa
+
+from rolltape.schema.errors import CorruptRecording
+
+from .files import FileOps
+from .layout import RunFolder
+from .markers import Marker, merged, newest_first, read_marker
+from .run_info import read_end_info, read_run_info
+
+SILENT_S: Final = 120.0
+"""A run without an end that changed nothing for so long has crashed, where its process cannot be asked."""
+
+_CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+
+RUNS_SCHEMA: Final = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("env_id", pa.string()),
+        ("created", pa.timestamp("us", tz="UTC")),
+        ("status", pa.string()),
+        ("steps", pa.int64()),
+        ("episodes", pa.int64()),
+        ("mean_return", pa.float64()),
+        ("bytes", pa.int64()),
+        ("seed", pa.int64()),
+        ("frames", pa.string()),
+        ("num_envs", pa.int64()),
+        ("workers", pa.int64()),
+        ("config", pa.string()),
+    ]
+)
+"""Columns of the `runs` table: `bytes` of existing parts, `frames` the policy, `config` the configuration as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What `run.json`, `end.json` and the newest markers say.
+
+    Attributes:
+        status: running, completed, stopped, failed, or crashed (no end was written and nobody is at work).
+        steps: durable rows of the steps table.
+        info: the content of `run.json`.
+        end: the content of `end.json`; None while running and after a crash.
+    """
+
+    run_id: str
+    status: str
+    steps: int
+    info: Mapping[str, Any]
+    end: Mapping[str, Any] | None
+
+    @property
+    def created(self) -> datetime:
+        """UTC time of creation, in milliseconds, which the run id carries."""
+        return created_at(self.run_id)
+
+    def row(self) -> dict[str, Any]:
+        """The values of `RUNS_SCHEMA` that are known without listing parts."""
+        config = self.info.get("config") or {}
+        frames = self.info.get("frames") or config.get("frames") or {}
+        return {
+            "run_id": self.run_id,
+            "env_id": self.info.get("env_id"),
+            "created": self.created,
+            "status": self.status,
+            "steps": self.steps,
+            "seed": self.info.get("seed", config.get("seed")),
+            "frames": frames.get("policy") if isinstance(frames, Mapping) else frames,
+            "num_envs": self.info.get("num_envs"),
+            "workers": self.info.get("workers"),
+            "config": json.dumps(config) if config else None,
+        }
+
+
+def summarize(run: RunFolder, wall_s: Callable[[], float] = time.time) -> RunSummary:
+    """Summarise one run from its small files. Raises LakeNotFound or CorruptRecording."""
+    info = read_run_info(run)
+    end = read_end_info(run)
+    if end is not None:
+        status = str(end.get("status", "completed"))
+    else:
+        status = "running" if is_alive(run, info, wall_s) else "crashed"
+    marks = merged(marker.watermarks for marker in newest_markers(run))
+    return RunSummary(run.run_id, status, sum(mark.steps for mark in marks.values()), info, end)
+
+
+def newest_markers(run: RunFolder) -> list[Marker]:
+    """The newest readable marker of each writer of a run."""
+    files = FileOps()
+    try:
+        names = files.names(run.commits)
+    except FileNotFoundError:
+        return []
+    found: list[Marker] = []
+    for ranges in newest_first(names).values():
+        for commits in ranges:
+            try:
+                found.append(read_marker(run, commits, files))
+            except (
+                FileNotFoundError,
+                CorruptRecording,
+            ):  # swapped by a compaction; or damaged: the one before counts
+                continue
+            break
+    return found
+
+
+def is_alive(run: RunFolder, info: Mapping[str, Any], wall_s: Callable[[], float] = time.time) -> bool:
+    """Whether somebody still writes a run that has no end.
+
+    On the host that made it its process is asked (`host` and `pid` of `run.json`); elsewhere the files' times tell.
+    """
+    host, pid = info.get("host"), info.get("pid")
+    if isinstance(host, Mapping):
+        host, pid = host.get("name", host.get("hostname")), host.get("pid", pid)
+    if host == socket.gethostname() and isinstance(pid, int):
+        return _is_same_process(pid, created_at(run.run_id).timestamp())
+    newest = max((_modified_s(path) for path in (run.run_json, run.commits, run.producers)), default=0.0)
+    return wall_s() - newest < SILENT_S
+
+
+def created_at(run_id: str) -> datetime:
+    """UTC time at which a run id was made, in milliseconds."""
+    value = 0
+    for character in run_id[:10]:
+        value = value << 5 | _CROCKFORD[character]
+    return datetime.fromtimestamp(value / 1000, UTC)
+
+
+def _is_same_process(pid: int, run_created_s: float) -> bool:
+    try:
+        return psutil.Process(pid).create_time() <= run_created_s + 1
+    except psutil.Error:
+        return False
+
+
+def _modified_s(path: os.PathLike[str]) -> float:
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116
+    except OSError:
+        return 0.0
