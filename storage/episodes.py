@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from .arrays import column_to_numpy
 if TYPE_CHECKING:
     from rolltape.schema.spaces import SpaceCodec
 
+    from .frame_store import Frames
     from .relation import Relation
     from .runs import Run
 
@@ -46,9 +47,7 @@ class Episode:
         found = cls(run, int(episode), None)
         if found.length == 0:
             ended = run.episodes().select("min(episode)", "max(episode)", "count(*)").fetchall()[0]
-            has = (
-                "none ended yet" if not ended[2] else f"{ended[2]:,} ended, numbered {ended[0]} to {ended[1]}"
-            )
+            has = "none ended yet" if not ended[2] else f"{ended[2]:,} ended, numbered {ended[0]} to {ended[1]}"
             raise LakeNotFound(
                 f"Run {run.run_id} has no episode {episode}: {has}. "
                 f"run.episodes() lists them; numbers are sub_env + episode_stride * k."
@@ -111,7 +110,7 @@ class Episode:
         final one is left out where it is not known (an open or lost episode).
         """
         if "observation" not in self._columns.column_names:
-            return self.run.lake.pictures.array(self.run.run_id, self.episode, kind="observation")
+            return self.frames(kind="observation").array()
         column = self._columns.column("observation")
         row = self.run.episodes(f"episode = {self.episode}").select("final_observation").to_arrow()
         last = row.column(0).drop_null()
@@ -125,7 +124,7 @@ class Episode:
         """The picture that was seen before step `t`; `t` = length is the last."""
         return self.run.frame(self.episode, t, kind=kind)
 
-    def frames(self, *, kind: str | None = None) -> Iterator[np.ndarray]:
+    def frames(self, *, kind: str | None = None) -> Frames:
         """Its pictures in order."""
         return self.run.frames(self.episode, kind=kind)
 

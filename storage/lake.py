@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,8 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
 
 from .episodes import Episode
-from .layout import RunFolder, is_run_id, list_parts
+from .frame_store import Frames, FrameStore
+from .layout import is_run_id, list_parts
 from .listing import LakeListing
 from .part_table import PartTable
 from .queries import Engine, columns_of, common_columns, scan
@@ -32,9 +33,7 @@ WhichRun: TypeAlias = "Run | str | Any"
 """A `Run`, anything with a `run_id`, a run id, the beginning of one, or "latest"."""
 
 
-def open_lake(
-    path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None
-) -> Lake:
+def open_lake(path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None) -> Lake:
     """Open a lake for reading, also while runs are being written into it. Nothing is created or locked.
 
     Args:
@@ -48,9 +47,7 @@ def open_lake(
     return Lake(path, threads=threads, memory=memory)
 
 
-def parts(
-    lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, table: str = "steps"
-) -> list[Path]:
+def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, table: str = "steps") -> list[Path]:
     """The exact list of part files right now, for any other tool that reads Parquet.
 
     Args:
@@ -75,6 +72,7 @@ class Lake:
         path: the folder, absolute.
         listing: which parts exist.
         engine: what runs the queries of its relations.
+        frame_store: what finds and decodes pictures.
     """
 
     def __init__(
@@ -88,6 +86,7 @@ class Lake:
         self._info: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], pa.Schema] = {}
         tables = {"runs": self._runs.rows, "parts": PartTable(self.listing).rows}
+        self.frame_store = FrameStore(self.listing, self.run_info)
         self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
 
     # ---- runs -----------------------------------------------------------------------------------------------------
@@ -133,9 +132,7 @@ class Lake:
 
     # ---- rows -----------------------------------------------------------------------------------------------------
 
-    def episodes(
-        self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None
-    ) -> Relation:
+    def episodes(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
         """Episodes that ended, in the order of runs and commits.
 
         Args:
@@ -237,11 +234,11 @@ class Lake:
         Raises:
             LakeNotFound: there is no such picture; the message says which there are.
         """
-        return self.pictures.one(self.resolve(run), episode, t, kind=kind)
+        return self.frame_store.one(self.resolve(run), episode, t, kind=kind)
 
-    def frames(self, run: WhichRun, episode: int, *, kind: str | None = None) -> Iterator[np.ndarray]:
-        """The pictures of an episode in order, read while they are taken; read-only views, valid for ever."""
-        return self.pictures.each(self.resolve(run), episode, kind=kind)
+    def frames(self, run: WhichRun, episode: int, *, kind: str | None = None) -> Frames:
+        """The pictures of an episode in order: iterate, index, or take all with `.array()`."""
+        return self.frame_store.episode(self.resolve(run), episode, kind=kind)
 
     # ---- files ----------------------------------------------------------------------------------------------------
 

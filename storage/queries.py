@@ -23,7 +23,6 @@ import pyarrow as pa
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, CorruptRecording
 
-from .layout import RunFolder
 from .listing import LakeListing
 from .sql_types import quote_name, quote_text, sql_type
 
@@ -111,9 +110,7 @@ class Engine:
         self._views: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
-    def run(
-        self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
-    ) -> T:
+    def run(self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
         """Render the statement, run it and read its result.
 
         Raises:

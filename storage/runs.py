@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rolltape.schema.spaces import SpaceCodec
 
     from .episodes import Episode
+    from .frame_store import Frames
     from .lake import Lake
     from .layout import RunFolder
     from .relation import Relation
@@ -111,7 +112,7 @@ class Run:
         """One picture; see `Lake.frame`."""
         return self.lake.frame(self, episode, t, kind=kind)
 
-    def frames(self, episode: int, *, kind: str | None = None) -> Iterator[np.ndarray]:
+    def frames(self, episode: int, *, kind: str | None = None) -> Frames:
         """The pictures of an episode in order; see `Lake.frames`."""
         return self.lake.frames(self, episode, kind=kind)
 
