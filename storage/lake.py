@@ -73,6 +73,7 @@ class Lake:
         listing: which parts exist.
         engine: what runs the queries of its relations.
         frame_store: what finds and decodes pictures.
+        runs_table, part_table: the rows of `runs` and `parts`, remembering what does not change.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class Lake:
         if not (self.path / "runs").is_dir():
             raise LakeNotFound(_no_lake(self.path))
         self.listing = LakeListing(self.path)
-        self._runs = RunsTable(self)
+        self.runs_table = RunsTable(self)
+        self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], pa.Schema] = {}
-        tables = {"runs": self._runs.rows, "parts": PartTable(self.listing).rows}
+        tables = {"runs": self.runs_table.rows, "parts": self.part_table.rows}
         self.frame_store = FrameStore(self.listing, self.run_info)
         self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
 

@@ -32,6 +32,7 @@ RUN_ID_LENGTH: Final = 26
 NOT_LAKE_WIDE: Final = frozenset({("frames", "data")})
 """Columns that lake-wide views leave out although they have one type: nobody wants pictures by `select *`."""
 
+_OF_THE_PATH: Final = frozenset({"run_id", "filename"})
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
@@ -66,7 +67,7 @@ def scan(parts: Sequence[str], columns: dict[str, str], runs: Path) -> str:
     expected = ", ".join(
         f"{quote_text(n)}: {{name: {quote_text(n)}, type: {quote_text(k)}, default_value: NULL}}"
         for n, k in columns.items()
-        if n != "run_id"
+        if n not in _OF_THE_PATH
     )
     files = ", ".join(map(quote_text, parts))
     return f"SELECT {items} FROM read_parquet([{files}], schema = MAP {{{expected}}})"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.errors import LakeNotFound
 
+from .queries import scan
 from .summaries import RUNS_SCHEMA, RunSummary, summarize
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from .lake import Lake
     from .layout import RunFolder
     from .relation import Relation
+
+
+class Returns(NamedTuple):
+    """Of one part: its episodes, how many of them have a return, and the sum of those."""
+
+    episodes: int
+    known: int
+    total: float
 
 
 class Run:
@@ -126,47 +135,45 @@ class Run:
 
 
 class RunsTable:
-    """The rows of `runs`, where what costs reading is remembered as long as a run's parts stay the same."""
+    """The rows of `runs`; what a part adds to them is read once, so that a growing run stays cheap."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._returns: dict[str, tuple[tuple[str, ...], int, float | None]] = {}
+        self._returns: dict[str, Returns] = {}
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def rows(self) -> pa.Table:
         """One row a run, newest last."""
         listing = self._lake.listing
-        rows = []
+        rows, episodes = [], {}
         for run_id in listing.run_ids():
             try:
                 row = summarize(listing.folder(run_id)).row()
-                row["bytes"] = sum(self._size(p) for t in listing.tables(run_id).values() for p in t)
+                tables = listing.tables(run_id)
             except LakeNotFound:  # deleted a moment ago
                 continue
+            row["bytes"] = sum(self._size(path) for parts in tables.values() for path in parts)
+            episodes[run_id] = tables.get("episodes", ())
             rows.append(row)
         with self._lock:
-            self._refresh_returns([row["run_id"] for row in rows])
+            self._read_returns([path for parts in episodes.values() for path in parts])
             for row in rows:
-                _, row["episodes"], row["mean_return"] = self._returns[row["run_id"]]
+                found = [self._returns[p] for p in episodes[row["run_id"]] if p in self._returns]
+                known = sum(part.known for part in found)
+                row["episodes"] = sum(part.episodes for part in found)
+                row["mean_return"] = sum(part.total for part in found) / known if known else None
         return pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)
 
-    def _refresh_returns(self, run_ids: list[str]) -> None:
-        listed = {run_id: self._lake.listing.parts(run_id, "episodes") for run_id in run_ids}
-        changed = [r for r in run_ids if r not in self._returns or self._returns[r][0] != listed[r]]
-        if not changed:
-            return
-        episodes = self._lake.episodes(run=changed)
-        found = {
-            run_id: (count, mean)
-            for run_id, count, mean in self._lake.engine.run(
-                lambda: f"SELECT run_id, count(*), avg(return) FROM ({episodes.sql}) GROUP BY 1",
-                (),
-                lambda rows: rows.fetchall(),
-            )
-        }
-        for run_id in changed:
-            self._returns[run_id] = (listed[run_id], *found.get(run_id, (0, None)))
+    def _read_returns(self, paths: list[str]) -> None:
+        def new() -> str:
+            fresh = [path for path in paths if path not in self._returns and Path(path).exists()]
+            rows = scan(fresh, {"filename": "VARCHAR", "return": "DOUBLE"}, self._lake.path / "runs")
+            return f"SELECT filename, count(*), count(return), sum(return) FROM ({rows}) GROUP BY 1"
+
+        if any(path not in self._returns for path in paths):
+            for path, *counts in self._lake.engine.run(new, (), lambda found: found.fetchall()):
+                self._returns[path] = Returns(counts[0], counts[1], counts[2] or 0.0)
 
     def _size(self, path: str) -> int:
         size = self._sizes.get(path)
