@@ -79,9 +79,7 @@ class FrameLayout:
         """
         match = _FORMAT.fullmatch(text)
         if match is None:
-            raise CorruptRecording(
-                f"not a frame format: {text!r}; expected dtype and shape like uint8[210,160,3]"
-            )
+            raise CorruptRecording(f"not a frame format: {text!r}; expected dtype and shape like uint8[210,160,3]")
         dtype, shape = match[1], tuple(int(n) for n in match[2].split(","))
         if not described:
             return cls(dtype, shape)

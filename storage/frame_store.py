@@ -91,7 +91,7 @@ class FrameStore:
         with self._lock:
             index = self._index(run_id)
             index.update(self._listing.parts(run_id, "frames"))
-            for path, number in index.find(episode, t=t, sub_env=sub_env):
+            for path, number in index.find(sub_env=sub_env, episode=episode, t=t):
                 group = index.group(path, number)
                 wanted = group.episode == episode
                 if t is not None:

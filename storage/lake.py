@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +25,7 @@ from .listing import LakeListing
 from .part_table import PartTable
 from .queries import Engine, columns_of, common_columns, scan
 from .relation import Relation, Select
+from .row_groups import RowGroups
 from .run_info import read_run_info
 from .runs import Run, RunsTable
 
@@ -86,6 +88,8 @@ class Lake:
         self.runs_table = RunsTable(self)
         self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
+        self._row_groups: dict[tuple[str, str], RowGroups] = {}
+        self._lock = threading.Lock()
         self._schemas: dict[tuple[str, str], pa.Schema] = {}
         tables = {"runs": self.runs_table.rows, "parts": self.part_table.rows}
         self.frame_store = FrameStore(self.listing, self.run_info)
@@ -158,12 +162,18 @@ class Lake:
             episode: only this one; needs `run`.
             where: an SQL condition such as "reward <> 0 and t < 100".
         """
-        steps = self._table("steps", run)
-        if episode is not None:
-            if run is None:
-                raise ConfigError("episode: numbers are unique in a run, so say which run too")
-            steps = steps.filter(f"episode = {int(episode)}").order("t")
-        return _where(steps, where)
+        if episode is None:
+            return _where(self._table("steps", run), where)
+        if run is None or isinstance(run, list | tuple):
+            raise ConfigError("episode: numbers are unique in a run, so say which run too")
+        run_id, number = self.resolve(run), int(episode)
+
+        def some() -> str:
+            parts = self._parts_with(run_id, "steps", number)
+            return scan(parts, self._columns("steps", [run_id]), self.path / "runs")
+
+        steps = Relation(self.engine, Select(some), fields=lambda: self._fields("steps", [run_id]))
+        return _where(steps.filter(f"episode = {number}").order("t"), where)
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
         """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger` and `parts`.
@@ -189,6 +199,17 @@ class Lake:
             return scan(self.listing.all_parts(table, run_ids), self._columns(table, run_ids), runs_folder)
 
         return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
+
+    def _parts_with(self, run_id: str, table: str, episode: int) -> tuple[str, ...]:
+        """The parts that may hold rows of an episode; the footers of new parts are read for it."""
+        with self._lock:
+            index = self._row_groups.setdefault((run_id, table), RowGroups())
+            try:
+                index.update(self.listing.parts(run_id, table))
+            except FileNotFoundError:  # compacted between listing and reading
+                self.listing.forget()
+                index.update(self.listing.parts(run_id, table))
+            return index.parts(episode=episode)
 
     def _columns(self, table: str, run_ids: list[str]) -> dict[str, str]:
         schemas = [self.stored_schema(run_id, table) for run_id in run_ids]

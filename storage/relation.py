@@ -161,11 +161,13 @@ class Relation:
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""
-        return self._run(lambda relation: relation.fetchall())
+        # By way of Arrow: DuckDB itself needs another package to make a Python time with a zone.
+        table = self._run(lambda relation: relation.to_arrow_table())
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """All rows as dicts of Python values."""
-        return self._run(lambda relation: relation.to_dicts())
+        return self._run(lambda relation: relation.to_arrow_table()).to_pylist()
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The rows as record batches of at most `rows`, read while they are taken: memory stays bounded."""
