@@ -20,7 +20,7 @@ FramePolicy = Literal["auto", "none", "observation", "render"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
 
 class FragmentConfig(_Frozen):

@@ -1,0 +1,50 @@
+"""What may be on its way: bytes for producers.
+
+`ByteBudget` shares a fixed number of bytes among producers: each gets at least an equal share as far as it needs it, and
+what the slow ones do not need goes to the fast ones. A producer needs twice its rate times the commit latency (with less,
+its own window holds it back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rolltape.schema.messages import ProducerKey
+
+MIN_BYTES: Final = 1 << 20
+HEADROOM: Final = 3.0
+"""Times rate times latency: twice is the least that does not throttle, half as much again for bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a producer's heartbeat says of its traffic: bytes a second, and seconds until a commit acknowledges them."""
+
+    rate_bytes_s: float = 0.0
+    commit_s: float = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        return int(HEADROOM * self.rate_bytes_s * max(self.commit_s, 1.0))
+
+
+def share(total_bytes: int, needs: Mapping[ProducerKey, Need], floor_bytes: int) -> dict[ProducerKey, int]:
+    """Divide `total_bytes`: the sum of the grants never exceeds it (unless a producer's least, 1 MiB, makes it).
+
+    Args:
+        total_bytes: for all producers together.
+        needs: of each living producer.
+        floor_bytes: what each gets without asking, as far as the total goes.
+    """
+    grants: dict[ProducerKey, int] = {}
+    left = total_bytes
+    waiting = sorted(needs, key=lambda key: needs[key].nbytes)
+    for place, key in enumerate(waiting):
+        fair = left // (len(waiting) - place)
+        grants[key] = max(MIN_BYTES, min(fair, max(floor_bytes, needs[key].nbytes)))
+        left = max(0, left - grants[key])
+    if waiting and left:
+        grants[waiting[-1]] += left
+    return grants

@@ -1,0 +1,179 @@
+"""An environment worker: sub-environments, a policy, and the producer that records them. A plain class; `launch` makes it an actor."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.messages import ProducerKey, Registration
+from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.layout import RunFolder
+
+from . import launch
+from .obituary import Obituary
+from .page import ProducerPage, page_path
+from .policies import PolicySource, load_policy
+from .producer import Producer, Totals
+from .recorder import autoreset_of
+from .stepping import EnvRecipe, make_sub_environments
+from .vector_rows import VectorRows
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrder:
+    """Everything that makes a worker.
+
+    Attributes:
+        native: step a native vector environment.
+        offset: its first sub-environment in the run.
+        obituary: what its predecessor left, None for the first life.
+    """
+
+    run_path: str
+    schema: RunSchema
+    recipe: EnvRecipe
+    native: bool
+    key: ProducerKey
+    num_envs: int
+    offset: int
+    stride: int
+    config: RecordConfig
+    hub: Any
+    writer: Any
+    obituary: Obituary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one `collect` call did; `stopped` when it was asked to stop before it was done."""
+
+    steps: int
+    episodes: int
+    seconds: float
+    stopped: bool
+
+
+class EnvWorker:
+    """Steps and records the sub-environments of one order."""
+
+    def __init__(self, order: WorkerOrder) -> None:
+        self._order = order
+        key, n, config = order.key, order.num_envs, order.config
+        first = order.obituary.first_index if order.obituary else [0] * n
+        self._sub = make_sub_environments(
+            order.recipe, order.native, n, run_seed=config.seed, sub_env_offset=order.offset, first_index=first
+        )
+        self._env = self._sub.env
+        folder = RunFolder(Path(order.run_path))
+        page = ProducerPage(page_path(folder.producers, key), key, n)
+        hub = launch.RayHubLink(order.hub)
+        self._rows = VectorRows(
+            order.schema,
+            key,
+            page,
+            config.fragment,
+            num_envs=n,
+            autoreset=autoreset_of(self._env),
+            sub_env_offset=order.offset,
+            stride=order.stride,
+            agree=hub.agree,
+            first_index=first,
+            own_seed="batch" if order.native else "alone",
+        )
+        if order.obituary is not None:
+            self._rows.mourn(order.obituary)
+        registration = Registration(key, order.schema.run_id, order.offset, n)
+        self._producer = Producer(registration, self._rows, page, launch.RayWriterLink(order.writer), hub, config)
+        self._producer.start()
+        self._pictures = self._env.render if order.schema.renders else None
+        self._observations: Any = None
+        self._disabled = order.recipe.autoreset == "disabled"
+        self._policy: Any = None
+        self._policy_source: Any = None
+
+    def ready(self) -> ProducerKey:
+        """Answers when the worker has started."""
+        return self._order.key
+
+    def collect(self, policy: PolicySource, steps: int | None, episodes: int | None) -> Collected:
+        """Step until so many more steps or episodes are recorded; everything is durable when this returns.
+
+        At least one of `steps` and `episodes` is given; the first that is reached ends it. A whole batch is stepped at a
+        time, so that up to `num_envs - 1` more may be recorded.
+        """
+        began = time.monotonic()
+        if self._policy is None or policy is not self._policy_source:
+            order = self._order
+            self._policy = load_policy(
+                policy,
+                self._env.single_observation_space,
+                self._env.single_action_space,
+                order.num_envs,
+                policy_seed(order.config.seed, order.key),
+            )
+            self._policy_source = policy
+        rows, producer, env, act = self._rows, self._producer, self._env, self._policy
+        seed_of = None if self._sub.native else self._sub.seed_of
+        steps_before, episodes_before = rows.steps, rows.completed
+        last_step = None if steps is None else steps_before + steps
+        last_episode = None if episodes is None else episodes_before + episodes
+        if self._observations is None:
+            self._reset_all()
+        pictures, mutex = self._pictures, producer.mutex
+        observations = self._observations
+        while not producer.stop_asked:
+            if last_step is not None and rows.steps >= last_step:
+                break
+            if last_episode is not None and rows.completed >= last_episode:
+                break
+            actions = act(observations)
+            observations, rewards, terminated, truncated, infos = env.step(actions)
+            with mutex:
+                if rows.step(
+                    actions, observations, rewards, terminated, truncated, infos, seeds=seed_of, pictures=pictures
+                ):
+                    producer.flush()
+            if self._disabled:
+                observations = self._reset_ended(observations, np.logical_or(terminated, truncated))
+        self._observations = observations
+        producer.drain()
+        return Collected(
+            rows.steps - steps_before, rows.completed - episodes_before, time.monotonic() - began, producer.stop_asked
+        )
+
+    def close(self) -> Totals:
+        """Close the environments and their open episodes; everything is durable when this returns."""
+        totals = self._producer.close()
+        self._env.close()
+        return totals
+
+    def _reset_all(self) -> None:
+        if self._sub.native:
+            seeds: Any = [self._sub.batch_seed] * self._order.num_envs
+            observations, infos = self._env.reset(seed=self._sub.batch_seed)
+        else:
+            observations, infos = self._env.reset()
+            seeds = [self._sub.seed_of(i) for i in range(self._order.num_envs)]
+        with self._producer.mutex:
+            self._rows.reset(observations, infos, seeds=seeds, pictures=self._pictures)
+        self._observations = observations
+
+    def _reset_ended(self, observations: Any, done: np.ndarray) -> Any:
+        if not done.any():
+            return observations
+        observations, infos = self._env.reset(options={"reset_mask": done})
+        seeds = None if self._sub.native else [self._sub.seed_of(i) for i in range(self._order.num_envs)]
+        with self._producer.mutex:
+            self._rows.reset(observations, infos, mask=done, seeds=seeds, pictures=self._pictures)
+        return observations
+
+
+def policy_seed(run_seed: int, key: ProducerKey) -> int:
+    """Seed of a worker's random policy: its own, and another in each of its lives."""
+    return (run_seed * 1_000_003 + key.producer * 1009 + key.incarnation) % (1 << 31)
+

@@ -1,0 +1,156 @@
+"""Episodes that ended since the last fragment, as lists that become the fragment's episodes batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.messages import ProducerKey
+from rolltape.schema.run_schema import RunSchema
+
+from .value_lists import Waiting, value_list
+
+Status = Literal["completed", "aborted", "lost"]
+STATUSES: Final = ("completed", "aborted", "lost")
+Replay = Literal["alone", "forward", "batch", "none"]
+REPLAYS: Final = ("alone", "forward", "batch", "none")
+AGENTS: Final = pa.array(["agent_0"])
+
+
+def constant(value: str, n: int) -> pa.DictionaryArray:
+    """`n` times the same string, as a dictionary column."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([value]))
+
+
+def choice(places: Sequence[int], words: Sequence[str]) -> pa.DictionaryArray:
+    """A dictionary column of `words` by their places."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.asarray(places, np.int8)), pa.array(list(words)))
+
+
+def key_columns(schema: RunSchema, key: ProducerKey, fragment: int, sub_env: np.ndarray, episode: np.ndarray) -> list[pa.Array]:
+    """The columns that every table begins with; `sub_env` and `episode` have one element a row."""
+    n = len(sub_env)
+    return [
+        constant(schema.run_id, n),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), AGENTS),
+        pa.array(np.full(n, key.producer, np.int32)),
+        pa.array(np.full(n, key.incarnation, np.int32)),
+        pa.array(np.full(n, fragment, np.int64)),
+        pa.array(np.asarray(sub_env, np.int32)),
+        pa.array(np.asarray(episode, np.int64)),
+    ]
+
+
+_NUMBERS: Final[dict[str, type]] = {
+    "sub_env": np.int32,
+    "episode": np.int64,
+    "status": np.int8,
+    "length": np.int32,
+    "episode_return": np.float64,
+    "terminated": np.bool_,
+    "truncated": np.bool_,
+    "seed": np.int64,
+    "seed_episode": np.int64,
+    "replay": np.int8,
+    "start_us": np.int64,
+    "end_us": np.int64,
+}
+_TEXTS: Final = ("options", "reset_info")
+ROW_BYTES: Final = 160
+
+
+class EpisodeRows:
+    """Rows of the episodes table, in no particular order.
+
+    Each has the values of `_NUMBERS` and `_TEXTS`: `status` and `replay` as places in `STATUSES` and `REPLAYS`; a
+    `seed_episode` of -1 means never seeded; a lost episode's return is unknown. Times are UTC microseconds.
+    """
+
+    def __init__(self, schema: RunSchema) -> None:
+        self._schema = schema
+        self._final = value_list(schema.observation) if schema.has_observation_column else None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lists: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
+        self._chunks: list[dict[str, Any]] = []
+        self._final_chunks: list[pa.Array] = []
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows, about."""
+        return self._rows * ROW_BYTES
+
+    def add(self, *, final_observation: Any, **values: Any) -> None:
+        """Append one ended episode; its last observation is a value of the space or `Waiting`."""
+        for name, items in self._lists.items():
+            items.append(values[name])
+        if self._final is not None:
+            if type(final_observation) is Waiting:
+                self._final.push_item(final_observation.source.pop_item())
+            else:
+                self._final.append(final_observation)
+        self._rows += 1
+
+    def extend(self, n: int, *, final_observation: pa.Array | None, **values: Any) -> None:
+        """Append `n` episodes: arrays of length n; texts are lists or None for no text at all.
+
+        `final_observation` None means unknown.
+        """
+        self._chunks.append(values)
+        if self._final is not None:
+            kind = self._schema.observation.arrow_type
+            self._final_chunks.append(pa.nulls(n, kind) if final_observation is None else final_observation)
+        self._rows += n
+
+    def close(self, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
+        """All rows as a batch, and empty again; None where no episode ended."""
+        n = self._rows
+        if not n:
+            return None
+        number = {
+            name: np.concatenate([*(c[name] for c in self._chunks), np.array(self._lists[name], dtype)])
+            for name, dtype in _NUMBERS.items()
+        }
+        text = {name: self._text(name) for name in _TEXTS}
+        schema = self._schema.arrow("episodes")
+        utc = pa.timestamp("us", tz="UTC")
+        unseeded = number["seed_episode"] < 0
+        lost = number["status"] == STATUSES.index("lost")
+        columns = [
+            *key_columns(self._schema, key, fragment, number["sub_env"], number["episode"]),
+            constant(self._schema.env_id, n),
+            choice(number["status"], STATUSES),
+            pa.array(number["length"], pa.int32(), mask=number["length"] < 0),
+            pa.array(number["episode_return"], pa.float64(), mask=lost),
+            pa.array(number["terminated"]),
+            pa.array(number["truncated"]),
+            pa.array(number["seed"], pa.int64(), mask=unseeded),
+            pa.array(number["seed_episode"], pa.int64(), mask=unseeded),
+            choice(number["replay"], REPLAYS),
+            text["options"],
+            text["reset_info"],
+        ]
+        if self._final is not None:
+            chunks = [*self._final_chunks, self._final.take(len(self._final))]
+            columns.append(pa.concat_arrays(chunks))
+        columns += [pa.array(number["start_us"]).cast(utc), pa.array(number["end_us"]).cast(utc)]
+        self._clear()
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _text(self, name: str) -> pa.Array:
+        listed = self._lists[name]
+        given = any(c[name] is not None for c in self._chunks) or any(t is not None for t in listed)
+        if not given:
+            return pa.nulls(self._rows, pa.string())
+        texts: list[str | None] = []
+        for chunk in self._chunks:
+            texts += chunk[name] or [None] * len(chunk["episode"])
+        return pa.array(texts + listed, pa.string())

@@ -1,0 +1,371 @@
+"""A fleet: environment workers on Ray that step, record, and are replaced when they die.
+
+The life of a worker slot:
+
+1. A slot has a producer number and a range of sub-environments. Its first worker is incarnation 0.
+2. When a worker's process dies, the writer takes nothing more from that incarnation (fence) and commits what it has.
+3. What the dead one produced and is not durable is declared lost: open episodes get rows with status `lost`, the steps a
+   ledger row. Its successor says so first.
+4. The successor, one incarnation higher, goes on with the next episode index and does what is left of the work.
+5. A slot whose worker dies `MAX_DEATHS` times in a row without one durable step fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import gymnasium as gym
+
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
+from rolltape.schema.messages import ProducerKey
+
+from . import launch
+from .env_worker import Collected, EnvWorker, WorkerOrder
+from .obituary import Obituary, write_obituary
+from .policies import PolicySource, load_policy
+from .progress import RateMeter, Watcher, progress_of, watching
+from .recording import EndStatus, EndSummary, EnvDescription, Recording
+from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
+
+if TYPE_CHECKING:
+    from rolltape.storage.lake import Run
+
+MAX_DEATHS = 3
+POLL_S = 0.25
+
+
+@dataclass(slots=True)
+class _Slot:
+    order: WorkerOrder
+    worker: Any = None
+    deaths: int = 0
+    steps_left: int | None = None
+    episodes_left: int | None = None
+    steps_before: int = 0
+    episodes_before: int = 0
+
+
+class Fleet:
+    """Environment workers on Ray, recorded into one run.
+
+    Args:
+        env: a registered id (`"CartPole-v1"`, `"ALE/Breakout-v5"`, `"module:Id-v0"`), an entry point `"module:callable"`, or a
+            callable that makes an environment.
+        num_envs: sub-environments in all.
+        lake: the folder of recordings; made where it does not exist.
+        num_workers: processes that share them; None: one a CPU but one, at most `num_envs`.
+        env_kwargs: arguments for making the environment.
+        vectorization: `"auto"` uses a native vector environment where there is an equal one, `"sync"` and `"native"` insist.
+        autoreset: `"next_step"` (Gymnasium's default), `"same_step"` or `"disabled"` (the worker resets).
+        frames: `"auto"`, `"none"`, `"observation"`, `"render"`, or a dict such as `{"policy": "render", "every": 4}`.
+        seed: seeds every episode of every sub-environment, and the random policy.
+        cpus_per_worker: what a worker asks Ray for.
+        **config: further fields of `RecordConfig`.
+
+    Attributes:
+        run_id: the run.
+        summary: how it ended; None before `close`.
+
+    Raises:
+        ConfigError, UnknownEnvironment, MissingExtra, UnsupportedSpace, LakeNotWritable, DiskFull, ClusterError: before
+            anything is stepped.
+    """
+
+    def __init__(
+        self,
+        env: str | Callable[..., gym.Env[Any, Any]],
+        num_envs: int = 1,
+        lake: str | Path = "lake",
+        *,
+        num_workers: int | None = None,
+        env_kwargs: dict[str, Any] | None = None,
+        vectorization: Vectorization = "auto",
+        autoreset: Autoreset = "next_step",
+        frames: Any = None,
+        seed: int = 0,
+        cpus_per_worker: float = 1.0,
+        **config: Any,
+    ) -> None:
+        settings = RecordConfig.of(frames=frames, seed=seed, **config)
+        workers = _workers(num_envs, num_workers)
+        kwargs = dict(env_kwargs or {})
+        if settings.frames.policy == "render":
+            kwargs.setdefault("render_mode", "rgb_array")
+        recipe = EnvRecipe(env, kwargs, vectorization, autoreset)
+        observation, action, probe = spaces_of(recipe)
+        try:
+            native = uses_native(recipe, probe)
+            description = _describe(recipe, probe, native, num_envs, workers)
+        finally:
+            probe.close()
+        self._spaces = observation, action
+        self._lake = Path(lake).expanduser().resolve()
+        launch.ensure_ray()
+        launch.check_cpus(workers, cpus_per_worker)
+        self._cpus = cpus_per_worker
+        self._recording = Recording.open(self._lake, description, observation, action, settings)
+        self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
+        self.summary: EndSummary | None = None
+        try:
+            for slot in self._slots:
+                self._start(slot)
+            for slot in self._slots:
+                launch.result(slot.worker.ready.remote())
+        except BaseException as error:
+            self._give_up(str(error))
+            raise
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._recording.run_id
+
+    @property
+    def run(self) -> Run:
+        """The run, to be read; also while it goes on."""
+        from rolltape.storage.lake import open_lake
+
+        return open_lake(self._lake).run(self.run_id)
+
+    def collect(
+        self,
+        steps: int | None = None,
+        episodes: int | None = None,
+        *,
+        policy: PolicySource = "random",
+        progress: bool | Watcher | None = None,
+    ) -> Run:
+        """Step the fleet and record; everything collected is durable and readable when this returns.
+
+        Args:
+            steps: so many transitions more, over all sub-environments. Each worker steps whole batches, so that up to
+                `num_envs` more may be recorded.
+            episodes: or so many episodes more; what is reached first ends it. Give at least one of the two.
+            policy: `"random"`, `"module:callable"`, a callable, or recorded actions (see `rolltape.actors.policies`). A
+                callable gets batched observations and returns batched actions.
+            progress: True, False, None (a line where stderr is a terminal), or a function called four times a second.
+
+        Returns:
+            The run. Episodes that are open stay open: a further `collect` goes on with them, `close` aborts them.
+
+        Raises:
+            BadPolicy: the policy cannot be loaded.
+            RunFailed: the environment or the policy raised, or a worker died again and again.
+            KeyboardInterrupt: after an orderly end of the run.
+        """
+        if steps is None and episodes is None:
+            raise ConfigError("collect: give steps=…, episodes=…, or both.")
+        for name, value in (("steps", steps), ("episodes", episodes)):
+            if value is not None and value < 1:
+                raise ConfigError(f"collect: {name} must be at least 1 (got {value}).")
+        if self.summary is not None:
+            raise RunFailed(f"Run {self.run_id} has ended; make another Fleet to record more.")
+        load_policy(policy, *self._spaces, num_envs=1, seed=0)
+        for slot, more_steps, more_episodes in zip(
+            self._slots, _shares(steps, self._slots), _shares(episodes, self._slots), strict=True
+        ):
+            slot.steps_left, slot.episodes_left = more_steps, more_episodes
+        try:
+            with watching(progress, self._recording.env.env_id) as show:
+                self._work(policy, steps, episodes, show)
+        except KeyboardInterrupt:
+            self._interrupt()
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+        return self.run
+
+    def close(self) -> EndSummary:
+        """End the run: open episodes are closed as `aborted`, everything is durable, the workers end. Twice is once."""
+        return self._end("completed", "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.summary is None:
+            self._end("completed" if error is None else "stopped", "" if error is None else repr(error))
+
+    # ---- the work ---------------------------------------------------------------------------------------------------
+
+    def _work(self, policy: PolicySource, steps: int | None, episodes: int | None, show: Watcher) -> None:
+        before = self._recording.counts()
+        meter = RateMeter()
+        calls = {self._ask(slot, policy): slot for slot in self._slots}
+        while calls:
+            for call in launch.ready(list(calls), POLL_S):
+                slot = calls.pop(call)
+                try:
+                    self._done(slot, launch.result(call))
+                except Exception as error:
+                    if not launch.is_death(error):
+                        raise self._explained(slot, error) from error
+                    if self._replace(slot, error):
+                        calls[self._ask(slot, policy)] = slot
+            counts = self._recording.counts()
+            lost = sum(steps for steps, _ in self._recording.lost.values())
+            show(progress_of(counts, before, steps, episodes, meter.rate(counts.steps), lost, self._recording.restarts))
+
+    def _ask(self, slot: _Slot, policy: PolicySource) -> Any:
+        return slot.worker.collect.remote(policy, slot.steps_left, slot.episodes_left)
+
+    def _done(self, slot: _Slot, collected: Collected) -> None:
+        slot.steps_before += collected.steps
+        slot.episodes_before += collected.episodes
+        slot.deaths = 0
+
+    def _replace(self, slot: _Slot, error: Exception) -> bool:
+        """Bury a dead worker and start its successor. True when there is work left for it."""
+        order = slot.order
+        launch.kill(slot.worker)
+        mark = launch.fence(self._recording.writer, order.key)
+        obituary = write_obituary(
+            self._recording.folder, order.key, mark, order.offset, order.num_envs, order.stride
+        )
+        self._recording.declare_lost(order.key, obituary.lost_steps or 0, len(obituary.lost_episodes))
+        self._recording.restarts += 1
+        steps = mark.steps - slot.steps_before
+        slot.deaths = 1 if steps > 0 else slot.deaths + 1
+        if slot.deaths >= MAX_DEATHS:
+            raise RunFailed(
+                f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times without a step. The last: "
+                f"{_first_line(error)}. Run the environment alone to see why: a crash in native code, or too little memory."
+            ) from error
+        if slot.steps_left is not None:
+            slot.steps_left = max(0, slot.steps_left - steps)
+        if slot.episodes_left is not None:
+            slot.episodes_left = max(0, slot.episodes_left - (obituary.durable_completed - slot.episodes_before))
+        slot.steps_before = slot.episodes_before = 0
+        slot.order = _successor(order, obituary)
+        self._start(slot)
+        return slot.steps_left != 0 and slot.episodes_left != 0
+
+    def _explained(self, slot: _Slot, error: Exception) -> Exception:
+        if isinstance(error, RolltapeError):
+            return error
+        return RunFailed(
+            f"Worker {slot.order.key.producer}: {slot.order.recipe.env_id} or its policy raised. What was recorded before is "
+            f"readable in {self._recording.folder.path}.\n{error}"
+        )
+
+    # ---- the end ----------------------------------------------------------------------------------------------------
+
+    def _end(self, status: EndStatus, reason: str) -> EndSummary:
+        if self.summary is not None:
+            return self.summary
+        try:
+            for slot in self._slots:
+                self._close_worker(slot)
+            self.summary = self._recording.finish(status, reason)
+        except BaseException as error:
+            if self._recording.summary is None:
+                self._give_up(str(error))
+            else:
+                self.summary = self._recording.summary
+            raise
+        return self.summary
+
+    def _close_worker(self, slot: _Slot) -> None:
+        for _ in range(MAX_DEATHS):
+            try:
+                launch.result(slot.worker.close.remote())
+                break
+            except Exception as error:
+                if not launch.is_death(error):
+                    raise
+                slot.steps_left, slot.episodes_left = 0, None
+                self._replace(slot, error)
+        launch.kill(slot.worker)
+
+    def _interrupt(self) -> None:
+        self._recording.hub.stop()
+        self._end("stopped", "interrupted by the user")
+
+    def _fail(self, error: BaseException) -> None:
+        if self.summary is not None:
+            return
+        self._recording.hub.stop()
+        try:
+            self._end("failed", _first_line(error))
+        except Exception as second:  # the first error is what the user must see
+            error.add_note(f"While ending the run: {second}")
+
+    def _give_up(self, reason: str) -> None:
+        for slot in self._slots:
+            if slot.worker is not None:
+                launch.kill(slot.worker)
+        self._recording.abandon(reason)
+
+    # ---- slots ------------------------------------------------------------------------------------------------------
+
+    def _slot(self, recipe: EnvRecipe, native: bool, number: int, workers: int, num_envs: int) -> _Slot:
+        share, rest = divmod(num_envs, workers)
+        recording = self._recording
+        return _Slot(
+            WorkerOrder(
+                run_path=str(recording.folder.path),
+                schema=recording.schema,
+                recipe=recipe,
+                native=native,
+                key=ProducerKey(number, 0),
+                num_envs=share + (number < rest),
+                offset=number * share + min(number, rest),
+                stride=num_envs,
+                config=recording.config,
+                hub=recording.hub_actor,
+                writer=recording.writer,
+            )
+        )
+
+    def _start(self, slot: _Slot) -> None:
+        slot.worker = launch.start_env_worker(EnvWorker, slot.order, cpus=self._cpus)
+
+
+def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:
+    return replace(order, key=ProducerKey(order.key.producer, order.key.incarnation + 1), obituary=obituary)
+
+
+def _workers(num_envs: int, num_workers: int | None) -> int:
+    if num_envs < 1:
+        raise ConfigError(f"num_envs: must be at least 1 (got {num_envs}).")
+    if num_workers is None:
+        return max(1, min(num_envs, (os.cpu_count() or 2) - 1))
+    if not 1 <= num_workers <= num_envs:
+        raise ConfigError(f"num_workers: must be from 1 to num_envs = {num_envs} (got {num_workers}).")
+    return num_workers
+
+
+def _shares(total: int | None, slots: list[_Slot]) -> list[int | None]:
+    """Divide work in proportion to sub-environments; the sum is `total`."""
+    if total is None:
+        return [None] * len(slots)
+    envs = sum(slot.order.num_envs for slot in slots)
+    ends = [total * (slot.order.offset + slot.order.num_envs) // envs for slot in slots]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_envs: int, workers: int) -> EnvDescription:
+    return EnvDescription(
+        env_id=recipe.env_id,
+        kind="fleet",
+        num_envs=num_envs,
+        workers=workers,
+        stride=num_envs,
+        kwargs=recipe.kwargs,
+        spec=probe.spec.to_json() if probe.spec is not None and isinstance(recipe.source, str) else None,
+        vectorization="native" if native else "sync",
+        autoreset=recipe.autoreset,
+        render_mode=probe.render_mode,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

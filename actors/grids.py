@@ -1,0 +1,97 @@
+"""Values of a vector environment, `[sub-environment, step]`, that become one Arrow column when a fragment closes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.space_codec import SpaceCodec
+
+
+class Grid(Protocol):
+    """Batched values by slot; a slot is one step of all sub-environments."""
+
+    def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
+        """Copy one batched value in; with `mask` only those sub-environments. Raises SchemaMismatch."""
+
+    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
+        """Copies of the values of some sub-environments in one slot."""
+
+    def take(self, valid: np.ndarray) -> pa.Array:
+        """The values where `valid` (sub-environments, slots), in the order [sub-environment, slot]."""
+
+    def carry(self, slot: int) -> None:
+        """Move what stands in `slot` to slot 0."""
+
+
+def grid(codec: SpaceCodec, num_envs: int, slots: int) -> Grid:
+    """A grid for the space of `codec` with room for `slots` steps."""
+    return LeafGrid(codec, num_envs, slots) if codec.is_fixed else ObjectGrid(codec, num_envs, slots)
+
+
+class LeafGrid:
+    """Spaces of fixed arrays: one preallocated array a leaf."""
+
+    def __init__(self, codec: SpaceCodec, num_envs: int, slots: int) -> None:
+        self._codec, self._num_envs = codec, num_envs
+        self._arrays = [np.empty((num_envs, slots, *leaf.shape), leaf.dtype) for leaf in codec.leaves]
+        self._plain = len(codec.leaves) == 1 and not codec.leaves[0].path
+        self._expected = (num_envs, *codec.leaves[0].shape) if codec.leaves else ()
+
+    def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
+        array = self._arrays[0] if self._plain else None
+        if (
+            array is not None
+            and mask is None
+            and type(batch) is np.ndarray
+            and batch.dtype == array.dtype
+            and batch.shape == self._expected
+        ):
+            array[:, slot] = batch
+            return
+        for target, leaf in zip(self._arrays, self._codec.split_batch(batch, self._num_envs), strict=True):
+            if mask is None:
+                target[:, slot] = leaf
+            else:
+                target[mask, slot] = leaf[mask]
+
+    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
+        return self._codec.from_leaves([array[places, slot] for array in self._arrays])
+
+    def take(self, valid: np.ndarray) -> pa.Array:
+        slots = valid.shape[1]
+        if valid.all():
+            flat = [np.ascontiguousarray(a[:, :slots]).reshape(-1, *a.shape[2:]) for a in self._arrays]
+        else:
+            flat = [a[:, :slots][valid] for a in self._arrays]
+        return self._codec.from_leaves(flat)
+
+    def carry(self, slot: int) -> None:
+        for array in self._arrays:
+            array[:, 0] = array[:, slot]
+
+
+class ObjectGrid:
+    """Spaces without a fixed size: the values themselves, a list a slot."""
+
+    def __init__(self, codec: SpaceCodec, num_envs: int, slots: int) -> None:
+        self._codec, self._num_envs = codec, num_envs
+        self._slots: list[list[Any]] = [[None] * num_envs for _ in range(slots)]
+
+    def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
+        values = self._codec.decode(self._codec.encode_batch(batch, self._num_envs))
+        for place, value in enumerate(values):
+            if mask is None or mask[place]:
+                self._slots[slot][place] = value
+
+    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
+        return self._codec.encode([self._slots[slot][place] for place in places])
+
+    def take(self, valid: np.ndarray) -> pa.Array:
+        return self._codec.encode([self._slots[slot][place] for place, slot in zip(*np.nonzero(valid), strict=True)])
+
+    def carry(self, slot: int) -> None:
+        self._slots[0] = copy.copy(self._slots[slot])

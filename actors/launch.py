@@ -1,0 +1,267 @@
+"""The only file that calls ray.init and ray.remote: plain classes become actors here, and their handles become links.
+
+Rules:
+1. Nothing that steps or appends is retried by Ray (`max_task_retries=0`): a retry would run it again under the same name.
+2. Hub and writer come back by themselves (`max_restarts=-1`); environment workers are replaced by the fleet, because a new
+   life needs a new incarnation.
+3. A batch of 256 KiB and more is put into the object store once and passed as a top-level argument, so that sending it again
+   copies nothing and the writer reads it there; a smaller one travels inside the call.
+4. The process that put an object must live until the writer has it. It does: it waits for the acknowledgement.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pyarrow as pa
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.errors import ClusterError, RolltapeError
+from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, ProducerKey, Registration, RunCounts, Watermark
+
+from .hub import TelemetryHub
+from .infos import Proposal
+from .writer import Writer, WriterStatistics
+
+NAMESPACE: Final = "rolltape"
+PUT_BYTES: Final = 256 << 10
+APPENDS_AT_ONCE: Final = 100_000
+"""Calls that a writer holds open: more than all windows together can have in flight."""
+EMBEDDED_STORE_BYTES: Final = 2 << 30
+
+
+def ensure_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray in this machine; nothing when that is done already.
+
+    Raises ClusterError.
+    """
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(namespace=NAMESPACE, logging_level="warning")
+        else:
+            ray.init(
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                logging_level="warning",
+                object_store_memory=_store_bytes(),
+                _metrics_export_port=None,
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
+        raise ClusterError(
+            f"Cannot reach {where}: {error}. "
+            + ("Check the address, or unset RAY_ADDRESS to run on this machine alone." if address else "")
+        ) from error
+
+
+def _store_bytes() -> int:
+    return max(128 << 20, min(EMBEDDED_STORE_BYTES, int(psutil.virtual_memory().available * 0.3)))
+
+
+def store_bytes() -> int:
+    """Size of the object store of the cluster's smallest node, in bytes."""
+    sizes = [int(n["Resources"].get("object_store_memory", 0)) for n in ray.nodes() if n["Alive"]]
+    return min((s for s in sizes if s), default=EMBEDDED_STORE_BYTES)
+
+
+def check_cpus(workers: int, cpus_per_worker: float) -> None:
+    """Refuse a fleet that the cluster can never place. Raises ClusterError with what would fit."""
+    have = ray.cluster_resources().get("CPU", 0.0)
+    if workers * cpus_per_worker > have:
+        fit = int(have // cpus_per_worker) if cpus_per_worker else workers
+        raise ClusterError(
+            f"{workers} workers of {cpus_per_worker:g} CPU need {workers * cpus_per_worker:g} CPUs, the cluster has {have:g}. "
+            f"Use num_workers={max(1, fit)}, or cpus_per_worker={have / workers:.2g}."
+        )
+
+
+# ---- actors -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """Handles of a run's control plane."""
+
+    hub: Any
+    writers: list[Any]
+
+
+def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
+    """Start the hub and a writer for a run, and wait until both answer. Raises what they raise (LakeNotWritable, …)."""
+    total = config.budget.total_bytes or store_bytes() // 2
+    hub = (
+        ray.remote(TelemetryHub)
+        .options(num_cpus=0, max_restarts=-1, max_task_retries=0, name=f"hub-{run_id}", namespace=NAMESPACE)
+        .remote(run_id, total, 4 * config.fragment.max_bytes)
+    )
+    writer = (
+        ray.remote(Writer)
+        .options(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=APPENDS_AT_ONCE,
+            name=f"writer-{run_id}-0",
+            namespace=NAMESPACE,
+        )
+        .remote(str(run_path), 0, config, publish)
+    )
+    actors = Actors(hub, [writer])
+    call(writer.report, timeout_s=60)
+    call(hub.counts, timeout_s=60)
+    return actors
+
+
+def publish(lake: Path) -> None:
+    """Refresh the lake's catalog."""
+    from rolltape.storage.catalog import publish_catalog
+
+    publish_catalog(lake)
+
+
+def stop_actors(actors: Actors) -> None:
+    """End the control plane of a run."""
+    for actor in (*actors.writers, actors.hub):
+        kill(actor)
+
+
+def kill(actor: Any) -> None:
+    """End an actor's process at once, for good."""
+    try:
+        ray.kill(actor)
+    except (ValueError, RuntimeError):
+        return  # Ray itself has gone
+
+
+def start_env_worker(cls: type, *args: Any, cpus: float, **kwargs: Any) -> Any:
+    """Start an environment worker; it dies for good."""
+    return ray.remote(cls).options(num_cpus=cpus, max_restarts=0, max_task_retries=0).remote(*args, **kwargs)
+
+
+def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:
+    """Call an actor's method and wait; while the actor restarts, ask again. Raises ClusterError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ray.get(method.remote(*args), timeout=max(0.1, deadline - time.monotonic()))
+        except RayTaskError as error:
+            raise unwrapped(error) from None
+        except (RayActorError, GetTimeoutError) as error:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"An actor did not answer within {timeout_s:g} s: {error}") from error
+            time.sleep(0.1)
+
+
+def unwrapped(error: RayTaskError) -> BaseException:
+    """Our own error that a remote call raised, or the error as Ray gives it."""
+    cause = error.cause
+    return cause if isinstance(cause, RolltapeError) else error
+
+
+def ready(refs: list[Any], timeout_s: float) -> list[Any]:
+    """Those of `refs` whose results are there, waiting at most `timeout_s` for the first."""
+    done, rest = ray.wait(refs, num_returns=1, timeout=timeout_s)
+    if done and rest:
+        more, _ = ray.wait(rest, num_returns=len(rest), timeout=0)
+        done += more
+    return done
+
+
+def result(ref: Any) -> Any:
+    """The result of a call that is ready. Raises our own errors as themselves."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        raise unwrapped(error) from None
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether a call failed because its actor's process is gone."""
+    return isinstance(error, RayActorError)
+
+
+# ---- links ------------------------------------------------------------------------------------------------------------
+
+
+class RayWriterLink:
+    """`window.Link` to a writer actor."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def hold(self, batches: dict[str, pa.RecordBatch]) -> tuple[tuple[str, ...], list[Any]]:
+        tables = tuple(table for table in TABLES if table in batches)
+        return tables, [_held(batches[table]) for table in tables]
+
+    def append(self, header: FragmentHeader, payload: tuple[tuple[str, ...], list[Any]]) -> Any:
+        tables, held = payload
+        return self._writer.append.remote(header, tables, *held)
+
+    def answer(self, handle: Any) -> Ack:
+        return result(handle)
+
+    def hurry(self) -> None:
+        self._writer.hurry.remote()
+
+
+def _held(batch: pa.RecordBatch) -> Any:
+    if batch.get_total_buffer_size() >= PUT_BYTES:
+        return ray.put(batch)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+
+
+class RayHubLink:
+    """`producer.HubLink` to a hub actor."""
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+
+    def register(self, registration: Registration) -> Grant:
+        return call(self._hub.register, registration)
+
+    def beat(self, heartbeat: Heartbeat) -> Any:
+        return self._hub.heartbeat.remote(heartbeat)
+
+    def grant(self, handle: Any) -> Grant:
+        return ray.get(handle)
+
+    def wait(self, handles: list[Any], timeout_s: float) -> list[Any]:
+        return ready(handles, timeout_s)
+
+    def agree(self, proposal: Proposal) -> Proposal:
+        return call(self._hub.agree, proposal)
+
+    def counts(self, timeout_s: float = 5.0) -> RunCounts:
+        return call(self._hub.counts, timeout_s=timeout_s)
+
+    def stop(self) -> None:
+        self._hub.stop.remote()
+
+
+def fence(writer: Any, key: ProducerKey) -> Watermark:
+    """Take nothing more from `key`; what of it is durable."""
+    return call(writer.fence, key, timeout_s=120)
+
+
+def flush(writer: Any, timeout_s: float) -> dict[ProducerKey, Watermark]:
+    """Commit everything a writer has; what is durable."""
+    return call(writer.flush, timeout_s=timeout_s)
+
+
+def report(writer: Any) -> WriterStatistics:
+    """What a writer did."""
+    return call(writer.report)

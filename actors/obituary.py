@@ -1,0 +1,124 @@
+"""What a producer that died leaves to its successor: which episodes are lost, and how many steps.
+
+The page says what was produced, the writer's watermark what is durable. The difference is lost, and it is said so:
+open episodes and those that ended without becoming durable get a row with status `lost`, the steps a row in the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rolltape.schema.messages import ProducerKey, Watermark
+from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.layout import RunFolder, list_parts
+
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, constant, key_columns
+from .page import LastWords, page_path, read_page
+
+INDEX_BLOCK = 1 << 20
+"""Where a page was lost with its node, episode indices go on at the next multiple of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obituary:
+    """What the successor of a producer has to know and to say.
+
+    Attributes:
+        key: who died.
+        first_index: the episode index with which each sub-environment goes on.
+        lost_steps: produced and not durable; None where the page was lost: unknown.
+        durable_steps: what is durable of it.
+        lost_episodes: their sub-environments, numbers and lengths (-1: unknown).
+        produced_steps: produced by it; the durable ones where that is unknown.
+        durable_completed: episodes that it completed and that are durable.
+    """
+
+    key: ProducerKey
+    first_index: list[int]
+    lost_steps: int | None
+    durable_steps: int
+    lost_episodes: list[tuple[int, int, int]]
+    produced_steps: int
+    durable_completed: int
+
+
+def write_obituary(folder: RunFolder, key: ProducerKey, mark: Watermark, offset: int, num_envs: int, stride: int) -> Obituary:
+    """Compare a dead producer's page with what is durable of it. Everything received must be committed before."""
+    durable, completed = _durable_episodes(folder, key, offset, num_envs, stride)
+    page: LastWords | None = read_page(page_path(folder.producers, key))
+    if page is None:
+        first = [int((k // INDEX_BLOCK + 1) * INDEX_BLOCK) for k in durable]
+        return Obituary(key, first, None, mark.steps, [], mark.steps, completed)
+    lost: list[tuple[int, int, int]] = []
+    for place in range(num_envs):
+        newest, steps = int(page.episode_index[place]), int(page.episode_steps[place])
+        for k in range(int(durable[place]) + 1, newest + 1):
+            is_open = k == newest and steps >= 0
+            lost.append((offset + place, offset + place + stride * k, steps if is_open else -1))
+    first = [max(int(a), int(b)) + 1 for a, b in zip(page.episode_index, durable, strict=True)]
+    return Obituary(key, first, page.steps - mark.steps, mark.steps, lost, page.steps, completed)
+
+
+def add_lost_episodes(rows: EpisodeRows, obituary: Obituary) -> None:
+    """Put the lost episodes among the successor's rows."""
+    n = len(obituary.lost_episodes)
+    if not n:
+        return
+    sub_env, episode, length = (np.array(column, np.int64) for column in zip(*obituary.lost_episodes, strict=True))
+    no, now = np.zeros(n, bool), np.full(n, time.time_ns() // 1000)
+    rows.extend(
+        n,
+        sub_env=sub_env,
+        episode=episode,
+        status=np.full(n, STATUSES.index("lost"), np.int8),
+        length=length,
+        episode_return=np.zeros(n),
+        terminated=no,
+        truncated=no,
+        seed=np.zeros(n, np.int64),
+        seed_episode=np.full(n, -1, np.int64),
+        replay=np.full(n, REPLAYS.index("none"), np.int8),
+        options=None,
+        reset_info=None,
+        start_us=now,
+        end_us=now,
+        final_observation=None,
+    )
+
+
+def ledger_batch(schema: RunSchema, obituary: Obituary, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
+    """One ledger row for the lost steps, in the name of the one who lost them; None where nothing was lost."""
+    if obituary.lost_steps == 0:
+        return None
+    utc = pa.timestamp("us", tz="UTC")
+    columns = key_columns(schema, key, fragment, np.array([-1]), np.array([-1]))
+    columns += [
+        constant("steps", 1),
+        constant(f"killed:{obituary.key}", 1),
+        pa.array([obituary.lost_steps], pa.int64()),
+        pa.array([obituary.durable_steps], pa.int64()),
+        pa.array([obituary.produced_steps], pa.int64()),
+        pa.array([time.time_ns() // 1000], pa.int64()).cast(utc),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.arrow("ledger"))
+
+
+def _durable_episodes(
+    folder: RunFolder, key: ProducerKey, offset: int, num_envs: int, stride: int
+) -> tuple[np.ndarray, int]:
+    """The last durable episode index of each sub-environment (-1: none), and how many `key` completed."""
+    last, completed = np.full(num_envs, -1, np.int64), 0
+    names = ["sub_env", "episode", "worker", "incarnation", "status"]
+    for path in list_parts(folder, "episodes"):
+        table = pq.read_table(path, columns=names)
+        place = table["sub_env"].to_numpy() - offset
+        mine = (place >= 0) & (place < num_envs)
+        np.maximum.at(last, place[mine], table["episode"].to_numpy()[mine] // stride)
+        own = (table["worker"].to_numpy() == key.producer) & (table["incarnation"].to_numpy() == key.incarnation)
+        completed += int(np.count_nonzero(own & (table["status"].cast("string").to_numpy() == "completed")))
+    return last, completed

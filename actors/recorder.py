@@ -1,0 +1,358 @@
+"""`rolltape.record`: the user's own environment, stepped in the user's own loop, recorded on the side.
+
+Rules:
+1. The loop sees what it would have seen: the same values, the same seeds, the same errors.
+2. What is not durable yet is bounded; a loop that outruns the disk waits in `step`.
+3. `close()` makes everything durable and ends the run. What is still open when the interpreter exits is closed then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, overload
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.errors import ConfigError, SchemaMismatch
+from rolltape.schema.messages import ProducerKey, Registration
+
+from .page import ProducerPage, page_path
+from .producer import Producer
+from .recording import EndSummary, EnvDescription, Recording
+from .single_rows import SingleRows
+from .vector_rows import VectorRows
+
+JOIN_STRIDE = 4096
+"""Most sub-environments of a run that several recorders join."""
+
+_MODE_NAMES = {
+    AutoresetMode.NEXT_STEP: "next_step",
+    AutoresetMode.SAME_STEP: "same_step",
+    AutoresetMode.DISABLED: "disabled",
+}
+
+
+@overload
+def record(
+    env: gym.Env[Any, Any], lake: str | Path = ..., *, frames: Any = ..., run: str | None = ..., **config: Any
+) -> RecordedEnv: ...
+@overload
+def record(
+    env: VectorEnv[Any, Any, Any], lake: str | Path = ..., *, frames: Any = ..., run: str | None = ..., **config: Any
+) -> RecordedVectorEnv: ...
+def record(
+    env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
+    lake: str | Path = "lake",
+    *,
+    frames: Any = None,
+    run: str | None = None,
+    **config: Any,
+) -> RecordedEnv | RecordedVectorEnv:
+    """Wrap an environment so that every step that you take is recorded.
+
+    Args:
+        env: a `gymnasium.Env` or `gymnasium.vector.VectorEnv`, with any wrappers. What the outermost wrapper gives is recorded.
+        lake: the folder of recordings; made where it does not exist.
+        frames: `"auto"` (images observed are kept), `"none"`, `"observation"`, `"render"` (needs
+            `render_mode="rgb_array"`), or a dict such as `{"policy": "render", "every": 4}`.
+        run: a name under which several environments of this process go into one run, such as the environments of a
+            Stable-Baselines3 `VecEnv`. None: a run of its own.
+        **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`.
+
+    Returns:
+        The environment, wrapped; use it as before. `close()` ends the recording; `.run_id` names it.
+
+    Raises:
+        ConfigError: not an environment, or a value that is not allowed.
+        UnsupportedSpace, LakeNotWritable, DiskFull, ClusterError: nothing is recorded then.
+    """
+    settings = RecordConfig.of(frames=frames, **config)
+    if isinstance(env, VectorEnv):
+        return RecordedVectorEnv(env, lake, settings, run)
+    if isinstance(env, gym.Env):
+        return RecordedEnv(env, lake, settings, run)
+    kind = f"{type(env).__module__}.{type(env).__qualname__}"
+    raise ConfigError(
+        f"rolltape.record wraps a gymnasium.Env or gymnasium.vector.VectorEnv, not {kind}. "
+        "For a Stable-Baselines3 VecEnv record each environment in it: "
+        'make_vec_env(..., wrapper_class=rolltape.record, wrapper_kwargs={"lake": "lake", "run": "mine"}).'
+    )
+
+
+class _Session:
+    """One recording of this process and the recorders in it."""
+
+    _named: dict[tuple[str, str], _Session] = {}  # noqa: RUF012
+    _guard = threading.Lock()
+
+    def __init__(self, recording: Recording, name: tuple[str, str] | None) -> None:
+        self.recording = recording
+        self._name = name
+        self._members = 0
+        self._sub_envs = 0
+        self._open = 0
+        atexit.register(self.end)
+
+    @classmethod
+    def join(cls, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None) -> _Session:
+        vector = isinstance(env, VectorEnv)
+        observation = env.single_observation_space if vector else env.observation_space
+        action = env.single_action_space if vector else env.action_space
+        if run is None:
+            return cls(Recording.open(lake, description, observation, action, config), None)
+        name = (str(Path(lake).expanduser().resolve()), run)
+        with cls._guard:
+            session = cls._named.get(name)
+            if session is None:
+                session = cls._named[name] = cls(Recording.open(lake, description, observation, action, config), name)
+                return session
+        schema = session.recording.schema
+        for what, codec, space in (("observation", schema.observation, observation), ("action", schema.action, action)):
+            if type(codec)(space).signature != codec.signature:
+                raise SchemaMismatch(
+                    f"run {run!r} records {what} space {codec.descriptor}, this environment has {space}. "
+                    f"Environments of one run have the same spaces: give this one another run name."
+                )
+        return session
+
+    def enter(self, num_envs: int) -> tuple[ProducerKey, int]:
+        """A new member: its key and its first sub-environment."""
+        stride = self.recording.env.stride
+        if self._sub_envs + num_envs > stride:
+            raise ConfigError(f"run: at most {stride} sub-environments fit into this run; {self._sub_envs} are there.")
+        key, offset = ProducerKey(self._members, 0), self._sub_envs
+        self._members += 1
+        self._open += 1
+        self._sub_envs += num_envs
+        return key, offset
+
+    def leave(self) -> None:
+        """A member has closed; the last one ends the run."""
+        self._open -= 1
+        if self._open == 0:
+            self.end()
+
+    def end(self) -> EndSummary | None:
+        """End the run, once."""
+        atexit.unregister(self.end)
+        with self._guard:
+            if self._name is not None and self._named.get(self._name) is self:
+                del self._named[self._name]
+        return self.recording.finish()
+
+
+class _Recorder:
+    """What both wrappers share: a producer in this process and its session."""
+
+    def __init__(self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None) -> None:
+        self.session = _Session.join(env, description, lake, config, run)
+        recording = self.session.recording
+        n = description.num_envs
+        self.key, self.offset = self.session.enter(n)
+        page = ProducerPage(page_path(recording.folder.producers, self.key), self.key, n)
+        common: dict[str, Any] = {"stride": recording.env.stride, "agree": recording.hub.agree}
+        if isinstance(env, VectorEnv):
+            per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+            self.rows: Any = VectorRows(
+                recording.schema,
+                self.key,
+                page,
+                config.fragment,
+                num_envs=n,
+                autoreset=autoreset_of(env),
+                sub_env_offset=self.offset,
+                own_seed="alone" if per_env else "batch",
+                **common,
+            )
+        else:
+            self.rows = SingleRows(recording.schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+        registration = Registration(self.key, recording.run_id, self.offset, n)
+        self.producer = Producer(registration, self.rows, page, recording.writer_link, recording.hub, config)
+        self.producer.start()
+        self.closed = False
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Make everything durable and leave the session; twice is once."""
+        if self.closed:
+            return
+        self.closed = True
+        atexit.unregister(self.close)
+        try:
+            self.producer.close()
+        except BaseException as error:
+            self.producer.shut()
+            self.session.recording.abandon(str(error))
+            atexit.unregister(self.session.end)
+            raise
+        self.session.leave()
+
+
+class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """A recorded single environment. Attributes: `run_id`, `summary` (after `close`)."""
+
+    def __init__(self, env: gym.Env[Any, Any], lake: str | Path, config: RecordConfig, run: str | None) -> None:
+        super().__init__(env)
+        self._render = _renderer(env, config)
+        description = EnvDescription(
+            env_id=_env_id(env),
+            kind="recorder",
+            num_envs=1,
+            workers=1,
+            stride=1 if run is None else JOIN_STRIDE,
+            spec=_spec(env),
+            render_mode=env.render_mode,
+        )
+        self._recorder = _Recorder(env, description, lake, config, run)
+        self._mutex = self._recorder.producer.mutex
+        self._rows: SingleRows = self._recorder.rows
+        self._row_step = self._rows.step
+        self._env_step = env.step
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; `rolltape.open(lake).run(run_id)` reads it."""
+        return self._recorder.session.recording.run_id
+
+    @property
+    def summary(self) -> EndSummary | None:
+        """How the run ended; None before."""
+        return self._recorder.session.recording.summary
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment and record the transition."""
+        result = self._env_step(action)
+        with self._mutex:
+            if self._row_step(action, *result, self._render):
+                self._recorder.producer.flush()
+        return result
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment; a new episode begins."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        with self._mutex:
+            self._rows.reset(observation, info, seed, options, self._render)
+        return observation, info
+
+    def close(self) -> None:
+        """Close the environment and make the recording durable."""
+        try:
+            self.env.close()
+        finally:
+            self._recorder.close()
+
+
+class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+    """A recorded vector environment. Attributes: `run_id`, `summary` (after `close`)."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], lake: str | Path, config: RecordConfig, run: str | None) -> None:
+        super().__init__(env)
+        self._pictures = _renderer(env, config)
+        description = EnvDescription(
+            env_id=_env_id(env),
+            kind="recorder",
+            num_envs=env.num_envs,
+            workers=1,
+            stride=env.num_envs if run is None else JOIN_STRIDE,
+            spec=_spec(env),
+            vectorization=type(env.unwrapped).__name__,
+            autoreset=_MODE_NAMES[autoreset_of(env)],
+            render_mode=env.render_mode,
+        )
+        self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+        self._recorder = _Recorder(env, description, lake, config, run)
+        self._mutex = self._recorder.producer.mutex
+        self._rows: VectorRows = self._recorder.rows
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; `rolltape.open(lake).run(run_id)` reads it."""
+        return self._recorder.session.recording.run_id
+
+    @property
+    def summary(self) -> EndSummary | None:
+        """How the run ended; None before."""
+        return self._recorder.session.recording.summary
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all sub-environments and record the transitions."""
+        result = self.env.step(actions)
+        with self._mutex:
+            if self._rows.step(actions, *result, pictures=self._pictures):
+                self._recorder.producer.flush()
+        return result
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the sub-environments (those of `options["reset_mask"]`, or all); new episodes begin."""
+        mask = None if options is None else options.get("reset_mask")
+        mask = mask.copy() if isinstance(mask, np.ndarray) else None
+        kept = None if options is None else {k: v for k, v in options.items() if k != "reset_mask"}
+        observations, infos = self.env.reset(seed=seed, options=options)
+        with self._mutex:
+            self._rows.reset(
+                observations,
+                infos,
+                mask=mask,
+                seeds=self._seeds(seed),
+                options=kept,
+                pictures=self._pictures,
+            )
+        return observations, infos
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the sub-environments and make the recording durable."""
+        try:
+            self.env.close(**kwargs)
+        finally:
+            self._recorder.close()
+
+    def _seeds(self, seed: Any) -> list[int | None] | None:
+        if seed is None:
+            return None
+        if isinstance(seed, int | np.integer):
+            first = int(seed)
+            return [first + i if self._per_env else first for i in range(self.num_envs)]
+        return [None if s is None else int(s) for s in seed]
+
+
+def autoreset_of(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """The autoreset mode that a vector environment declares; NEXT_STEP, with a warning, where it declares none."""
+    mode = env.metadata.get("autoreset_mode")
+    if isinstance(mode, AutoresetMode):
+        return mode
+    warnings.warn(
+        f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); it is recorded as NEXT_STEP, "
+        f"Gymnasium's default. If it resets otherwise, its episodes are cut wrongly.",
+        stacklevel=3,
+    )
+    return AutoresetMode.NEXT_STEP
+
+
+def _renderer(env: Any, config: RecordConfig) -> Any:
+    if config.frames.policy != "render":
+        return None
+    if env.render_mode not in ("rgb_array", "rgb_array_list"):
+        raise ConfigError(
+            f"frames.policy: 'render' needs an environment made with render_mode='rgb_array' (got {env.render_mode!r}): "
+            f"gymnasium.make(..., render_mode='rgb_array')."
+        )
+    return env.render
+
+
+def _env_id(env: Any) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__qualname__
+
+
+def _spec(env: Any) -> Any:
+    if env.spec is None:
+        return None
+    try:
+        return env.spec.to_json()
+    except Exception:  # callables and arrays among the arguments: Gymnasium raises several kinds
+        return repr(env.spec)

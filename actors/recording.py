@@ -1,0 +1,298 @@
+"""A run in the making: its folder, its hub and writer, and the reconciliation at its end.
+
+Rules of the end:
+1. produced = durable + declared lost, for every producer key. Produced stands in its page, durable in the writer's
+   watermarks, lost was declared when its producer was replaced.
+2. What the parts hold, counted from their footers, is what the watermarks say.
+3. A difference makes the run `failed`, with the numbers in `end.json`, and raises CountMismatch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import pyarrow.parquet as pq
+
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.errors import CountMismatch, DiskFull, LakeNotWritable, RolltapeError
+from rolltape.schema.messages import ProducerKey, RunCounts, Watermark
+from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.layout import RunFolder, list_tables, new_run_id
+from rolltape.storage.run_info import create_run, write_end_info
+
+from . import launch
+from .page import read_page
+
+EndStatus = Literal["completed", "stopped", "failed"]
+PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
+MIN_FREE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDescription:
+    """What `run.json` says of the environment.
+
+    Attributes:
+        kind: `fleet` or `recorder`.
+        spec: Gymnasium's specification as a dict, None where there is none.
+        autoreset: `next_step`, `same_step`, `disabled`, or None for a single environment.
+    """
+
+    env_id: str
+    kind: str
+    num_envs: int
+    workers: int
+    stride: int
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    spec: Any = None
+    vectorization: str = "none"
+    autoreset: str | None = None
+    render_mode: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSummary:
+    """How a run ended; also the content of `end.json`.
+
+    `steps`, `episodes`, `frames` are rows in the recording. `bytes` is what the run's folder takes on disk.
+    `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest time from a row's step to its
+    being durable; `waited_s` the time that producers stood still for room.
+    """
+
+    run_id: str
+    env_id: str
+    status: EndStatus
+    reason: str
+    path: str
+    seconds: float
+    steps: int
+    episodes: int
+    frames: int
+    mean_return: float | None
+    lost_steps: int
+    lost_episodes: int
+    bytes: int
+    inflight_high_bytes: int
+    lag_high_s: float
+    waited_s: float
+    resent: int
+    restarts: int
+    cpu_s: dict[str, float]
+    reconciled: dict[str, dict[str, int]]
+
+    @property
+    def steps_per_s(self) -> float:
+        """Recorded steps a second, the final drain included."""
+        return self.steps / self.seconds if self.seconds else 0.0
+
+    @property
+    def bytes_per_step(self) -> float:
+        """Bytes on disk a step."""
+        return self.bytes / self.steps if self.steps else 0.0
+
+
+class Recording:
+    """One run that is being recorded. Made by `open`; ended once by `finish`."""
+
+    def __init__(self, folder: RunFolder, schema: RunSchema, env: EnvDescription, config: RecordConfig) -> None:
+        self.folder, self.schema, self.env, self.config = folder, schema, env, config
+        self._actors = launch.start_actors(folder.path, folder.run_id, config)
+        self.writer = self._actors.writers[0]
+        self.hub = launch.RayHubLink(self._actors.hub)
+        self.hub_actor = self._actors.hub
+        self.writer_link = launch.RayWriterLink(self.writer)
+        self._started = time.monotonic()
+        self.lost: dict[ProducerKey, tuple[int, int]] = {}
+        self.restarts = 0
+        self.summary: EndSummary | None = None
+
+    @classmethod
+    def open(
+        cls,
+        lake: str | Path,
+        env: EnvDescription,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: RecordConfig,
+    ) -> Recording:
+        """Create the run's folder in `lake` and start its actors.
+
+        Raises ConfigError, UnsupportedSpace, LakeNotWritable, DiskFull or ClusterError; nothing is started then.
+        """
+        run_id = new_run_id()
+        schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
+        root = Path(lake).expanduser().resolve()
+        folder = RunFolder.of(root, run_id)
+        _check_room(root)
+        create_run(folder, _run_info(env, schema, config))
+        launch.ensure_ray()
+        return cls(folder, schema, env, config)
+
+    @property
+    def run_id(self) -> str:
+        """The run's ULID."""
+        return self.folder.run_id
+
+    def counts(self) -> RunCounts:
+        """What the hub has counted so far."""
+        return self.hub.counts()
+
+    def declare_lost(self, key: ProducerKey, steps: int, episodes: int) -> None:
+        """A producer was replaced; so much of what it produced never became durable."""
+        self.lost[key] = (steps, episodes)
+
+    def finish(self, status: EndStatus = "completed", reason: str = "") -> EndSummary:
+        """Commit everything, reconcile, write `end.json` and the catalog, end the actors.
+
+        Raises CountMismatch when the counts do not reconcile; everything is written by then.
+        """
+        if self.summary is not None:
+            return self.summary
+        try:
+            durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
+            seconds = time.monotonic() - self._started
+            summary, mismatch = self._reconcile(durable, status, reason, seconds)
+            write_end_info(self.folder, {**asdict(summary), "ended_ns": time.time_ns()})
+            launch.publish(self.folder.path.parent.parent)
+        finally:
+            launch.stop_actors(self._actors)
+        self.summary = summary
+        if mismatch:
+            raise CountMismatch(mismatch)
+        return summary
+
+    def abandon(self, reason: str) -> None:
+        """The run cannot go on: say so in `end.json` as far as the disk lets, and end the actors."""
+        try:
+            write_end_info(self.folder, {"status": "failed", "reason": reason, "ended_ns": time.time_ns()})
+        except RolltapeError:
+            pass  # the disk is the reason; the absence of end.json says `crashed`
+        finally:
+            launch.stop_actors(self._actors)
+
+    def _reconcile(
+        self, durable: dict[ProducerKey, Watermark], status: EndStatus, reason: str, seconds: float
+    ) -> tuple[EndSummary, str]:
+        counts = self.counts()
+        statistics = launch.report(self.writer)
+        hub_cpu_s = launch.call(self.hub_actor.cpu_s)
+        parts = list_tables(self.folder)
+        rows = {table: sum(pq.read_metadata(p).num_rows for p in paths) for table, paths in parts.items()}
+        table: dict[str, dict[str, int]] = {}
+        wrong: list[str] = []
+        for path in sorted(self.folder.producers.glob("p*.page")):
+            page = read_page(path)
+            if page is None:
+                continue
+            mark = durable.get(page.key, Watermark())
+            lost_steps, lost_episodes = self.lost.get(page.key, (0, 0))
+            table[str(page.key)] = {
+                "produced": page.steps,
+                "durable": mark.steps,
+                "lost": lost_steps,
+                "episodes_lost": lost_episodes,
+            }
+            if page.steps != mark.steps + lost_steps:
+                wrong.append(f"{page.key}: produced {page.steps}, durable {mark.steps}, declared lost {lost_steps}")
+        total = sum(mark.steps for mark in durable.values())
+        if rows["steps"] != total:
+            wrong.append(f"the parts hold {rows['steps']} steps, the watermarks say {total}")
+        mismatch = ""
+        if wrong:
+            status, reason = "failed", "counts do not reconcile: " + "; ".join(wrong)
+            mismatch = f"Run {self.run_id}: {reason}. What is in the recording is readable; see end.json."
+        completed = counts.episodes
+        return (
+            EndSummary(
+                run_id=self.run_id,
+                env_id=self.env.env_id,
+                status=status,
+                reason=reason,
+                path=str(self.folder.path),
+                seconds=seconds,
+                steps=rows["steps"],
+                episodes=rows["episodes"],
+                frames=rows["frames"],
+                mean_return=counts.return_sum / completed if completed else None,
+                lost_steps=sum(lost for lost, _ in self.lost.values()),
+                lost_episodes=sum(lost for _, lost in self.lost.values()),
+                bytes=disk_bytes(self.folder.path),
+                inflight_high_bytes=counts.inflight_high_bytes,
+                lag_high_s=counts.lag_high_s,
+                waited_s=counts.waited_s,
+                resent=counts.resent,
+                restarts=self.restarts,
+                cpu_s={"producers": counts.cpu_s, "writer": statistics.cpu_s, "hub": hub_cpu_s},
+                reconciled=table,
+            ),
+            mismatch,
+        )
+
+
+def disk_bytes(folder: Path) -> int:
+    """What a folder takes on disk, as `du` counts it."""
+    return sum(path.lstat().st_blocks * 512 for path in (folder, *folder.rglob("*")))
+
+
+def _check_room(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (PermissionError, OSError) as error:
+        raise LakeNotWritable(f"Cannot create the lake {root}: {error.strerror or error}. Choose another with lake=…") from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise LakeNotWritable(f"The lake {root} cannot be written by this user. Choose another with lake=…, or change its rights.")
+    room = os.statvfs(root)
+    free = room.f_bavail * room.f_frsize
+    if free < MIN_FREE_BYTES:
+        raise DiskFull(f"{root} has {free >> 20} MiB free; a recording needs at least {MIN_FREE_BYTES >> 20} MiB to start.")
+
+
+def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> dict[str, Any]:
+    layouts = {"observation": schema.layout.describe()} if schema.layout is not None else {}
+    return {
+        "run_id": schema.run_id,
+        "created_ns": time.time_ns(),
+        "payload_version": 1,
+        "env_id": env.env_id,
+        "env": _plain(asdict(env)),
+        "num_envs": env.num_envs,
+        "workers": env.workers,
+        "episode_stride": env.stride,
+        "seed": config.seed,
+        "spaces": {"observation": schema.observation.descriptor, "action": schema.action.descriptor},
+        "space_signature": {"observation": schema.observation.signature, "action": schema.action.signature},
+        "frames": {
+            "policy": schema.frame_policy,
+            "every": schema.every,
+            "layouts": {kind: layout for kind, layout in layouts.items() if layout is not None},
+        },
+        "config": config.model_dump(mode="json"),
+        "versions": _versions(),
+        "host": {"name": socket.gethostname(), "pid": os.getpid(), "platform": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=repr))
+
+

@@ -1,0 +1,45 @@
+"""Every episode of a fleet has a seed of its own, derived from (run seed, sub-environment, episode index).
+
+Rules:
+1. The seed of episode index k of sub-environment s is `base + s * STRIDE + k` modulo 2^31, with `base` a hash of the run's
+   seed. It depends neither on the number of workers nor on that of sub-environments.
+2. Seeds fit into 31 bits, because ALE and others take no more.
+3. With the golden ratio as stride, 1,024 sub-environments have two million episodes each before a seed comes twice.
+4. A reset for which the caller gives a seed keeps the caller's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import gymnasium as gym
+
+MODULUS: Final = 1 << 31
+STRIDE: Final = 1_327_217_885
+"""Odd and nearest to 2^31 divided by the golden ratio: neighbours' ranges lie as far apart as can be."""
+
+
+def episode_seed(run_seed: int, sub_env: int, index: int) -> int:
+    """The seed of one episode, 0 <= seed < 2^31."""
+    digest = hashlib.blake2b(run_seed.to_bytes(8, "little"), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") + sub_env * STRIDE + index) % MODULUS
+
+
+class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
+    """Seeds every reset of one sub-environment, whoever asks for it: the caller or any autoreset mode.
+
+    Attributes:
+        last_seed: the seed of the last reset.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], run_seed: int, sub_env: int, first_index: int = 0) -> None:
+        super().__init__(env)
+        self._run_seed, self._sub_env, self._index = run_seed, sub_env, first_index
+        self.last_seed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset under the next episode's seed."""
+        self.last_seed = episode_seed(self._run_seed, self._sub_env, self._index) if seed is None else seed
+        self._index += 1
+        return self.env.reset(seed=self.last_seed, options=options)

@@ -1,0 +1,287 @@
+"""Rows of one environment: appended to lists by `step`, stacked into record batches by `close`.
+
+The life of an episode, which both this file and `vector_rows` keep:
+
+1. `reset` opens an episode under the next index k; an episode that is still open is closed as `aborted`.
+2. A row is a transition: the observation seen before the step, the action, and what the step returned.
+3. A step that ends the episode closes it as `completed`; its last observation goes to the episode's row.
+4. Steps after the end and before a reset are no transitions of an episode: they are counted, not recorded.
+5. A fragment takes whole rows. The observation that waits for its action stays for the next fragment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.config import FragmentConfig
+from rolltape.schema.frame_layout import picture_layout
+from rolltape.schema.info_json import encode_info
+from rolltape.schema.messages import ProducerKey
+from rolltape.schema.run_schema import RunSchema
+
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
+from .frame_rows import FrameRows
+from .infos import Agree, InfoColumns
+from .page import EPISODES, STEPS, ProducerPage
+from .value_lists import Waiting, value_list
+
+Batches = dict[str, pa.RecordBatch]
+Render = Callable[[], Any]
+
+ROW_OVERHEAD_BYTES = 64
+"""Arrow bytes of the key, time, reward and flag columns of one steps row."""
+
+
+class WallClock:
+    """UTC in nanoseconds that never steps back: the wall clock at the start plus a monotonic counter."""
+
+    def __init__(self) -> None:
+        self.offset_ns = time.time_ns() - time.perf_counter_ns()
+
+    def now_us(self) -> int:
+        return (time.perf_counter_ns() + self.offset_ns) // 1000
+
+
+class SingleRows:
+    """The open fragment of a producer that steps one environment."""
+
+    def __init__(
+        self,
+        schema: RunSchema,
+        key: ProducerKey,
+        page: ProducerPage,
+        config: FragmentConfig,
+        *,
+        sub_env: int,
+        stride: int,
+        agree: Agree,
+        first_index: int = 0,
+        clock: WallClock | None = None,
+        counter_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._schema, self._key, self._page = schema, key, page
+        self._sub_env, self._stride = sub_env, stride
+        self._clock = clock or WallClock()
+        self._counter_ns = counter_ns
+        self._config = config
+        self._index = first_index - 1
+        self._episode = -1
+        self._open = False
+        self._observations = value_list(schema.observation) if schema.has_observation_column else None
+        self._actions = value_list(schema.action)
+        self._rewards: list[Any] = []
+        self._times: list[int] = []
+        self._ends: list[tuple[int, bool, bool]] = []
+        self._segments: list[tuple[int, int, int]] = []
+        self._infos = InfoColumns(agree)
+        self._episodes = EpisodeRows(schema)
+        self._frames: dict[str, FrameRows] = {}
+        self._seed = 0
+        self._seed_episode = -1
+        self._replay: Replay = "none"
+        self._options: str | None = None
+        self._reset_info: str | None = None
+        self._info_bytes = 0
+        self.rows = 0
+        self.steps = 0
+        self.episodes = 0
+        self.completed = 0
+        self.frames = 0
+        self.return_sum = 0.0
+        self.ignored_steps = 0
+        self.oldest_ns: int | None = None
+        observation_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in schema.observation.leaves)
+        row_bytes = ROW_OVERHEAD_BYTES + (observation_bytes if schema.has_observation_column else 0)
+        self._limit = max(1, min(config.max_rows, config.max_bytes // row_bytes))
+
+    @property
+    def episode(self) -> int:
+        """The id of the newest episode, -1 before the first reset."""
+        return self._episode
+
+    def reset(
+        self,
+        observation: Any,
+        info: dict[str, Any],
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+        render: Render | None = None,
+    ) -> None:
+        """An episode begins with `observation`; `seed` is what the reset was given, None where it was not."""
+        self.abort()
+        self._index += 1
+        self._episode = self._sub_env + self._stride * self._index
+        self._open = True
+        self._start_steps = self.steps
+        self._start_row = self.rows
+        self._return = 0.0
+        self._start_us = self._clock.now_us()
+        if seed is not None:
+            self._seed, self._seed_episode, self._replay = int(seed), self._episode, "alone"
+        elif self._seed_episode >= 0:
+            self._replay = "forward"
+        self._options = encode_info(options) if options else None
+        self._reset_info = encode_info(info) if info else None
+        self._segments.append((self.rows, self._episode, 0))
+        self._page.episode_index[0] = self._index
+        self._page.episode_steps[0] = 0
+        self._see(observation, 0, render, False)
+        if self.oldest_ns is None and self._frames:
+            self.oldest_ns = self._counter_ns()
+
+    def step(
+        self,
+        action: Any,
+        observation: Any,
+        reward: Any,
+        terminated: Any,
+        truncated: Any,
+        info: dict[str, Any],
+        render: Render | None = None,
+    ) -> bool:
+        """One transition. True when the fragment should be closed now."""
+        if not self._open:
+            self.ignored_steps += 1
+            return False
+        now = self._counter_ns()
+        row = self.rows
+        self._actions.append(action)
+        self._rewards.append(reward)
+        self._times.append(now)
+        self.rows = row + 1
+        self.steps = self._page.words[STEPS] = self.steps + 1
+        if info:
+            self._infos.add(row, info)
+            self._info_bytes += 16 * len(info)
+        if terminated or truncated:
+            self._ends.append((row, bool(terminated), bool(truncated)))
+            self._see(observation, self.steps - self._start_steps, render, True)
+            self._end("completed", bool(terminated), bool(truncated), observation)
+        elif self._observations is not None and render is None:
+            self._observations.append(observation)
+        else:
+            self._see(observation, self.steps - self._start_steps, render, False)
+        if row == 0 or self.oldest_ns is None:
+            self.oldest_ns = self.oldest_ns or now
+        return self.rows >= self._limit or self._full()
+
+    def abort(self) -> None:
+        """Close the open episode, if there is one, as `aborted`."""
+        if self._open:
+            last = None if self._observations is None else Waiting(self._observations)
+            self._end("aborted", False, False, last)
+
+    def due(self, now_ns: int) -> bool:
+        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
+        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the open fragment, about."""
+        per_row = self._config.max_bytes // self._limit
+        return self.rows * per_row + self._info_bytes + self._episodes.nbytes + sum(f.nbytes for f in self._frames.values())
+
+    def close(self, fragment: int) -> Batches:
+        """The open fragment as record batches by table, without the tables that have no rows; empty again."""
+        n, batches = self.rows, {}
+        frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._sub_env)) is not None]
+        if frames:
+            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
+        if n:
+            batches["steps"] = self._steps_batch(n, fragment)
+        if (episodes := self._episodes.close(self._key, fragment)) is not None:
+            batches["episodes"] = episodes
+        self.rows = 0
+        self.oldest_ns = None
+        self._info_bytes = 0
+        return batches
+
+    def _steps_batch(self, n: int, fragment: int) -> pa.RecordBatch:
+        starts = np.array([s[0] for s in self._segments] + [n])
+        lengths = np.diff(starts)
+        episode = np.repeat(np.array([s[1] for s in self._segments]), lengths)
+        first_t = np.repeat(np.array([s[2] for s in self._segments]) - starts[:-1], lengths)
+        t = (np.arange(n) + first_t).astype(np.int32)
+        terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
+        for row, ended, cut in self._ends:
+            terminated[row], truncated[row] = ended, cut
+        times = (np.array(self._times, np.int64) + self._clock.offset_ns) // 1000
+        info, info_json = self._infos.close(n)
+        columns = key_columns(self._schema, self._key, fragment, np.full(n, self._sub_env, np.int32), episode)
+        columns += [pa.array(t), pa.array(times).cast(pa.timestamp("us", tz="UTC"))]
+        if self._observations is not None:
+            columns.append(self._observations.take(n))
+        columns += [
+            self._actions.take(n),
+            pa.array(np.array(self._rewards, np.float64)),
+            pa.array(terminated),
+            pa.array(truncated),
+        ]
+        columns += [info_json] if info is None else [info, info_json]
+        schema = self._schema.arrow("steps", self._infos.struct)
+        self._carry_return()
+        self._rewards.clear()
+        self._times.clear()
+        self._ends.clear()
+        self._segments = [(0, self._episode, self.steps - self._start_steps)] if self._open else []
+        self._start_row = 0
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _see(self, observation: Any, t: int, render: Render | None, last: bool) -> None:
+        if self._schema.layout is not None:
+            self._picture("observation", t, np.asarray(observation))
+        elif self._observations is not None and not last:
+            self._observations.append(observation)
+        if render is not None and (last or t % self._schema.every == 0):
+            self._picture("render", t, np.asarray(render()))
+
+    def _picture(self, kind: str, t: int, picture: np.ndarray) -> None:
+        rows = self._frames.get(kind)
+        if rows is None:
+            layout = self._schema.layout if kind == "observation" and self._schema.layout else picture_layout(str(picture.dtype), picture.shape)
+            rows = self._frames[kind] = FrameRows(self._schema, kind, layout, 1, self._config.max_bytes)
+        rows.add(0, self._episode, t, picture)
+        self.frames += 1
+
+    def _full(self) -> bool:
+        return bool(self._frames) and any(f.full for f in self._frames.values())
+
+    def _carry_return(self) -> None:
+        if self._open:
+            self._return = reduce(add, map(float, self._rewards[self._start_row :]), self._return)
+
+    def _end(self, status: Status, terminated: bool, truncated: bool, final: Any) -> None:
+        self._carry_return()
+        self._open = False
+        self.episodes += 1
+        self._page.words[EPISODES] = self.episodes
+        self._page.episode_steps[0] = -1
+        if status == "completed":
+            self.completed += 1
+            self.return_sum += self._return
+        self._episodes.add(
+            sub_env=self._sub_env,
+            episode=self._episode,
+            status=STATUSES.index(status),
+            length=self.steps - self._start_steps,
+            episode_return=self._return,
+            terminated=terminated,
+            truncated=truncated,
+            seed=self._seed,
+            seed_episode=self._seed_episode,
+            replay=REPLAYS.index(self._replay),
+            options=self._options,
+            reset_info=self._reset_info,
+            start_us=self._start_us,
+            end_us=self._clock.now_us(),
+            final_observation=final,
+        )
+        if self.oldest_ns is None:
+            self.oldest_ns = self._counter_ns()

@@ -1,0 +1,196 @@
+"""Sub-environments of a worker: which vector environment is made for an environment, and how it is seeded.
+
+Rules:
+1. A native vector environment (`vector_entry_point`) is used where it exists, has the same single spaces as the plain
+   environment, and offers the autoreset mode that was asked for. Otherwise a `SyncVectorEnv`.
+2. The spaces must be the same, because a native one may be another environment: Atari's is preprocessed.
+3. In a `SyncVectorEnv` every sub-environment seeds each of its resets (`seeding`); a native one has one random state, which
+   the first reset seeds: the batch replays as a whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from rolltape.schema.errors import ConfigError, MissingExtra, UnknownEnvironment
+
+from .seeding import EpisodeSeeding, episode_seed
+
+Vectorization = Literal["auto", "sync", "native"]
+Autoreset = Literal["next_step", "same_step", "disabled"]
+AUTORESET = {
+    "next_step": AutoresetMode.NEXT_STEP,
+    "same_step": AutoresetMode.SAME_STEP,
+    "disabled": AutoresetMode.DISABLED,
+}
+
+EXTRAS = {
+    "ale_py": ("atari", "ale-py"),
+    "Box2D": ("box2d", "box2d"),
+    "pygame": ("classic-control", "pygame-ce"),
+    "minigrid": ("minigrid", "minigrid"),
+    "mujoco": ("", "gymnasium[mujoco]"),
+}
+"""By import name: the extra of this package that brings it, and the package itself."""
+_NAMESPACES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
+
+EnvSource = str | Callable[..., gym.Env[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvRecipe:
+    """How to make an environment, on any machine that has its package.
+
+    Attributes:
+        source: a registered id (`module:Id-v0` imports the module first), an entry point `module:callable`, or a callable.
+        kwargs: for `gymnasium.make` or the callable.
+        vectorization: see the rules above; "native" and "sync" insist.
+        autoreset: what happens after an episode's end.
+    """
+
+    source: EnvSource
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    vectorization: Vectorization = "auto"
+    autoreset: Autoreset = "next_step"
+
+    @property
+    def env_id(self) -> str:
+        """The name under which it is recorded."""
+        if isinstance(self.source, str):
+            return self.source
+        return getattr(self.source, "__qualname__", type(self.source).__name__)
+
+
+def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
+    """One plain environment. Raises UnknownEnvironment or MissingExtra with what to do."""
+    source = recipe.source
+    try:
+        if callable(source):
+            return source(**recipe.kwargs)
+        _import_namespace(source)
+        if _is_entry_point(source):
+            return _entry_point(source)(**recipe.kwargs)
+        return gym.make(source, **recipe.kwargs)
+    except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound, gym.error.UnregisteredEnv) as error:
+        raise UnknownEnvironment(_unknown(str(source), error)) from None
+    except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        raise MissingExtra(_missing(str(source), error)) from error
+
+
+def spaces_of(recipe: EnvRecipe) -> tuple[gym.Space[Any], gym.Space[Any], gym.Env[Any, Any]]:
+    """Observation and action space of one sub-environment, and an environment to ask for more (close it)."""
+    env = make_env(recipe)
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gym.Space):
+            raise UnknownEnvironment(
+                f"{recipe.env_id}: {name} is {space!r}, not a gymnasium.Space. Is it an environment of another library? "
+                f"Wrap it first, for example with shimmy."
+            )
+    return env.observation_space, env.action_space, env
+
+
+def uses_native(recipe: EnvRecipe, env: gym.Env[Any, Any]) -> bool:
+    """Whether a native vector environment is to be used; `env` is a plain one. Raises ConfigError where it cannot be."""
+    if recipe.vectorization == "sync":
+        return False
+    insist = recipe.vectorization == "native"
+    spec = gym.registry.get(str(recipe.source).rpartition(":")[2]) if isinstance(recipe.source, str) else None
+    if spec is None or spec.vector_entry_point is None:
+        if insist:
+            raise ConfigError(f"vectorization: {recipe.env_id} has no native vector environment; use 'sync' or 'auto'.")
+        return False
+    native = gym.make_vec(recipe.source, num_envs=1, vectorization_mode="vector_entry_point", **recipe.kwargs)
+    try:
+        mode = native.metadata.get("autoreset_mode")
+        same = (
+            native.single_observation_space == env.observation_space and native.single_action_space == env.action_space
+        )
+    finally:
+        native.close()
+    if insist and mode != AUTORESET[recipe.autoreset]:
+        raise ConfigError(f"autoreset: the native {recipe.env_id} has {mode}; asked for {recipe.autoreset!r}.")
+    return insist or (same and mode == AUTORESET[recipe.autoreset])
+
+
+@dataclass(slots=True)
+class SubEnvironments:
+    """A worker's vector environment and how its resets are seeded.
+
+    Attributes:
+        env: steps all sub-environments.
+        native: it is a native vector environment, with one random state.
+        batch_seed: the seed of a native one's first reset.
+    """
+
+    env: VectorEnv[Any, Any, Any]
+    native: bool
+    batch_seed: int
+
+    def seed_of(self, place: int) -> int | None:
+        """The seed of a sub-environment's last reset; None in a native environment after its first."""
+        return None if self.native else self.env.envs[place].last_seed  # type: ignore[attr-defined]
+
+
+def make_sub_environments(
+    recipe: EnvRecipe, native: bool, num_envs: int, *, run_seed: int, sub_env_offset: int, first_index: list[int]
+) -> SubEnvironments:
+    """The vector environment of a worker.
+
+    Args:
+        native: what `uses_native` said.
+        sub_env_offset: number of its first sub-environment in the run.
+        first_index: the episode index with which each sub-environment begins; not 0 after a restart.
+    """
+    batch_seed = episode_seed(run_seed, sub_env_offset, max(first_index))
+    if native:
+        _import_namespace(str(recipe.source))
+        env = gym.make_vec(recipe.source, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.kwargs)
+        return SubEnvironments(env, True, batch_seed)
+
+    def maker(place: int) -> Callable[[], gym.Env[Any, Any]]:
+        return lambda: EpisodeSeeding(make_env(recipe), run_seed, sub_env_offset + place, first_index[place])
+
+    env = SyncVectorEnv([maker(i) for i in range(num_envs)], copy=False, autoreset_mode=AUTORESET[recipe.autoreset])
+    return SubEnvironments(env, False, batch_seed)
+
+
+def _import_namespace(env_id: str) -> None:
+    namespace = env_id.partition("/")[0] if "/" in env_id else env_id.partition("-")[0]
+    if (module := _NAMESPACES.get(namespace)) is not None:
+        importlib.import_module(module)
+
+
+def _is_entry_point(source: str) -> bool:
+    module, colon, name = source.partition(":")
+    return bool(colon) and name.isidentifier() and "-v" not in name and bool(module)
+
+
+def _entry_point(source: str) -> Callable[..., gym.Env[Any, Any]]:
+    module, _, name = source.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise UnknownEnvironment(f"{source}: module {module!r} has no {name!r}.") from None
+
+
+def _unknown(env_id: str, error: Exception) -> str:
+    near = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.6)
+    hint = f" Did you mean {', '.join(near)}?" if near else " `gymnasium.pprint_registry()` lists what is registered."
+    return f"No environment {env_id!r}: {error}{'' if str(error).endswith('.') else '.'}{hint}"
+
+
+def _missing(env_id: str, error: Exception) -> str:
+    text = f"{error} {error.__cause__ or ''}"
+    for module, (extra, package) in EXTRAS.items():
+        if module.lower() in text.lower() or module == getattr(error, "name", None):
+            how = f'pip install "rolltape[{extra}]"' if extra else f'pip install "{package}"'
+            return f"{env_id} needs the package {package}: {how}"
+    return f"{env_id} needs a package that is not installed: {error}"

@@ -1,0 +1,186 @@
+"""The writer's process: takes fragments in, commits them in a thread, acknowledges what is durable.
+
+Rules:
+1. `append` answers after the commit that made the fragment durable; until then the call is pending, and the producer's
+   window counts it.
+2. One commit at a time, when the log says that it is due or a producer that waits asks for it.
+3. A commit that fails for want of room or rights is tried again every second, for `give_up_s`; then all pending calls
+   fail with that error, and so do later ones. Nothing that was acknowledged is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from rolltape.schema.config import RecordConfig
+from rolltape.schema.errors import Fenced, StorageError
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
+from rolltape.storage.commits import CommitLog, CommitReport
+from rolltape.storage.layout import RunFolder
+from rolltape.storage.sequences import Duplicate, FencedKey, Refused
+
+POLL_S = 0.02
+RETRY_S = 1.0
+CATALOG_EVERY_S = 10.0
+
+
+@dataclass(slots=True)
+class WriterStatistics:
+    """What a writer did since it started. Bytes are of Parquet parts; seconds of commits are wall time."""
+
+    writer_id: str = ""
+    commits: int = 0
+    fragments: int = 0
+    commit_s: float = 0.0
+    commit_high_s: float = 0.0
+    held_high_bytes: int = 0
+    cpu_s: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+
+
+class Writer:
+    """One writer of a run, to be run on an event loop.
+
+    Args:
+        run_path: the run's folder.
+        slot: which writer of the run it is; a restart takes the slot's next id.
+        config: the run's configuration.
+        publish: called in a thread at most every 10 s after commits, to refresh the catalog.
+    """
+
+    def __init__(
+        self, run_path: str, slot: int, config: RecordConfig, publish: Callable[[Path], None] | None = None
+    ) -> None:
+        self._config = config
+        self._run = RunFolder(Path(run_path))
+        self._log = CommitLog.open(self._run, slot, config.commit)
+        self._publish = publish
+        self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._catalog_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._hurried = self._fencing = False
+        self._failed: StorageError | None = None
+        self._loop_task: asyncio.Task[None] | None = None
+        self._published_at = time.monotonic()
+        self._publishing: asyncio.Future[None] | None = None
+        self.statistics = WriterStatistics(writer_id=self._log.writer_id)
+
+    async def append(self, header: FragmentHeader, tables: tuple[str, ...], *batches: pa.RecordBatch) -> Ack:
+        """Take one fragment, its record batches in the order of `tables`; answers when it is durable, or at once
+        when it is not the one expected. Raises StorageError when this writer cannot write.
+        """
+        self._ensure_loop()
+        if self._failed is not None:
+            raise self._failed
+        key, sequence = header.key, header.sequence
+        answer = self._log.offer(header, dict(zip(tables, batches, strict=True)))
+        if isinstance(answer, FencedKey):
+            return Ack("fenced", key, sequence)
+        if isinstance(answer, Refused):
+            return Ack("refused", key, sequence, expected=answer.expected)
+        if isinstance(answer, Duplicate) and answer.durable:
+            return Ack("durable", key, sequence)
+        self.statistics.held_high_bytes = max(self.statistics.held_high_bytes, self._log.held_bytes)
+        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append((sequence, future))
+        return await future
+
+    async def hurry(self) -> None:
+        """A producer waits: commit what is here without waiting for more."""
+        self._hurried = True
+        self._ensure_loop()
+
+    async def fence(self, key: ProducerKey) -> Watermark:
+        """Take nothing more from a producer that was replaced; answers what of it is durable."""
+        self._ensure_loop()
+        received = self._log.fence_producer(key)
+        self._fencing = True
+        while self._log.watermarks.get(key, Watermark()).sequence < received.sequence:
+            if self._failed is not None:
+                raise self._failed
+            await asyncio.sleep(POLL_S)
+        return received
+
+    async def flush(self) -> dict[ProducerKey, Watermark]:
+        """Commit everything received so far; answers what is durable."""
+        self._ensure_loop()
+        while self._log.held_bytes:
+            if self._failed is not None:
+                raise self._failed
+            self._hurried = True
+            await asyncio.sleep(POLL_S)
+        return self._log.watermarks
+
+    async def report(self) -> WriterStatistics:
+        """What this writer did so far."""
+        self.statistics.cpu_s = time.process_time()
+        return self.statistics
+
+    def _ensure_loop(self) -> None:
+        if self._loop_task is None:
+            self._loop_task = asyncio.get_running_loop().create_task(self._commit_loop())
+
+    async def _commit_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        trouble_since: float | None = None
+        while True:
+            if not (self._fencing or self._log.due() or (self._hurried and self._log.pending_bytes)):
+                await asyncio.sleep(POLL_S)
+                continue
+            self._hurried = self._fencing = False
+            batch = self._log.take()
+            try:
+                report = await loop.run_in_executor(self._thread, self._log.commit, batch)
+            except StorageError as error:
+                now = time.monotonic()
+                trouble_since = trouble_since or now
+                if isinstance(error, Fenced) or now - trouble_since > self._config.budget.give_up_s:
+                    self._fail(error)
+                    return
+                await asyncio.sleep(RETRY_S)
+                continue
+            trouble_since = None
+            self._acknowledge(report)
+            self._maybe_publish(loop)
+
+    def _acknowledge(self, report: CommitReport) -> None:
+        for key, watermark in report.watermarks.items():
+            queue = self._waiting.get(key, deque())
+            while queue and queue[0][0] <= watermark.sequence:
+                sequence, future = queue.popleft()
+                if not future.done():
+                    future.set_result(Ack("durable", key, sequence, commit_s=report.oldest_s))
+        s = self.statistics
+        s.commits += 1
+        s.fragments += report.fragments
+        s.commit_s += report.seconds
+        s.commit_high_s = max(s.commit_high_s, report.seconds)
+        for target, source in ((s.rows, report.rows), (s.bytes, report.bytes)):
+            for table, value in source.items():
+                target[table] = target.get(table, 0) + value
+
+    def _fail(self, error: StorageError) -> None:
+        self._failed = error
+        for queue in self._waiting.values():
+            for _, future in queue:
+                if not future.done():
+                    future.set_exception(error)
+        self._waiting.clear()
+
+    def _maybe_publish(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        if self._publish is None or now - self._published_at < CATALOG_EVERY_S:
+            return
+        if self._publishing is not None and not self._publishing.done():
+            return
+        self._published_at = now
+        self._publishing = loop.run_in_executor(self._catalog_thread, self._publish, self._run.path.parent.parent)
