@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -104,8 +105,6 @@ class Engine:
             config["memory_limit"] = memory
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        # Finds the names in a statement. A database without views: where they exist, DuckDB binds them for that.
-        self._parser = duckdb.connect(":memory:", config={"threads": 1})
         self._listing = listing
         self._tables = tables
         self._views: dict[str, tuple[str, ...]] = {}
@@ -142,23 +141,24 @@ class Engine:
             ConfigError: it is not a single statement that reads.
             duckdb.Error: it cannot be parsed.
         """
-        statements = self._parser.extract_statements(text)
+        statements = self._connection.cursor().extract_statements(text)
         kinds = [statement.type.name for statement in statements]
         if len(kinds) != 1 or kinds[0] not in _READS:
             raise ConfigError(
                 f"sql: expected one statement that reads (select, from, describe, summarize, explain), "
                 f"got {', '.join(kinds) or 'none'}. A lake is read-only; use a DuckDB of your own for the rest."
             )
-        self.refresh(self._parser.get_table_names(text))
+        words = set(re.findall(r"\w+", text.lower()))
+        self.refresh(name for name in (*TABLES, *self._tables) if name in words)
         return text.strip().rstrip(";")
 
     def refresh(self, names: Iterable[str]) -> None:
-        """Bring these views and tables up to date; other names are ignored."""
+        """Bring these views and tables up to date."""
         with self._lock:
             for name in names:
                 if name in TABLES:
                     self._refresh_view(name, self._listing.all_parts(name))
-                elif name in self._tables:
+                else:
                     self._replace_table(name, self._tables[name]())
 
     def _refresh_view(self, name: str, parts: tuple[str, ...]) -> None:

@@ -1,0 +1,64 @@
+"""The command line `rolltape`: one small file a command, each importing what it needs when it runs.
+
+Never here: logic that a library user would need as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from rolltape.schema.errors import RolltapeError
+
+__all__ = ["app", "main"]
+
+COMMANDS = ("record", "runs", "episodes", "info", "sql")
+"""In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    name="rolltape",
+    help="The flight recorder for reinforcement-learning environments.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error came from. Allowed anywhere.")] = False,
+) -> None:
+    pass
+
+
+for _name in COMMANDS:
+    if importlib.util.find_spec(f"{__name__}.{_name}") is not None:
+        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when done, 1 with one message for what went wrong, 2 for wrong usage.
+
+    Args:
+        arguments: those after the program's name; None for the process's own.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in given
+    try:
+        app(args=[argument for argument in given if argument != DEBUG], prog_name="rolltape")
+    except RolltapeError as error:
+        if debug:
+            raise
+        print(f"rolltape: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # `| head` has seen enough; what Python still holds for it must not raise again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,36 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Lake = Annotated[
+    Path, typer.Option("--lake", envvar="ROLLTAPE_LAKE", show_envvar=True, help="Folder that recordings are in.")
+]
+Which = Annotated[str, typer.Argument(metavar="[RUN]", help="A run id, its beginning, or 'latest'.")]
+Where = Annotated[str | None, typer.Option("--where", help='Only rows for which this holds, e.g. "return > 100".')]
+Order = Annotated[str | None, typer.Option("--order", help='Sort by this, e.g. "return desc".')]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=0, help="At most so many rows; 0 is all. A table shows 20 otherwise.", show_default=False
+    ),
+]
+As = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="Write the rows to this .parquet, .csv or .json file instead.", show_default=False),
+]

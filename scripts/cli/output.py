@@ -1,0 +1,179 @@
+"""Rows on a terminal or in a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rolltape.schema.errors import ConfigError, StorageError
+
+from .options import Format
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rolltape.storage.relation import Relation
+
+ROWS_OF_A_TABLE = 20
+WIDTH_OF_A_FILE = 400
+"""Columns of a table that goes to a file or a pipe, where nothing should be cut off."""
+
+NAMES = frozenset({"episode", "seed", "sub_env"})
+"""Integers that are names, which nobody wants with thousands separators."""
+
+
+@contextmanager
+def query_errors() -> Iterator[None]:
+    """What DuckDB says of a wrong query or condition, as one of our errors."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise ConfigError(str(error)) from error
+
+
+def show(
+    relation: Relation,
+    *,
+    form: Format,
+    limit: int | None,
+    output: Path | None,
+    columns: Sequence[str] = (),
+    newest: bool = False,
+) -> None:
+    """Print the rows of a relation, or write them to a file.
+
+    Args:
+        relation: the rows.
+        form: how to print them.
+        limit: at most so many rows; 0 is all; None is 20 for a table and all otherwise.
+        output: a file to write to; its suffix decides the form.
+        columns: those that a table shows, all where empty; other forms always have all.
+        newest: when there are more rows than the limit, keep the last instead of the first.
+    """
+    if limit is None:
+        limit = ROWS_OF_A_TABLE if form is Format.table and output is None else 0
+    with query_errors():
+        total = len(relation) if limit else 0
+        shown = relation.limit(limit, max(0, total - limit) if newest else 0) if limit else relation
+        if output is not None:
+            _write(shown, output)
+        elif form is Format.table:
+            _print_table(shown.select(*columns) if columns else shown, total)
+        elif form is Format.json:
+            _write_json(shown, sys.stdout)
+        else:
+            _write_csv(shown, sys.stdout)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Print names and values below each other."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(name, cell(value))
+    console().print(table)
+
+
+def console() -> Console:
+    """Where tables are printed: as wide as the terminal, wide enough for everything when there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False, markup=False)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    return str(value)
+
+
+def _print_table(relation: Relation, total: int) -> None:
+    from rich.table import Table
+
+    rows = relation.to_arrow()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for field in rows.schema:
+        number = str(field.type).startswith(("int", "uint", "float", "double", "decimal"))
+        table.add_column(field.name, justify="right" if number else "left", no_wrap=field.name == "run_id")
+    for row in rows.to_pylist():
+        table.add_row(*(cell(row[n]) if n not in NAMES or row[n] is None else str(row[n]) for n in rows.column_names))
+    console().print(table)
+    if total > rows.num_rows:
+        console().print(f"{rows.num_rows:,} of {total:,}; --limit 0 shows all", style="dim")
+
+
+def _write(relation: Relation, path: Path) -> None:
+    forms = {".parquet": _write_parquet, ".csv": _write_csv, ".json": _write_json}
+    if path.suffix not in forms:
+        raise ConfigError(f"--output: expected a file ending in {', '.join(forms)}, got {path}")
+    try:
+        if path.suffix == ".parquet":
+            _write_parquet(relation, path)
+        else:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                forms[path.suffix](relation, file)
+    except OSError as error:
+        raise StorageError(f"Cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_parquet(relation: Relation, path: Any) -> None:
+    import pyarrow.parquet as pq
+
+    batches = iter(relation)
+    schema = relation.schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _write_csv(relation: Relation, file: IO[str]) -> None:
+    writer = csv.writer(file)
+    writer.writerow(relation.columns)
+    for row in _rows(relation):
+        writer.writerow([value if isinstance(value, str | None) else _text(value) for value in row.values()])
+
+
+def _write_json(relation: Relation, file: IO[str]) -> None:
+    file.write("[")
+    for number, row in enumerate(_rows(relation)):
+        file.write((",\n " if number else "\n ") + json.dumps(row, default=_plain, ensure_ascii=False))
+    file.write("\n]\n")
+
+
+def _rows(relation: Relation) -> Iterable[dict[str, Any]]:
+    for batch in relation:
+        yield from batch.to_pylist()
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, int | float) else json.dumps(_plain(value), default=_plain).strip('"')
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, dict | list) else str(value)
