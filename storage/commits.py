@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import CommitConfig
@@ -156,9 +157,7 @@ class CommitLog:
                 fence_predecessors(run, staging.writer, files)
                 recovery = recover(run, staging.writer, files, durable=durable)
         except FileNotFoundError as error:
-            raise LakeNotFound(
-                f"The run's folder {run.path} cannot be opened: {error.filename} is gone."
-            ) from error
+            raise LakeNotFound(f"The run's folder {run.path} cannot be opened: {error.filename} is gone.") from error
         return cls(staging, recovery, config, clock=clock, wall_ns=wall_ns, files=files)
 
     # ---- what the owner sees ----
@@ -198,10 +197,7 @@ class CommitLog:
         """Whether what is pending should be committed now, by bytes or by age."""
         if not self._pending:
             return False
-        return (
-            self.pending_bytes >= self._config.max_bytes
-            or self.oldest_pending_age_s >= self._config.max_age_s
-        )
+        return self.pending_bytes >= self._config.max_bytes or self.oldest_pending_age_s >= self._config.max_age_s
 
     # ---- fragments in ----
 
@@ -323,13 +319,14 @@ class CommitLog:
 
     def _write_parts(self, commits: CommitRange, batch: Batch) -> Iterable[PartEntry]:
         for table in TABLES:
-            batches = [
-                f.batches[table] for f in batch.fragments if table in f.batches and f.batches[table].num_rows
-            ]
+            batches = [f.batches[table] for f in batch.fragments if table in f.batches and f.batches[table].num_rows]
             if not batches:
                 continue
             level = self._config.frames_level if table == "frames" else self._config.steps_level
-            part = encode_part(table, batches, run_id=self.run.run_id, commits=commits, level=level)
+            try:
+                part = encode_part(table, batches, run_id=self.run.run_id, commits=commits, level=level)
+            except pa.ArrowException as error:
+                raise SchemaMismatch(f"The {table} of this run cannot be stored as Parquet: {error}") from error
             self._staging.put(table, part.data)  # rule 3
             yield PartEntry(table, f"{table}/{commits.part_name}", part.rows, len(part.data), part.digest)
 
@@ -354,8 +351,8 @@ class CommitLog:
             return False
 
     def _clear(self, commits: CommitRange) -> None:
-        for table in TABLES:
-            self._staging.withdraw(self.run.table(table) / commits.part_name)
+        for table in reversed(TABLES):  # episodes first: a glob never sees them without their steps
+            self._staging.withdraw(table, self.run.table(table) / commits.part_name)
         self._staging.clear()
         self._dirty = False
 
@@ -391,27 +388,37 @@ class CommitLog:
             known = self._schemas.get(table)
             if known is None:
                 if table not in TABLES:
-                    raise SchemaMismatch(
-                        f"Fragment {header.sequence} of {header.key}: there is no table {table!r}."
-                    )
+                    raise SchemaMismatch(f"Fragment {header.sequence} of {header.key}: there is no table {table!r}.")
                 self._schemas[table] = batch.schema
             elif not batch.schema.equals(known):
                 raise SchemaMismatch(_difference(header, table, known, batch.schema))
-        if "episodes" in batches:
-            self._check_covered(header, batches["episodes"])
+            self._check_brought(header, table, batch)
 
-    def _check_covered(self, header: FragmentHeader, episodes: pa.RecordBatch) -> None:
-        """Rule 7, for episodes of this key and for those that another key left behind."""
-        received = self._sequences.received
-        brought = episodes.select(["worker", "incarnation", "fragment"]).to_pydict()
-        for worker, incarnation, fragment in set(zip(*brought.values(), strict=True)):
+    def _check_brought(self, header: FragmentHeader, table: str, batch: pa.RecordBatch) -> None:
+        """Rows name the fragment that brings them; an episode that another key left behind is covered by that key
+        (rule 7); a ledger speaks of anything."""
+        brought = (header.key.producer, header.key.incarnation, header.sequence)
+        if table == "ledger" or _only(batch, brought):
+            return
+        columns = batch.select(["worker", "incarnation", "fragment"]).to_pydict().values()
+        for worker, incarnation, fragment in sorted(set(zip(*columns, strict=True)) - {brought}):
             key = ProducerKey(worker, incarnation)
-            covered = header.sequence if key == header.key else received.get(key, Watermark()).sequence
-            if fragment > covered:
+            received = self._sequences.received.get(key, Watermark()).sequence
+            if table != "episodes" or key == header.key or fragment > received:
                 raise SchemaMismatch(
-                    f"Fragment {header.sequence} of {header.key} brings an episode of fragment {fragment} of "
-                    f"{key}, of which only {covered} were received: an episode's row may not come before its steps."
+                    f"Fragment {header.sequence} of {header.key} brings rows of {table} that say they are of fragment "
+                    f"{fragment} of {key}, of which {received} were received. An episode's row may not come before its "
+                    f"steps; nothing of the fragment was stored."
                 )
+
+
+def _only(batch: pa.RecordBatch, brought: tuple[int, int, int]) -> bool:
+    """Whether all rows have these values of worker, incarnation and fragment; microseconds, unlike a look at each."""
+    for name, value in zip(("worker", "incarnation", "fragment"), brought, strict=True):
+        found = pc.call_function("min_max", [batch.column(name)])
+        if batch.num_rows and (found["min"].as_py() != value or found["max"].as_py() != value):
+            return False
+    return True
 
 
 def _continued(

@@ -1,22 +1,24 @@
 """Writer ids: how one is claimed, how its predecessors are shut out, and what they left is put aside.
 
 Rules:
-1. A writer id is a slot and an incarnation. It is taken by creating its staging folder and claimed by
-   publishing `writers/<writer>.json` out of it; both fail when the name exists, so an id is never used twice.
-2. Whatever a writer publishes (claim, part, marker) is a hard link to a file in its own staging folder
-   (staging.py). Its successor in the slot removes every file in that folder, then the folder. From then on
-   the predecessor can publish nothing, also when it was only stopped and wakes up between two instructions:
-   the file to link, or the folder to create one in, is gone (ENOENT), and it ends with `Fenced`. Nothing is
-   lost by that: what lay in staging was not acknowledged, and its producers send it again.
-3. Removing a file and linking it exclude each other in the kernel, and on NFS both name the file and not a
-   path. Renaming the folder away instead would let a link that was resolved before the rename succeed after
-   it.
-4. Only predecessors in the own slot are fenced: writers of other slots are alive.
-5. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed
-   before the markers. Only single commits: a range without its marker is a compaction at work.
-6. A marker that cannot be read (a power cut with `durability="process"`) does not count: it is moved to
-   quarantine before rule 5, so that its parts follow it.
-7. A marker that is read is made durable first: its writer may have died between link and fsync.
+1. A writer id is a slot and an incarnation. It is taken by creating its staging folder and claimed by publishing
+   `writers/<writer>.json` out of it; both fail when the name exists, so an id is never used twice.
+2. Who has claimed an id looks for a newer one and, if there is one, takes the next. Each writer creates its folder
+   before it looks for others (here, and in rule 3): of two that start at once, one at least sees the other, so two
+   never go on side by side, however long one of them is stopped in between.
+3. Whatever a writer publishes (claim, part, marker) is a hard link to a file in its own staging folder (staging.py).
+   Its successor in the slot removes every file in that folder, then the folder. From then on the predecessor can
+   publish nothing, also when it was only stopped and wakes up between two instructions: the file to link, or the folder
+   to create one in, is gone (ENOENT), and it ends with `Fenced`. Nothing is lost by that: what lay in staging was not
+   acknowledged, and its producers send it again.
+4. Removing a file and linking it exclude each other in the kernel, and on NFS both name the file and not a path.
+   Renaming the folder away instead would let a link that was resolved before the rename succeed after it.
+5. Only predecessors in the own slot are fenced: writers of other slots are alive.
+6. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed before the
+   markers. Only single commits: a range without its marker is a compaction at work.
+7. A marker that cannot be read (a power cut with `durability="process"`) does not count: it is moved to quarantine
+   before rule 6, so that its parts follow it.
+8. A marker that is read is made durable first: its writer may have died between link and fsync.
 """
 
 from __future__ import annotations
@@ -56,55 +58,59 @@ class Recovery:
 
 
 def claim(run: RunFolder, slot: int, files: FileOps, *, durable: bool, wall_ns: Callable[[], int]) -> Staging:
-    """Take the next writer id of a slot (rule 1). Raises Fenced when a successor came meanwhile."""
+    """Take the next writer id of a slot (rules 1 and 2). Raises Fenced when a successor came meanwhile."""
     for folder in run.folders():
         make_folder(files, folder, durable=durable)
-    taken = [name.removesuffix(MARKER_SUFFIX) for name in files.names(run.writers)] + files.names(run.staging)
-    incarnation = 1 + max((writer.incarnation for writer in _of_slot(taken, slot)), default=-1)
+    content = {"format": FORMAT, "host": socket.gethostname(), "pid": os.getpid(), "time_ns": wall_ns()}
     while True:
-        writer = WriterId(slot, incarnation)
+        writer = WriterId(slot, _newest(run, slot, files) + 1)
+        path = run.writers / f"{writer}{MARKER_SUFFIX}"
+        staging = Staging(run, writer, files, durable=durable)
         try:
-            files.mkdir(run.staging / str(writer))
-            break
+            files.mkdir(staging.folder)
         except FileExistsError:
-            incarnation += 1
-    content = {
-        "format": FORMAT,
-        "writer": str(writer),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "time_ns": wall_ns(),
-    }
-    staging = Staging(run, writer, files, durable=durable)
-    staging.put("claim", (json.dumps(content) + "\n").encode())
-    staging.publish("claim", run.writers / f"{writer}{MARKER_SUFFIX}")
-    staging.sync_folder(run.writers)
-    staging.clear()
-    return staging
+            continue  # another one starts at this moment
+        if not files.exists(path):
+            staging.put("claim", (json.dumps({**content, "writer": str(writer)}) + "\n").encode())
+            staging.publish("claim", path)
+            staging.sync_folder(run.writers)
+            staging.clear()
+            if _newest(run, slot, files) == writer.incarnation:
+                return staging
+        staging.remove()
+
+
+def _newest(run: RunFolder, slot: int, files: FileOps) -> int:
+    """The newest incarnation that a slot has had, -1 for none."""
+    taken = [name.removesuffix(MARKER_SUFFIX) for name in files.names(run.writers)] + files.names(run.staging)
+    return max((writer.incarnation for writer in _of_slot(taken, slot)), default=-1)
 
 
 def fence_predecessors(run: RunFolder, writer: WriterId, files: FileOps) -> None:
-    """Make it impossible for older writers of the slot to publish anything more (rule 2)."""
+    """Make it impossible for older writers of the slot to publish anything more (rule 3)."""
     for older in _of_slot(files.names(run.staging), writer.slot):
         if older.incarnation < writer.incarnation:
             _remove_staging(run, older, files)
 
 
 def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> Recovery:
-    """Put aside what fenced predecessors left (rules 5 and 6), read how far the run is durable (rule 7)."""
+    """Put aside what fenced predecessors left (rules 6 and 7), read how far the run is durable (rule 8)."""
     parts = {table: files.names(run.table(table)) for table in TABLES}
     markers = files.names(run.commits)
     if durable:
         files.sync(run.commits)
     newest, unreadable = _read_newest(run, markers, files)
     torn = [commits for commits in unreadable if _precedes(commits.writer, writer)]
-    quarantined = [_put_aside(run, "commits", commits.marker_name, files) for commits in torn]
+    for commits in torn:
+        _put_aside(run, "commits", commits.marker_name, files)
+    quarantined = [f"commits.{commits.marker_name}" for commits in torn]
     exists = {CommitRange.parse(name, MARKER_SUFFIX) for name in markers}.difference(torn)
-    for table, names in parts.items():
+    for table, names in reversed(parts.items()):  # episodes first: a glob never sees them without their steps
         for name in names:
             part = CommitRange.parse(name, PART_SUFFIX)
             if part and part not in exists and part.first == part.last and _precedes(part.writer, writer):
-                quarantined.append(_put_aside(run, table, name, files))
+                _put_aside(run, table, name, files)
+                quarantined.append(f"{table}.{name}")
     return Recovery(
         watermarks=merged(marker.watermarks for marker in newest),
         fenced=frozenset().union(*(marker.fenced for marker in newest)),
@@ -113,9 +119,7 @@ def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) 
     )
 
 
-def _read_newest(
-    run: RunFolder, names: Iterable[str], files: FileOps
-) -> tuple[list[Marker], list[CommitRange]]:
+def _read_newest(run: RunFolder, names: Iterable[str], files: FileOps) -> tuple[list[Marker], list[CommitRange]]:
     """The newest readable marker of each writer, and the unreadable ones above them."""
     newest: list[Marker] = []
     unreadable: list[CommitRange] = []
@@ -163,11 +167,12 @@ def _remove_staging(run: RunFolder, older: WriterId, files: FileOps) -> None:
             # The predecessor lives and created another file between the two calls.
 
 
-def _put_aside(run: RunFolder, folder: str, name: str, files: FileOps) -> str:
-    """Move a name to quarantine as `<folder>.<name>`; returns that name."""
-    target = f"{folder}.{name}"
-    files.rename(run.path / folder / name, run.quarantine / target)
-    return target
+def _put_aside(run: RunFolder, folder: str, name: str, files: FileOps) -> None:
+    """Move a name to quarantine as `<folder>.<name>`."""
+    try:
+        files.rename(run.path / folder / name, run.quarantine / f"{folder}.{name}")
+    except FileNotFoundError:
+        pass  # another successor was faster
 
 
 def _unlink_if_there(path: Path, files: FileOps) -> None:

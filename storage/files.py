@@ -110,6 +110,8 @@ def storage_errors(files: FileOps, path: Path, *, needed: int | None = None) -> 
     except (FileNotFoundError, FileExistsError):
         raise
     except OSError as error:
+        if error.filename is not None and error.filename2 is None:
+            path = Path(error.filename)
         raise explain(files, error, path, needed) from error
 
 
@@ -122,12 +124,10 @@ def explain(files: FileOps, error: OSError, path: Path, needed: int | None = Non
             free = "what is free is unknown"
         need = "" if needed is None else f" {needed:,} bytes were to be written and"
         return DiskFull(
-            f"No room at {path} ({error.strerror}):{need} {free}. "
-            f"What was acknowledged is safe; free some space."
+            f"No room at {path} ({error.strerror}):{need} {free}. What was acknowledged is safe; free some space."
         )
     if error.errno in NOT_ALLOWED:
         return LakeNotWritable(
-            f"Cannot write {path} ({error.strerror}). "
-            f"Check who owns the lake and whether its disk is read-only."
+            f"Cannot write {path} ({error.strerror}). Check who owns the lake and whether its disk is read-only."
         )
     return StorageError(f"Cannot write {path}: {error.strerror or error}. What was acknowledged is safe.")

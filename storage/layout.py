@@ -83,11 +83,7 @@ class CommitRange(NamedTuple):
 
     def inside(self, other: CommitRange) -> bool:
         """Whether every commit of this range is one of `other`'s, which is larger."""
-        return (
-            self != other
-            and self.writer == other.writer
-            and other.first <= self.first <= self.last <= other.last
-        )
+        return self != other and self.writer == other.writer and other.first <= self.first <= self.last <= other.last
 
     @classmethod
     def parse(cls, name: str, suffix: str) -> CommitRange | None:
@@ -195,13 +191,9 @@ def existing_parts(markers: Iterable[str], parts: Iterable[str]) -> list[str]:
     """The names among one table's `parts` that exist by rules 1 to 3, given the names in `commits/`; in order
     of writer and first commit."""
     marked = set(_ranges(markers, MARKER_SUFFIX))
-    found = sorted(
-        (r for r in _ranges(parts, PART_SUFFIX) if r in marked), key=lambda r: (r.writer, r.first, -r.last)
-    )
+    found = sorted((r for r in _ranges(parts, PART_SUFFIX) if r in marked), key=lambda r: (r.writer, r.first, -r.last))
     kept: list[CommitRange] = []
-    for part in (
-        found
-    ):  # a larger range with the same first comes first, so only the last one kept can cover this one
+    for part in found:  # a larger range with the same first comes first, so only the last one kept can cover this one
         if not (kept and part.inside(kept[-1])):
             kept.append(part)
     return [part.part_name for part in kept]
@@ -252,9 +244,7 @@ def list_runs(lake: str | Path) -> list[RunFolder]:
         names = sorted(entry.name for entry in runs.iterdir() if is_run_id(entry.name))
     except FileNotFoundError:
         if not Path(lake).is_dir():
-            raise LakeNotFound(
-                f"No lake at {lake}: there is no such folder. Record something into it first."
-            ) from None
+            raise LakeNotFound(f"No lake at {lake}: there is no such folder. Record something into it first.") from None
         return []
     except NotADirectoryError:
         raise LakeNotFound(f"No lake at {lake}: {runs} is not a folder.") from None

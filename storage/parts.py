@@ -12,7 +12,7 @@ Settings, and what each is for (docs/format.md; measured in docs/decisions/0002-
 2. Statistics on key columns only: those of a picture are a picture.
 3. A page of frames holds several consecutive pictures of one stream, so that zstd finds the last one in its
    window: rows are put in the order of (kind, sub_env, agent, episode, t) by slices, without a copy of a
-   picture. Pages and row groups are bounded by bytes, because they decide what reading one frame costs.
+   picture. Row groups are bounded by bytes, because they decide what reading one frame costs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -34,10 +35,9 @@ KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
 LARGE_FRAME_BYTES: Final = 128 * KIB
-"""Frames above this get zstd-3 and larger pages; below, zstd-1."""
-FRAME_PAGE_BYTES: Final = 1 * MIB
-LARGE_FRAME_PAGE_BYTES: Final = 8 * MIB
+"""Frames above this get zstd-3 and larger row groups; below, zstd-1."""
 FRAME_GROUP_BYTES: Final = 8 * MIB
+LARGE_FRAME_GROUP_BYTES: Final = 16 * MIB
 ROW_GROUP_BYTES: Final = 64 * MIB
 ROW_GROUP_ROWS: Final = 1 << 20
 PAGE_BYTES: Final = 1 * MIB
@@ -88,9 +88,7 @@ def encode_part(
                 "run_id": run_id,
                 "table": table,
                 "writer": str(commits.writer),
-                "commit": f"{commits.first}-{commits.last}"
-                if commits.first != commits.last
-                else str(commits.last),
+                "commit": f"{commits.first}-{commits.last}" if commits.first != commits.last else str(commits.last),
             }
         )
     data = sink.getvalue()
@@ -176,7 +174,7 @@ def group_by_stream(table: pa.Table) -> list[pa.RecordBatch]:
         for code in codes:
             changed[1:] |= code[1:] != code[:-1]
         starts = [0, *np.flatnonzero(changed).tolist(), batch.num_rows]
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             key = (
                 kinds[start].as_py() or "",
                 batch.column("sub_env")[start].as_py() or 0,
@@ -204,21 +202,23 @@ class _FrameLayout:
     def of(cls, table: pa.Table) -> _FrameLayout:
         return cls(max(1, table.column("data").nbytes // max(1, table.num_rows)))
 
+    @property
+    def large(self) -> bool:
+        return self.frame_bytes > LARGE_FRAME_BYTES
+
+    @property
+    def group_bytes(self) -> int:
+        return LARGE_FRAME_GROUP_BYTES if self.large else FRAME_GROUP_BYTES
+
     def options(self, level: int) -> dict[str, Any]:
-        large = self.frame_bytes > LARGE_FRAME_BYTES
-        page = LARGE_FRAME_PAGE_BYTES if large else FRAME_PAGE_BYTES
-        return {
-            "compression_level": level or (3 if large else 1),
-            "data_page_size": page,
-            # The size of a page is looked at after each write batch: with the default of 1,024 values a page of
-            # Breakout has 103 MB, and reading one frame takes 100 ms and more.
-            "write_batch_size": max(1, min(1024, page // self.frame_bytes)),
-        }
+        # A reader decodes whole row groups, so they alone decide what one frame costs, and pages inside of one only
+        # make zstd begin anew: one page a row group.
+        return {"compression_level": level or (3 if self.large else 1), "data_page_size": self.group_bytes}
 
     def row_groups(self, pieces: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
-        """Tables of about FRAME_GROUP_BYTES over the pieces in their order."""
+        """Tables of at most `group_bytes` over the pieces in their order."""
         group: list[pa.RecordBatch] = []
-        room = rows = max(1, FRAME_GROUP_BYTES // self.frame_bytes)
+        room = rows = max(1, self.group_bytes // self.frame_bytes)
         for piece in pieces:
             at = 0
             while at < piece.num_rows:

@@ -64,9 +64,7 @@ def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
         with storage_errors(files, path, needed=len(data)):
             try:
                 files.write(temporary, data)
-                files.sync(
-                    temporary
-                )  # a power cut after the rename must not leave an empty file under the name
+                files.sync(temporary)  # a power cut after the rename must not leave an empty file under the name
                 files.rename(temporary, path)
                 files.sync(path.parent)
             except OSError:

@@ -67,10 +67,12 @@ class Staging:
             with self._errors(folder):
                 self._files.sync(folder)
 
-    def withdraw(self, target: Path) -> None:
-        """Remove a final name of this writer that no marker made exist."""
+    def withdraw(self, name: str, target: Path) -> None:
+        """Undo `publish`, whether it was done or not, for what no marker made exist."""
+        source = self.folder / name
         with self._errors(target):
-            if self._files.exists(target):
+            exist = self._files.exists(source) and self._files.exists(target)
+            if exist and self._files.same(source, target):
                 self._files.unlink(target)
 
     def clear(self) -> None:
@@ -109,9 +111,7 @@ class Staging:
     def _vanished(self) -> Fenced | LakeNotFound:
         with storage_errors(self._files, self.run.path):
             if not self._files.exists(self.run.commits):
-                return LakeNotFound(
-                    f"The run's folder {self.run.path} is gone: moved or deleted while recording."
-                )
+                return LakeNotFound(f"The run's folder {self.run.path} is gone: moved or deleted while recording.")
         return Fenced(
             f"Writer {self.writer} of {self.run.path} was replaced by a newer one and may not publish any "
             f"more. Its producers send the newer one what was not acknowledged."

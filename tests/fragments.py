@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ LEDGER = table_schema("ledger")
 TIME_0_US = 1_790_000_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fragment:
     """A header and the batches of its tables, in no particular order."""
 
@@ -35,12 +36,12 @@ class Fragment:
 
 def constant(value: str, rows: int, kind: pa.DataType) -> pa.DictionaryArray:
     """A column of one string as a dictionary of one entry."""
-    return pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(rows, dtype=np.int8)), pa.array([value], pa.string())
-    ).cast(kind)
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int8)), pa.array([value], pa.string())).cast(
+        kind
+    )
 
 
-def batch(schema: pa.Schema, rows: int, values: Mapping[str, object]) -> pa.RecordBatch:
+def batch(schema: pa.Schema, rows: int, values: Mapping[str, Any]) -> pa.RecordBatch:
     """A batch of `schema`; `values` are arrays or one value for all rows; what is missing is null."""
     columns = []
     for field in schema:
@@ -156,8 +157,7 @@ class Producer:
 
     def _frames(self, keys: dict, sub_env: np.ndarray, episode: np.ndarray, t: np.ndarray) -> pa.RecordBatch:
         data = [
-            int(e * 1000 + i).to_bytes(8, "little") * (self.frame_bytes // 8)
-            for e, i in zip(episode, t, strict=True)
+            int(e * 1000 + i).to_bytes(8, "little") * (self.frame_bytes // 8) for e, i in zip(episode, t, strict=True)
         ]
         return batch(
             FRAMES,

@@ -1,0 +1,647 @@
+"""The rules of storage/commits.py, staging.py and fencing.py, by stopping at every file operation and looking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import DiskFull, Fenced, LakeNotFound, LakeNotWritable, StorageError
+from rolltape.schema.messages import ProducerKey, Watermark
+from rolltape.storage.commits import CommitLog
+from rolltape.storage.files import FileOps
+from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
+from tests.commit_world import Crash, World, fenced
+from tests.memory_files import File, MemoryFiles, WatchedFiles
+
+Moment = tuple[str, Path, bytes | None, World]
+
+
+def life(world: World, files: FileOps) -> None:
+    """Several commits of two writers: duplicates, holes, what was resent, a substitute, a replaced producer."""
+    one, two = world.sender(1), world.sender(2)
+    log = world.open(files=files)
+    one.make(2)
+    two.make(3)
+    one.deliver(log)
+    two.deliver(log, upto=2)
+    world.commit(log)
+    one.make(2)
+    one.deliver(log, begin=1)  # all again: two are durable
+    one.deliver(log, begin=3)  # and again: two are pending
+    two.deliver(log, begin=3)
+    two.make(2)
+    two.deliver(log, begin=5)  # a hole
+    world.commit(log)
+    substitute = world.open(files=files)
+    one.make(1)
+    one.deliver(substitute, begin=2)
+    two.fenced = True
+    substitute.fence_producer(two.key)
+    replacement = world.sender(2, 1)
+    replacement.make(2)
+    replacement.deliver(substitute)
+    world.commit(substitute)
+    world.commit(substitute)  # nothing to do
+    world.senders[one.key].make(1)
+    one.deliver(substitute)
+    world.commit(substitute)
+    substitute.close()
+
+
+def moments(story: Callable[[World, FileOps], None]) -> list[Moment]:
+    """The world before each file operation of a story, and after its end."""
+    disk = MemoryFiles()
+    world, files, found = World(disk), WatchedFiles(disk), []
+
+    def watch(operation: str, path: Path, data: object) -> None:
+        found.append((operation, path, None if data is None else bytes(data), world.copy(disk.copy())))
+
+    files.watch = watch
+    story(world, files)
+    found.append(("end", world.run.path, None, world.copy(disk.copy())))
+    return found
+
+
+@pytest.fixture(scope="module")
+def story() -> list[Moment]:
+    return moments(life)
+
+
+def aftermaths(moment: Moment) -> Iterator[World]:
+    """What a kill at that moment may leave: the operation not begun, or a write in the middle."""
+    operation, path, data, world = moment
+    assert isinstance(world.disk, MemoryFiles)
+    yield world.copy(world.disk.copy())
+    if operation == "write" and data is not None:
+        torn = world.disk.copy()
+        torn.write(path, data[: len(data) // 2])
+        yield world.copy(torn)
+
+
+def test_killed_at_any_operation(story: list[Moment]) -> None:
+    assert len(story) > 100
+    for moment in story:
+        for world in aftermaths(moment):
+            world.check()
+            world.finish()
+
+
+@pytest.mark.parametrize("cuts", [1, pytest.param(30, marks=pytest.mark.long)])
+def test_power_cut_at_any_operation(story: list[Moment], cuts: int) -> None:
+    """All that was not synced is gone, or any part of it."""
+    for index, moment in enumerate(story):
+        for chance in (None, *(random.Random(f"{index}.{cut}") for cut in range(cuts))):
+            for world in aftermaths(moment):
+                assert isinstance(world.disk, MemoryFiles)
+                world.disk.power_cut(chance)
+                world.check(glob=False)
+                world.finish()
+
+
+def test_killed_again_while_starting_again(story: list[Moment]) -> None:
+    """A substitute is killed at any operation of its own start, for a choice of states that it finds."""
+    for index, (*_, world) in enumerate(story[::11]):
+        seen = index % 3
+        while True:
+            trial = world.copy(world.disk.copy())
+            files = stopping(trial.disk, seen, Crash())
+            try:
+                log = trial.open(files=files)
+                trial.deliver_all(log)
+                trial.commit(log)
+            except Crash:
+                trial.check()
+                trial.finish()
+                seen += 3
+            else:
+                break
+        assert seen > 5
+
+
+# ---- a writer that is only stopped ----
+
+
+class Disk:
+    """Where a test with two writers happens: in memory, or the real one."""
+
+    def __init__(self, real: Path | None) -> None:
+        self.lake = real or Path("/lake")
+        self.files = FileOps() if real else MemoryFiles()
+        if real:
+            real.mkdir()
+
+
+def stopping(disk: FileOps, operation: int, what: BaseException | Callable[[], None]) -> WatchedFiles:
+    """Files on which something happens before operation number `operation`, from 0: an exception, or a call."""
+    files, count = WatchedFiles(disk), iter(range(1 << 30))
+
+    def watch(*_: object) -> None:
+        if next(count) == operation:
+            if isinstance(what, BaseException):
+                raise what
+            what()
+
+    files.watch = watch
+    return files
+
+
+def predecessor(world: World, files: FileOps) -> None:
+    """Two commits of a writer, which may be told at any time that it was replaced."""
+    log = world.open(files=files)
+    for _ in range(2):
+        for number in (1, 2):
+            world.sender(number).make(1)
+        world.deliver_all(log)
+        world.commit(log)
+
+
+def successor(world: World, files: FileOps) -> CommitLog:
+    """A writer that starts while the other is stopped, and commits twice."""
+    log = world.open(files=files)
+    world.deliver_all(log)
+    world.commit(log)
+    world.sender(1).make(1)
+    world.deliver_all(log)
+    world.commit(log)
+    return log
+
+
+STARTS = moments(lambda world, files: world.open(files=files))
+
+
+def stopped_at(disk: Disk, operation: int, crash_of_successor: int | None = None) -> int:
+    """The predecessor is stopped at an operation, its successor does all it wants, the predecessor wakes up.
+
+    Returns how many operations the predecessor began.
+    """
+    world = World(disk.files, disk.lake)
+    logs: list[CommitLog] = []
+
+    def meanwhile() -> None:
+        files = disk.files if crash_of_successor is None else stopping(disk.files, crash_of_successor, Crash())
+        try:
+            logs.append(successor(world, files))
+        except Crash:
+            world.check()
+            logs.append(world.finish())
+        if isinstance(files, WatchedFiles):
+            files.watch = lambda *_: None
+        world.check()
+
+    files = stopping(disk.files, operation, meanwhile)
+    began = 0
+    count = files.watch
+
+    def counted(*arguments: object) -> None:
+        nonlocal began
+        began += 1
+        count(*arguments)
+
+    files.watch = counted
+    woke = fenced(predecessor, world, files)
+    world.check()
+    world.sender(1).make(1)
+    for log in logs:  # the one that came second, unless the first had not yet taken its id when it was stopped
+        lost = fenced(lambda log=log: (world.deliver_all(log), world.commit(log)))
+        assert not (woke and lost), "nobody can write"
+    world.check()
+    world.finish()
+    return began
+
+
+@pytest.mark.parametrize("kind", ["memory", "real"])
+def test_stopped_at_any_operation_and_woken(kind: str, tmp_path: Path) -> None:
+    operation = 0
+    while stopped_at(Disk(tmp_path / str(operation) if kind == "real" else None), operation) > operation:
+        operation += 3 if kind == "real" else 1
+    assert operation > 40
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.long)])
+def test_stopped_while_the_successor_is_killed(every: int) -> None:
+    for crash in range(0, 60, every):
+        operation = 0
+        while stopped_at(Disk(None), operation, crash) > operation:
+            operation += every
+
+
+def test_only_the_own_slot_is_fenced() -> None:
+    world = World(MemoryFiles())
+    here, there = world.open(0), world.open(1)
+    world.sender(1).make(1)
+    world.sender(1).deliver(here)
+    world.open(0)
+    world.sender(2).make(1)
+    world.sender(2).deliver(there)
+    world.commit(there)
+    assert there.writer_id == "w1.0"
+    with pytest.raises(Fenced, match=r"w0\.0 .* was replaced"):
+        world.commit(here)
+    with pytest.raises(Fenced):
+        here.offer(world.sender(1).made[0].header, {})
+    world.check()
+
+
+def test_a_writer_knows_what_other_slots_made_durable() -> None:
+    world = World(MemoryFiles())
+    world.sender(1).make(3)
+    first = world.open(0)
+    world.deliver_all(first)
+    world.commit(first)
+    assert world.open(1).watermarks == {ProducerKey(1, 0): Watermark(3, 12, 4)}
+
+
+def test_writer_ids_are_never_used_twice() -> None:
+    world = World(MemoryFiles())
+    ids = []
+    for _ in range(3):
+        log = world.open()
+        ids.append(log.writer_id)
+        log.close()
+    assert ids == ["w0.0", "w0.1", "w0.2"]
+    assert world.disk.names(world.run.staging) == []
+    assert sorted(world.disk.names(world.run.writers)) == [f"{name}.json" for name in ids]
+
+
+def test_two_that_start_at_once_never_go_on_side_by_side() -> None:
+    """One is stopped before it takes w0.0, another one takes w0.0 and is killed before its claim, a third is w0.1 and
+    lives: then w0.0 is free again, but older than a living writer."""
+    world = World(MemoryFiles())
+    living = []
+
+    def meanwhile() -> None:
+        with pytest.raises(Crash):
+            world.open(files=stopping(world.disk, operation_of("link", "w0.0.json") - begun, Crash()))
+        living.append(world.open())
+
+    begun = operation_of("mkdir", "w0.0")
+    log = world.open(files=stopping(world.disk, begun, meanwhile))
+    assert (log.writer_id, living[0].writer_id) == ("w0.2", "w0.1")
+    world.sender(1).make(1)
+    world.deliver_all(living[0])
+    assert fenced(world.commit, living[0])
+    world.finish()
+
+
+def operation_of(what: str, name: str) -> int:
+    """The number of an operation in the start of a first writer."""
+    return next(i for i, (operation, path, *_) in enumerate(STARTS) if (operation, path.name) == (what, name))
+
+
+def test_a_life_that_began_and_ended_meanwhile_keeps_its_id() -> None:
+    world = World(MemoryFiles())
+    files = WatchedFiles(world.disk)
+
+    def watch(operation: str, path: Path, _: object) -> None:
+        if operation == "mkdir" and path.name == "w0.0":
+            files.watch = lambda *_: None
+            world.open().close()
+
+    files.watch = watch
+    assert world.open(files=files).writer_id == "w0.1"
+
+
+def test_a_stopped_writer_that_creates_files_cannot_keep_its_folder() -> None:
+    world = World(MemoryFiles())
+    world.open()
+    files, stubborn = WatchedFiles(world.disk), iter(range(5))
+
+    def watch(operation: str, path: Path, _: object) -> None:
+        if operation == "rmdir" and path.name == "w0.0" and (n := next(stubborn, None)) is not None:
+            world.disk.write(path / str(n), b"")
+
+    files.watch = watch
+    world.open(files=files)
+    assert world.disk.names(world.run.staging) == ["w0.1"]
+
+
+# ---- order of fragments ----
+
+
+def test_go_back_n() -> None:
+    world = World(MemoryFiles())
+    sender, log = world.sender(1), world.open()
+    sender.make(4)
+    offer = lambda n: log.offer(sender.made[n - 1].header, sender.made[n - 1].batches)  # noqa: E731
+    assert offer(2) == Refused(expected=1)
+    assert offer(1) == Accepted()
+    assert offer(1) == Duplicate(durable=False)
+    assert offer(3) == Refused(expected=2)
+    batch = log.take()
+    assert offer(1) == Duplicate(durable=False)
+    assert offer(2) == Accepted()
+    log.commit(batch)
+    assert offer(1) == Duplicate(durable=True)
+    assert offer(2) == Duplicate(durable=False)
+    assert log.watermarks == {sender.key: Watermark(1, 4, 0)}
+    assert log.pending_rows == 4
+
+
+def test_a_fence_of_a_producer_is_durable_with_what_comes_after_it() -> None:
+    world = World(MemoryFiles())
+    old, new, log = world.sender(1), world.sender(1, 1), world.open()
+    old.make(2)
+    old.deliver(log, upto=1)
+    assert log.fence_producer(old.key) == Watermark(1, 4, 0)
+    assert log.watermarks == {}
+    for fragment in old.made:
+        assert log.offer(fragment.header, fragment.batches) == FencedKey()
+    new.make(1)
+    new.deliver(log)
+    world.commit(log)
+    assert log.watermarks[old.key] == Watermark(1, 4, 0)
+    again = world.open()
+    assert again.offer(old.made[1].header, old.made[1].batches) == FencedKey()
+    assert again.offer(new.made[0].header, new.made[0].batches) == Duplicate(durable=True)
+
+
+def test_a_fence_alone_can_be_committed() -> None:
+    world = World(MemoryFiles())
+    log = world.open()
+    log.fence_producer(ProducerKey(7, 0))
+    assert world.commit(log).marker == "w0.0-00000001-00000001.json"
+    assert world.commit(log).marker is None
+    assert world.open().recovery.fenced == {ProducerKey(7, 0)}
+
+
+def test_due_by_bytes_and_by_age() -> None:
+    world = World(MemoryFiles())
+    now = 10.0
+    log = CommitLog.open(world.run, 0, world.config, files=world.disk, clock=lambda: now)
+    assert not log.due()
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    now += 0.4
+    assert (log.due(), log.oldest_pending_age_s) == (False, pytest.approx(0.4))
+    now += 0.1
+    assert log.due()
+    held = log.pending_bytes
+    batch = log.take()
+    assert (log.due(), log.pending_bytes, log.held_bytes, log.oldest_pending_age_s) == (False, 0, held, 0)
+    assert log.commit(batch).oldest_s == pytest.approx(0.5)
+    assert log.held_bytes == 0
+    small = CommitLog.open(
+        world.run, 1, world.config.model_copy(update={"max_bytes": 1}), files=world.disk, clock=lambda: 0.0
+    )
+    world.sender(3).make(1)
+    world.sender(3).deliver(small)
+    assert small.due()
+
+
+def test_two_commits_at_once_are_refused() -> None:
+    log = World(MemoryFiles()).open()
+    log.take()
+    with pytest.raises(RuntimeError, match="in progress"):
+        log.take()
+
+
+# ---- disks that fail ----
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_an_error_at_any_operation_of_a_commit(number: int) -> None:
+    expected = {errno.ENOSPC: DiskFull, errno.EIO: StorageError, errno.EACCES: LakeNotWritable}[number]
+    operation = 0
+    while True:
+        world = World(MemoryFiles())
+        log = world.open(files=(files := WatchedFiles(world.disk)))
+        world.sender(1).make(2)
+        world.sender(1).deliver(log, upto=1)
+        world.commit(log)
+        world.deliver_all(log)
+        files.watch = stopping(world.disk, operation, OSError(number, os.strerror(number))).watch
+        try:
+            report = world.commit(log)
+        except StorageError as error:
+            assert world.sender(1).acked == 1
+            world.check()
+            if "cannot be said" in str(error):
+                assert "sync" in operations_of_a_commit()[operation]
+                with pytest.raises(StorageError, match="cannot be said"):
+                    world.commit(log)
+            else:
+                assert isinstance(error, expected)
+                report = world.commit(log)
+                assert report.marker == "w0.0-00000002-00000002.json"
+        else:  # only tidying up failed
+            assert report.fragments == 1
+        world.check()
+        world.finish()
+        operation += 1
+        if operation >= len(operations_of_a_commit()):
+            return
+
+
+def operations_of_a_commit() -> list[str]:
+    """`operation folder` of each file operation of a commit with three parts."""
+    world, names = World(MemoryFiles()), []
+    log = world.open(files=(files := WatchedFiles(world.disk)))
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    files.watch = lambda operation, path, _: names.append(f"{operation} {path.parent.name}/{path.name}")
+    world.commit(log)
+    return names
+
+
+def test_the_order_of_a_commit() -> None:
+    part = "w0.0-00000001-00000001"
+    assert operations_of_a_commit() == [
+        *(f"{what} w0.0/{table}" for table in ("frames", "steps", "episodes") for what in ("write", "sync")),
+        *(f"link {table}/{part}.parquet" for table in ("frames", "steps", "episodes")),
+        *(f"sync 01K00000000000000000000000/{table}" for table in ("frames", "steps", "episodes")),
+        "write w0.0/marker",
+        "sync w0.0/marker",
+        f"link commits/{part}.json",
+        "sync 01K00000000000000000000000/commits",
+        *(f"unlink w0.0/{name}" for name in ("frames", "steps", "episodes", "marker")),
+    ]
+    assert list(TABLES)[-1] == "episodes"
+
+
+def test_without_fsync_nothing_is_synced() -> None:
+    world = World(MemoryFiles(), durability="process")
+    files = WatchedFiles(world.disk)
+    operations = []
+    files.watch = lambda operation, *_: operations.append(operation)
+    log = world.open(files=files)
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    world.commit(log)
+    world.finish()
+    assert "sync" not in operations
+
+
+def test_a_full_disk_at_any_byte() -> None:
+    """After k more bytes there is no room; nothing is acknowledged, all is kept, and with room it goes on."""
+    world = World(MemoryFiles())
+    log = world.open()
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    disk = world.disk
+    assert isinstance(disk, MemoryFiles)
+    used = (1 << 40) - disk.free_bytes(world.run.path)
+    for room in range(0, 1 << 20, 700):
+        disk.room = used + room
+        try:
+            world.commit(log)
+        except DiskFull as error:
+            assert str(world.run.path) in str(error)
+            assert "bytes were to be written" in str(error)
+            assert "bytes are free" in str(error)
+            assert world.sender(1).acked == 0
+            assert disk.free_bytes(world.run.path) == room, "a failed commit holds on to room"
+            world.check()
+        else:
+            assert room > 5000
+            break
+    disk.room = 1 << 40
+    world.check()
+    world.finish()
+
+
+def test_a_disk_that_is_gone_for_a_while() -> None:
+    """Every operation fails from some moment on, tidying up too; then the disk is back."""
+    for operation in range(len(operations_of_a_commit()) - 6):
+        world = World(MemoryFiles())
+        log = world.open(files=(files := WatchedFiles(world.disk)))
+        world.sender(1).make(2)
+        world.deliver_all(log)
+        count = iter(range(1 << 30))
+
+        def watch(*_: object, count: Iterator[int] = count, operation: int = operation) -> None:
+            if next(count) >= operation:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        files.watch = watch
+        for _ in range(3):
+            with pytest.raises(StorageError):
+                world.commit(log)
+        world.sender(1).make(1)
+        world.deliver_all(log)
+        files.watch = lambda *_: None
+        assert world.commit(log).fragments == 3
+        world.check()
+        world.finish()
+
+
+def test_a_read_only_lake_is_said_at_the_start() -> None:
+    world = World(MemoryFiles())
+    files = stopping(world.disk, 0, OSError(errno.EROFS, os.strerror(errno.EROFS), "/lake"))
+    with pytest.raises(LakeNotWritable, match=r"/lake .*read-only"):
+        world.open(files=files)
+
+
+def test_a_file_system_without_hard_links_is_said_at_the_start() -> None:
+    world = World(MemoryFiles())
+    files = WatchedFiles(world.disk)
+
+    def watch(operation: str, path: Path, _: object) -> None:
+        if operation == "link":
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), "a", None, str(path))
+
+    files.watch = watch
+    with pytest.raises(StorageError, match="has no hard links"):
+        world.open(files=files)
+
+
+def test_a_run_deleted_while_recording_is_said(tmp_path: Path) -> None:
+    world = World(FileOps(), tmp_path)
+    log = world.open()
+    world.sender(1).make(1)
+    world.deliver_all(log)
+    tmp_path.joinpath("runs").rename(tmp_path / "elsewhere")
+    with pytest.raises(LakeNotFound, match="is gone"):
+        world.commit(log)
+
+
+def test_an_alien_file_is_never_overwritten() -> None:
+    world = World(MemoryFiles())
+    log = world.open()
+    alien = world.run.table("steps") / "w0.0-00000001-00000001.parquet"
+    world.disk.write(alien, b"alien")
+    world.sender(1).make(1)
+    world.deliver_all(log)
+    with pytest.raises(StorageError, match="exists already"):
+        world.commit(log)
+    assert world.disk.read(alien) == b"alien"
+
+
+def test_a_link_whose_answer_was_lost_has_worked() -> None:
+    """NFS repeats a request whose answer it did not get, and is told that the name is taken: by this very file."""
+    world = World(MemoryFiles())
+    files = WatchedFiles(world.disk)
+    files.link = lambda source, target: [world.disk.link(source, target) for _ in range(2)]  # type: ignore[method-assign]
+    log = world.open(files=files)
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    world.commit(log)
+    world.check()
+
+
+# ---- what a power cut leaves without fsync ----
+
+
+def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> None:
+    world = World(MemoryFiles(), durability="process")
+    log = world.open()
+    sender = world.sender(1)
+    for _ in range(3):
+        sender.make(1)
+        world.deliver_all(log)
+        world.commit(log)
+    disk = world.disk
+    assert isinstance(disk, MemoryFiles)
+    for number in (2, 3):
+        file = disk._find(world.run.commits / f"w0.0-{number:08d}-{number:08d}.json")
+        assert isinstance(file, File)
+        file.data = file.data[: number - 2]
+    sender.acked = 1  # the others are lost: fsync was not paid for
+    again = world.open()
+    assert again.watermarks == {sender.key: Watermark(1, 4, 0)}
+    assert sorted(again.recovery.unreadable) == [f"w0.0-{n:08d}-{n:08d}.json" for n in (2, 3)]
+    assert "commits.w0.0-00000002-00000002.json" in again.recovery.quarantined
+    assert "steps.w0.0-00000003-00000003.parquet" in again.recovery.quarantined
+    world.check()
+    world.finish()
+
+
+def test_a_torn_marker_of_another_slot_is_reported_and_left() -> None:
+    world = World(MemoryFiles(), durability="process")
+    log = world.open(1)
+    world.sender(1).make(1)
+    world.deliver_all(log)
+    world.commit(log)
+    path = world.run.commits / "w1.0-00000001-00000001.json"
+    file = world.disk._find(path)  # type: ignore[attr-defined]
+    file.data = b"{"
+    recovery = world.open(0).recovery
+    assert (recovery.unreadable, recovery.quarantined) == ((path.name,), ())
+    assert world.disk.exists(path)
+
+
+def test_a_power_cut_without_fsync_never_stops_the_next_writer() -> None:
+    def unsynced(world: World, files: FileOps) -> None:
+        world.config = world.config.model_copy(update={"durability": "process"})
+        life(world, files)
+
+    for index, (*_, world) in enumerate(moments(unsynced)[::3]):
+        assert isinstance(world.disk, MemoryFiles)
+        world.disk.power_cut(random.Random(index))
+        log = world.open()
+        log.close()
+        assert all(name.endswith(".parquet") for table in TABLES for name in world.disk.names(world.run.table(table)))
+
+
+def test_an_alien_marker_is_no_reason_to_stop() -> None:
+    world = World(MemoryFiles())
+    world.open()
+    for name in (".hidden", "notes.txt", "w0.0-1-1.json", "w0.0-00000002-00000001.json"):
+        world.disk.write(world.run.commits / name, b"?")
+    assert world.open().recovery.unreadable == ()
