@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import os
 import re
 import secrets
@@ -35,7 +36,7 @@ from rolltape.schema.errors import CorruptRecording, LakeNotFound
 
 from .files import FileOps, storage_errors
 from .lake import Lake
-from .queries import columns_of, common_columns
+from .queries import columns_of, common_columns, expected_columns, no_rows
 from .sql_types import quote_name, quote_text, sql_type
 
 CATALOG_NAME: Final = "catalog.duckdb"
@@ -106,8 +107,14 @@ class CatalogPublisher:
 
 
 def publish_catalog(lake: Lake | str | os.PathLike[str], *, wait: bool = True) -> Path | None:
-    """Publish a lake's catalog once; see `CatalogPublisher.publish`."""
-    return CatalogPublisher(lake).publish(wait=wait)
+    """Publish a lake's catalog, see `CatalogPublisher.publish`; called again, it reads only what is new."""
+    publisher = CatalogPublisher(lake) if isinstance(lake, Lake) else _publisher(Path(lake).absolute())
+    return publisher.publish(wait=wait)
+
+
+@functools.lru_cache(maxsize=4)
+def _publisher(path: Path) -> CatalogPublisher:
+    return CatalogPublisher(path)
 
 
 def catalog_views(lake: Lake) -> Iterator[tuple[str, str]]:
@@ -122,9 +129,9 @@ def catalog_views(lake: Lake) -> Iterator[tuple[str, str]]:
         yield name, _view("steps", columns, some=True, run_ids=run_ids)
 
 
-def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str], list[str]]]:
+def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str | None], list[str]]]:
     """For each kind of spaces a view's name, the columns with their DuckDB types, and the runs that have them."""
-    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+    groups: dict[tuple[str, tuple[tuple[str, str | None], ...]], list[str]] = {}
     for run_id in lake.listing.run_ids():
         try:
             schema = lake.stored_schema(run_id, "steps")
@@ -133,7 +140,7 @@ def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str], list[str]]]:
             continue
         if schema is not None:
             groups.setdefault((env_id, tuple(columns_of(schema).items())), []).append(run_id)
-    named: dict[str, tuple[dict[str, str], list[str]]] = {}
+    named: dict[str, tuple[dict[str, str | None], list[str]]] = {}
     for (env_id, columns), run_ids in groups.items():
         name = base = "steps_" + re.sub(r"\W+", "_", env_id).strip("_")
         number = 2
@@ -143,15 +150,10 @@ def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str], list[str]]]:
     return named
 
 
-def _view(table: str, columns: Mapping[str, str], *, some: bool, run_ids: list[str] | None = None) -> str:
+def _view(table: str, columns: Mapping[str, str | None], *, some: bool, run_ids: list[str] | None = None) -> str:
+    columns = {name: kind for name, kind in columns.items() if kind is not None}  # others cannot be said in SQL
     if not some:  # a glob without a match is an error
-        nulls = ", ".join(f"NULL::{kind} AS {quote_name(name)}" for name, kind in columns.items())
-        return f"SELECT {nulls} WHERE false"
-    expected = ", ".join(
-        f"{quote_text(n)}: {{name: {quote_text(n)}, type: {quote_text(k)}, default_value: NULL}}"
-        for n, k in columns.items()
-        if n != "run_id"
-    )
+        return no_rows(columns)
     items = ", ".join(
         "split_part(filename, '/', -3) AS run_id" if name == "run_id" else quote_name(name) for name in columns
     )
@@ -174,7 +176,7 @@ WITH marked AS (
         AND wide.commits.last::BIGINT >= listed.commits.last::BIGINT)
 )
 SELECT {items}
-FROM read_parquet({parts}, schema = MAP {{{expected}}}, filename = true)
+FROM read_parquet({parts}, schema = {expected_columns(columns)}, filename = true)
 WHERE filename IN (SELECT file FROM present){only}"""
 
 

@@ -41,9 +41,9 @@ class Episode:
     @classmethod
     def find(cls, run: Run, episode: int) -> Episode:
         """The episode of that number. Raises LakeNotFound where neither it nor a step of it is recorded."""
-        rows = run.episodes(f"episode = {int(episode)}").to_dicts()
-        if rows:
-            return cls(run, int(episode), rows[0])
+        ended = run.lake.episode_rows.read(run.run_id, "episodes", int(episode))
+        for row in ended.drop_columns([n for n in ended.column_names if n == "final_observation"]).to_pylist():
+            return cls(run, int(episode), row)
         found = cls(run, int(episode), None)
         if found.length == 0:
             ended = run.episodes().select("min(episode)", "max(episode)", "count(*)").fetchall()[0]
@@ -90,7 +90,10 @@ class Episode:
 
     @cached_property
     def _columns(self) -> pa.Table:
-        return self.steps().to_arrow()
+        return self._stored("steps")
+
+    def _stored(self, table: str) -> pa.Table:
+        return self.run.lake.episode_rows.read(self.run.run_id, table, self.episode)
 
     @cached_property
     def rewards(self) -> np.ndarray:
@@ -112,10 +115,10 @@ class Episode:
         if "observation" not in self._columns.column_names:
             return self.frames(kind="observation").array()
         column = self._columns.column("observation")
-        row = self.run.episodes(f"episode = {self.episode}").select("final_observation").to_arrow()
-        last = row.column(0).drop_null()
-        if len(last):
-            column = pa.chunked_array([*column.chunks, *last.cast(column.type).chunks], column.type)
+        ended = self._stored("episodes")
+        if "final_observation" in ended.column_names:
+            last = ended.column("final_observation").drop_null()
+            column = pa.chunked_array([*column.chunks, *last.chunks], column.type)
         return _decode(self.run.codec("observation"), column)
 
     # ---- its pictures ---------------------------------------------------------------------------------------------

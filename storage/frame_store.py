@@ -10,18 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 
-from rolltape.schema.errors import CorruptRecording, LakeNotFound
+from rolltape.schema.errors import LakeNotFound
 from rolltape.schema.frame_layout import FrameLayout
 
+from .episode_rows import once_more
 from .frame_index import FrameIndex
 from .frames import from_rows
 from .listing import LakeListing
-
-T = TypeVar("T")
 
 PIECE_BYTES: Final = 1 << 20
 
@@ -54,11 +53,11 @@ class FrameStore:
 
     def one(self, run_id: str, episode: int, t: int, *, kind: str | None = None) -> np.ndarray:
         """The picture seen before step `t`, as an array of its own. Raises LakeNotFound where there is none."""
-        return self._again(lambda: self._one(run_id, int(episode), int(t), kind))
+        return once_more(self._listing, self._one, run_id, int(episode), int(t), kind)
 
     def episode(self, run_id: str, episode: int, *, kind: str | None = None) -> Frames:
         """All pictures of an episode. Raises LakeNotFound where there are none."""
-        stretches = self._again(lambda: self._stretches(run_id, int(episode), kind))
+        stretches = once_more(self._listing, self._stretches, run_id, int(episode), kind)
         if not stretches:
             raise LakeNotFound(self._nothing(run_id, episode, kind))
         return Frames(self, run_id, stretches)
@@ -118,21 +117,6 @@ class FrameStore:
     def _layout(self, run_id: str, kind: str, text: str) -> FrameLayout:
         frames = self._run_info(run_id).get("frames") or {}
         return FrameLayout.parse(text, (frames.get("layouts") or {}).get(kind))
-
-    def _again(self, read: Callable[[], T]) -> T:
-        """Once more on a new listing when a part vanished (compaction)."""
-        try:
-            return read()
-        except FileNotFoundError as error:
-            if isinstance(error, LakeNotFound):
-                raise
-            self._listing.forget()
-            try:
-                return read()
-            except FileNotFoundError as second:
-                if isinstance(second, LakeNotFound):
-                    raise
-                raise CorruptRecording(f"A part of run data vanished while it was read: {second}") from second
 
     def _nothing(self, run_id: str, episode: int, kind: str | None, t: int | None = None) -> str:
         what = "picture" if kind is None else f"{kind} picture"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
 
+from .episode_rows import EpisodeRows
 from .episodes import Episode
 from .frame_store import Frames, FrameStore
 from .layout import is_run_id, list_parts
@@ -25,7 +25,6 @@ from .listing import LakeListing
 from .part_table import PartTable
 from .queries import Engine, columns_of, common_columns, scan
 from .relation import Relation, Select
-from .row_groups import RowGroups
 from .run_info import read_run_info
 from .runs import Run, RunsTable
 
@@ -75,6 +74,7 @@ class Lake:
         listing: which parts exist.
         engine: what runs the queries of its relations.
         frame_store: what finds and decodes pictures.
+        episode_rows: what finds the rows of single episodes.
         runs_table, part_table: the rows of `runs` and `parts`, remembering what does not change.
     """
 
@@ -85,11 +85,10 @@ class Lake:
         if not (self.path / "runs").is_dir():
             raise LakeNotFound(_no_lake(self.path))
         self.listing = LakeListing(self.path)
+        self.episode_rows = EpisodeRows(self.listing)
         self.runs_table = RunsTable(self)
         self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
-        self._row_groups: dict[tuple[str, str], RowGroups] = {}
-        self._lock = threading.Lock()
         self._schemas: dict[tuple[str, str], pa.Schema] = {}
         tables = {"runs": self.runs_table.rows, "parts": self.part_table.rows}
         self.frame_store = FrameStore(self.listing, self.run_info)
@@ -169,7 +168,7 @@ class Lake:
         run_id, number = self.resolve(run), int(episode)
 
         def some() -> str:
-            parts = self._parts_with(run_id, "steps", number)
+            parts = self.episode_rows.parts(run_id, "steps", number)
             return scan(parts, self._columns("steps", [run_id]), self.path / "runs")
 
         steps = Relation(self.engine, Select(some), fields=lambda: self._fields("steps", [run_id]))
@@ -200,18 +199,7 @@ class Lake:
 
         return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
 
-    def _parts_with(self, run_id: str, table: str, episode: int) -> tuple[str, ...]:
-        """The parts that may hold rows of an episode; the footers of new parts are read for it."""
-        with self._lock:
-            index = self._row_groups.setdefault((run_id, table), RowGroups())
-            try:
-                index.update(self.listing.parts(run_id, table))
-            except FileNotFoundError:  # compacted between listing and reading
-                self.listing.forget()
-                index.update(self.listing.parts(run_id, table))
-            return index.parts(episode=episode)
-
-    def _columns(self, table: str, run_ids: list[str]) -> dict[str, str]:
+    def _columns(self, table: str, run_ids: list[str]) -> dict[str, str | None]:
         schemas = [self.stored_schema(run_id, table) for run_id in run_ids]
         known = [columns_of(schema) for schema in schemas if schema is not None]
         if known and all(columns == known[0] for columns in known):

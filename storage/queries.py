@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,11 +33,12 @@ RUN_ID_LENGTH: Final = 26
 NOT_LAKE_WIDE: Final = frozenset({("frames", "data")})
 """Columns that lake-wide views leave out although they have one type: nobody wants pictures by `select *`."""
 
-_OF_THE_PATH: Final = frozenset({"run_id", "filename"})
+OF_THE_PATH: Final = frozenset({"run_id", "filename"})
+"""Columns that come from the name of the part."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
-def common_columns(table: str) -> dict[str, str]:
+def common_columns(table: str) -> dict[str, str | None]:
     """The columns of a table that have the same type in every run, with their DuckDB types."""
     return {
         column.name: sql_type(column.type)
@@ -46,32 +47,49 @@ def common_columns(table: str) -> dict[str, str]:
     }
 
 
-def columns_of(schema: pa.Schema) -> dict[str, str]:
-    """The columns of a part's Arrow schema with the DuckDB types to read them as."""
-    return {field.name: sql_type(field.type) for field in schema}
+def columns_of(schema: pa.Schema) -> dict[str, str | None]:
+    """The columns of a part's Arrow schema with the DuckDB types to read them as; None: as DuckDB takes them."""
+    columns: dict[str, str | None] = {}
+    for field in schema:
+        try:
+            columns[field.name] = sql_type(field.type)
+        except KeyError:
+            columns[field.name] = None
+    return columns
 
 
-def scan(parts: Sequence[str], columns: dict[str, str], runs: Path) -> str:
+def expected_columns(columns: Mapping[str, str | None]) -> str:
+    """The value of read_parquet's option `schema`: what is missing in a part is null."""
+    items = (
+        f"{quote_text(name)}: {{name: {quote_text(name)}, type: {quote_text(kind)}, default_value: NULL}}"
+        for name, kind in columns.items()
+        if name not in OF_THE_PATH and kind is not None
+    )
+    return f"MAP {{{', '.join(items)}}}"
+
+
+def no_rows(columns: Mapping[str, str | None]) -> str:
+    """A SELECT of these columns without rows."""
+    nulls = (f"NULL::{kind or 'VARCHAR'} AS {quote_name(name)}" for name, kind in columns.items())
+    return f"SELECT {', '.join(nulls)} WHERE false"
+
+
+def scan(parts: Sequence[str], columns: Mapping[str, str | None], runs: Path) -> str:
     """A SELECT of `columns` from exactly these parts.
 
     Args:
         parts: paths below `runs`.
-        columns: names and DuckDB types; a part without such a column gives null.
+        columns: names and DuckDB types, or None for as DuckDB takes it: then all parts must have all columns.
         runs: the lake's `runs` folder, as the paths begin.
     """
     if not parts:
-        nulls = ", ".join(f"NULL::{kind} AS {quote_name(name)}" for name, kind in columns.items())
-        return f"SELECT {nulls} WHERE false"
+        return no_rows(columns)
     start = len(str(runs)) + 2  # SQL counts from 1
     run_id = f"substr(filename, {start}, {RUN_ID_LENGTH}) AS run_id"
     items = ", ".join(run_id if name == "run_id" else quote_name(name) for name in columns)
-    expected = ", ".join(
-        f"{quote_text(n)}: {{name: {quote_text(n)}, type: {quote_text(k)}, default_value: NULL}}"
-        for n, k in columns.items()
-        if n not in _OF_THE_PATH
-    )
     files = ", ".join(map(quote_text, parts))
-    return f"SELECT {items} FROM read_parquet([{files}], schema = MAP {{{expected}}})"
+    option = f", schema = {expected_columns(columns)}" if None not in columns.values() else ""
+    return f"SELECT {items} FROM read_parquet([{files}]{option})"
 
 
 class Engine:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import duckdb
     import pandas
     import polars
-    import torch
 
     from .queries import Engine
 
@@ -153,11 +152,11 @@ class Relation:
         table = self.to_arrow()
         return {field.name: column_to_numpy(table.column(field.name), field) for field in table.schema}
 
-    def torch(self) -> dict[str, torch.Tensor]:
+    def torch(self) -> dict[str, Any]:
         """All numeric columns as tensors on the CPU; columns that no tensor can hold (text, nested) are left out."""
         module = _need("torch", "torch()")
         arrays = {k: v for k, v in self.numpy().items() if v.dtype.kind in "biuf"}
-        return {k: module.from_numpy(np.require(v, requirements="CW")) for k, v in arrays.items()}
+        return {k: module.from_numpy(np.require(v, requirements=["C", "W"])) for k, v in arrays.items()}
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python values."""

@@ -54,10 +54,6 @@ class RowGroups:
                 may &= (ranges[:, 0] <= value) & (value <= ranges[:, 1])
         return [self._where[i] for i in np.flatnonzero(may)]
 
-    def parts(self, **values: int | None) -> tuple[str, ...]:
-        """The parts among those of `find`."""
-        return tuple(dict.fromkeys(path for path, _ in self.find(**values)))
-
     def _read(self, path: str) -> np.ndarray:
         footer = pq.read_metadata(path)
         ranges = np.empty((footer.num_row_groups, len(self._keys), 2), np.int64)

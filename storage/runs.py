@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Returns(NamedTuple):
-    """Of one part: its episodes, how many of them have a return, and the sum of those."""
+    """Of one part: its episodes, how many of them are completed, and the sum of their returns."""
 
     episodes: int
-    known: int
+    completed: int
     total: float
 
 
@@ -160,16 +160,19 @@ class RunsTable:
             self._read_returns([path for parts in episodes.values() for path in parts])
             for row in rows:
                 found = [self._returns[p] for p in episodes[row["run_id"]] if p in self._returns]
-                known = sum(part.known for part in found)
+                completed = sum(part.completed for part in found)
                 row["episodes"] = sum(part.episodes for part in found)
-                row["mean_return"] = sum(part.total for part in found) / known if known else None
+                row["mean_return"] = sum(part.total for part in found) / completed if completed else None
         return pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)
 
     def _read_returns(self, paths: list[str]) -> None:
         def new() -> str:
             fresh = [path for path in paths if path not in self._returns and Path(path).exists()]
-            rows = scan(fresh, {"filename": "VARCHAR", "return": "DOUBLE"}, self._lake.path / "runs")
-            return f"SELECT filename, count(*), count(return), sum(return) FROM ({rows}) GROUP BY 1"
+            columns = {"filename": "VARCHAR", "status": "VARCHAR", "return": "DOUBLE"}
+            rows = scan(fresh, columns, self._lake.path / "runs")
+            completed = "FILTER (WHERE status = 'completed')"
+            return f"""SELECT filename, count(*), count(return) {completed}, sum(return) {completed}
+                FROM ({rows}) GROUP BY 1"""
 
         if any(path not in self._returns for path in paths):
             for path, *counts in self._lake.engine.run(new, (), lambda found: found.fetchall()):

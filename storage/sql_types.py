@@ -30,8 +30,11 @@ _SCALARS: Final[dict[pa.DataType, str]] = {
 def sql_type(kind: pa.DataType) -> str:
     """The DuckDB type that a Parquet column written from this Arrow type is best read as.
 
-    Fixed-size lists become arrays (`FLOAT[4]`), which Parquet itself does not know. Raises KeyError for a type that
-    no Rolltape table has.
+    Fixed-size lists become arrays (`FLOAT[4]`), which Parquet itself does not know.
+
+    Raises:
+        KeyError: it cannot be said in SQL: a type that no table of ours has, or a struct with members whose names
+            differ by case only.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return sql_type(kind.storage_type)
@@ -43,6 +46,8 @@ def sql_type(kind: pa.DataType) -> str:
         return f"{sql_type(kind.value_type)}[]"
     if isinstance(kind, pa.StructType):
         members = [kind.field(i) for i in range(kind.num_fields)]
+        if len({member.name.lower() for member in members}) < len(members):
+            raise KeyError(kind)
         return f"STRUCT({', '.join(f'{quote_name(m.name)} {sql_type(m.type)}' for m in members)})"
     if isinstance(kind, pa.MapType):
         return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"

@@ -43,7 +43,8 @@ RUNS_SCHEMA: Final = pa.schema(
         ("config", pa.string()),
     ]
 )
-"""Columns of the `runs` table: `bytes` of existing parts, `frames` the policy, `config` the configuration as JSON."""
+"""Columns of the `runs` table: `episodes` that ended in any way, `mean_return` of the completed ones, `bytes` of
+existing parts, `frames` the policy, `config` the configuration as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""The rows of one episode: which parts may have them, and the rows as they are stored, with their exact Arrow types."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rolltape.schema.columns import table_schema
+from rolltape.schema.errors import CorruptRecording, LakeNotFound
+
+from .listing import LakeListing
+from .row_groups import RowGroups
+
+T = TypeVar("T")
+
+
+class EpisodeRows:
+    """Finds the rows of single episodes in a lake; the footer of a part is read once. Threads may share it.
+
+    Args:
+        listing: which parts exist.
+    """
+
+    def __init__(self, listing: LakeListing) -> None:
+        self._listing = listing
+        self._indexes: dict[tuple[str, str], RowGroups] = {}
+        self._lock = threading.Lock()
+
+    def parts(self, run_id: str, table: str, episode: int) -> tuple[str, ...]:
+        """The parts that may hold rows of the episode."""
+        return tuple(dict.fromkeys(path for path, _ in once_more(self._listing, self._find, run_id, table, episode)))
+
+    def read(self, run_id: str, table: str, episode: int) -> pa.Table:
+        """The rows of the episode as the parts have them, in the order of `t` where the table has it.
+
+        SQL is not used for this: it knows neither NUL nor case in the names of a struct's members.
+        """
+        return once_more(self._listing, self._read, run_id, table, episode)
+
+    def _find(self, run_id: str, table: str, episode: int) -> list[tuple[str, int]]:
+        with self._lock:
+            index = self._indexes.setdefault((run_id, table), RowGroups())
+            index.update(self._listing.parts(run_id, table))
+            return index.find(episode=episode)
+
+    def _read(self, run_id: str, table: str, episode: int) -> pa.Table:
+        found: list[pa.Table] = []
+        for path, group in self._find(run_id, table, episode):
+            with pq.ParquetFile(path) as file:
+                rows = file.read_row_group(group)
+            found.append(rows.filter(pc.field("episode") == episode))
+        if not found:
+            return table_schema(table).empty_table()
+        rows = pa.concat_tables(found, promote_options="default")
+        return rows.sort_by("t") if "t" in rows.column_names else rows
+
+
+def once_more(listing: LakeListing, read: Callable[..., T], *args: object) -> T:
+    """Call `read`, and once more on a new listing when a part vanished meanwhile (compaction)."""
+    for attempt in (0, 1):
+        try:
+            return read(*args)
+        except LakeNotFound:
+            raise
+        except FileNotFoundError as error:
+            if attempt:
+                raise CorruptRecording(f"A part vanished while it was read, twice: {error}") from error
+            listing.forget()
+    raise AssertionError("unreachable")
