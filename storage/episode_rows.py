@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rolltape.schema.columns import table_schema
 from rolltape.schema.errors import CorruptRecording, LakeNotFound
 
 from .listing import LakeListing
+from .part_files import open_part
 from .row_groups import RowGroups
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class EpisodeRows:
     def _read(self, run_id: str, table: str, episode: int) -> pa.Table:
         found: list[pa.Table] = []
         for path, group in self._find(run_id, table, episode):
-            with pq.ParquetFile(path) as file:
+            with open_part(path) as file:
                 rows = file.read_row_group(group)
             found.append(rows.filter(pc.field("episode") == episode))
         if not found:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .part_files import open_part
 from .row_groups import RowGroups
 
 REMEMBERED_FOOTERS: Final = 256
@@ -65,7 +66,7 @@ class FrameIndex(RowGroups):
 
     def open(self, path: str) -> pq.ParquetFile:
         """A part, without reading its footer again where that is remembered."""
-        file = pq.ParquetFile(path, metadata=self._footers.get(path))
+        file = open_part(path, metadata=self._footers.get(path))
         self._footers[path] = file.metadata
         self._footers.move_to_end(path)
         if len(self._footers) > REMEMBERED_FOOTERS:

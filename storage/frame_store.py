@@ -57,10 +57,14 @@ class FrameStore:
 
     def episode(self, run_id: str, episode: int, *, kind: str | None = None) -> Frames:
         """All pictures of an episode. Raises LakeNotFound where there are none."""
-        stretches = once_more(self._listing, self._stretches, run_id, int(episode), kind)
+        stretches = self.stretches(run_id, int(episode), kind)
         if not stretches:
             raise LakeNotFound(self._nothing(run_id, episode, kind))
-        return Frames(self, run_id, stretches)
+        return Frames(self, run_id, int(episode), kind, stretches)
+
+    def stretches(self, run_id: str, episode: int, kind: str | None) -> list[Stretch]:
+        """Where the pictures of an episode lie now, in the order of `t`."""
+        return once_more(self._listing, self._stretches, run_id, episode, kind)
 
     def pieces(self, run_id: str, stretch: Stretch) -> Iterator[np.ndarray]:
         """The pictures of a stretch, some at a time: read-only views (n, *shape)."""
@@ -81,7 +85,7 @@ class FrameStore:
         found = self._stretches(run_id, episode, kind, t)
         if not found:
             raise LakeNotFound(self._nothing(run_id, episode, kind, t))
-        return np.array(next(self.pieces(run_id, found[0]))[0])
+        return np.array(next(self.pieces(run_id, found[0]))[0], order="C")
 
     def _stretches(self, run_id: str, episode: int, kind: str | None, t: int | None = None) -> list[Stretch]:
         stride = self._run_info(run_id).get("episode_stride")
@@ -143,8 +147,11 @@ class Frames:
         layout: dtype and shape.
     """
 
-    def __init__(self, store: FrameStore, run_id: str, stretches: list[Stretch]) -> None:
-        self._store, self._run_id, self._stretches = store, run_id, stretches
+    def __init__(
+        self, store: FrameStore, run_id: str, episode: int, kind: str | None, stretches: list[Stretch]
+    ) -> None:
+        self._store, self._run_id, self._episode, self._kind = store, run_id, episode, kind
+        self._stretches = stretches
         self.layout = stretches[0].layout
         self.t = np.concatenate([stretch.t for stretch in stretches])
 
@@ -158,8 +165,23 @@ class Frames:
 
     def batches(self) -> Iterator[np.ndarray]:
         """The pictures some at a time, (n, *shape): the cheapest way through an episode."""
+        done = 0
+        try:
+            for batch in self._pieces():
+                yield batch
+                done += len(batch)
+        except FileNotFoundError:  # compacted since this object was made: what is left lies elsewhere now
+            yield from self._found_again(done)._pieces()
+
+    def _pieces(self) -> Iterator[np.ndarray]:
         for stretch in self._stretches:
             yield from self._store.pieces(self._run_id, stretch)
+
+    def _found_again(self, first: int) -> Frames:
+        stretches = self._store.stretches(self._run_id, self._episode, self._kind)
+        whole = Frames(self._store, self._run_id, self._episode, self._kind, stretches)
+        place = int(np.searchsorted(whole.t, self.t[first]))
+        return whole._between(place, place + len(self) - first)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for batch in self.batches():
@@ -185,7 +207,7 @@ class Frames:
                 rows = stretch.start + start, stretch.start + end
                 kept.append(replace(stretch, start=rows[0], stop=rows[1], t=stretch.t[start:end]))
             at += len(stretch.t)
-        return Frames(self._store, self._run_id, kept)
+        return Frames(self._store, self._run_id, self._episode, self._kind, kept)
 
     def array(self) -> np.ndarray:
         """All pictures, (n, *shape), in memory of their own."""

@@ -35,4 +35,6 @@ def from_rows(layout: FrameLayout, data: pa.Array) -> np.ndarray:
     if data.null_count or not (np.diff(offsets) == size).all():
         raise CorruptRecording(f"frames that are not {size} bytes long, but their format is {layout.format}")
     flat = np.frombuffer(values, np.uint8, n * size, offsets[0]) if n else np.empty(0, np.uint8)
-    return layout.from_stored(flat.view(layout.dtype).reshape(n, *layout.stored_shape))
+    pictures = layout.from_stored(flat.view(layout.dtype).reshape(n, *layout.stored_shape))
+    pictures.flags.writeable = False
+    return pictures

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
@@ -22,6 +21,7 @@ from .episodes import Episode
 from .frame_store import Frames, FrameStore
 from .layout import is_run_id, list_parts
 from .listing import LakeListing
+from .part_files import open_part
 from .part_table import PartTable
 from .queries import Engine, columns_of, common_columns, scan
 from .relation import Relation, Select
@@ -222,7 +222,8 @@ class Lake:
                 try:
                     if not listed:
                         return None
-                    schema = pq.read_schema(listed[0])
+                    with open_part(listed[0]) as part:
+                        schema = part.schema_arrow
                     break
                 except FileNotFoundError:  # compacted between listing and reading
                     if attempt:

@@ -73,13 +73,18 @@ class LakeListing:
 
     def all_parts(self, table: str, run_ids: list[str] | None = None) -> tuple[str, ...]:
         """Paths of one table's parts in several runs (all where None), oldest run first."""
-        found: list[str] = []
+        return self.all_tables(run_ids).get(table, ())
+
+    def all_tables(self, run_ids: list[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """Paths of the parts of all tables in several runs (all where None), oldest run first; one moment a run."""
+        found: dict[str, list[str]] = {}
         for run_id in self.run_ids() if run_ids is None else run_ids:
             try:
-                found.extend(self.parts(run_id, table))
+                for table, parts in self.tables(run_id).items():
+                    found.setdefault(table, []).extend(parts)
             except LakeNotFound:  # deleted a moment ago
                 continue
-        return tuple(found)
+        return {table: tuple(parts) for table, parts in found.items()}
 
     def forget(self) -> None:
         """List anew when next asked, whatever the folders' times say."""

@@ -139,7 +139,12 @@ class Engine:
             return self._once(render, params, read)
         except duckdb.IOException:  # a part vanished: what it held is in another one now
             self._listing.forget()
+        try:
             return self._once(render, params, read)
+        except duckdb.IOException as error:
+            if str(self._listing.path / "runs") in str(error):
+                raise CorruptRecording(f"A part is listed but cannot be opened: {error}") from error
+            raise
 
     def _once(
         self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
@@ -171,22 +176,31 @@ class Engine:
         return text.strip().rstrip(";")
 
     def refresh(self, names: Iterable[str]) -> None:
-        """Bring these views and tables up to date."""
+        """Bring these views and tables up to date, all at once for whoever queries meanwhile."""
+        wanted = set(names)
         with self._lock:
-            for name in names:
-                if name in TABLES:
-                    self._refresh_view(name, self._listing.all_parts(name))
-                else:
-                    self._replace_table(name, self._tables[name]())
+            views: dict[str, tuple[str, ...]] = {}
+            if wanted & TABLES.keys():
+                listed = self._listing.all_tables()  # once for all views: a commit is in all of them or in none
+                views = {name: listed.get(name, ()) for name in wanted & TABLES.keys()}
+            changed = {name: parts for name, parts in views.items() if self._views.get(name) != parts}
+            tables = {name: self._tables[name]() for name in wanted & self._tables.keys()}
+            if changed or tables:
+                self._replace(changed, tables)
+                self._views |= changed
 
-    def _refresh_view(self, name: str, parts: tuple[str, ...]) -> None:
-        if self._views.get(name) != parts:
-            text = scan(parts, common_columns(name), self._listing.path / "runs")
-            self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {text}")
-            self._views[name] = parts
-
-    def _replace_table(self, name: str, rows: pa.Table) -> None:
+    def _replace(self, views: Mapping[str, tuple[str, ...]], tables: Mapping[str, pa.Table]) -> None:
         cursor = self._connection.cursor()
-        cursor.register("_rows", rows)
-        cursor.execute(f"CREATE OR REPLACE TABLE {quote_name(name)} AS SELECT * FROM _rows")
-        cursor.unregister("_rows")
+        cursor.begin()
+        try:
+            for name, parts in views.items():
+                text = scan(parts, common_columns(name), self._listing.path / "runs")
+                cursor.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {text}")
+            for name, rows in tables.items():
+                cursor.register("_rows", rows)
+                cursor.execute(f"CREATE OR REPLACE TABLE {quote_name(name)} AS SELECT * FROM _rows")
+                cursor.unregister("_rows")
+            cursor.commit()
+        except BaseException:
+            cursor.rollback()
+            raise

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import pyarrow.parquet as pq
+
+from .part_files import open_part
 
 KEYS: Final = ("sub_env", "episode", "t")
 NOTHING_KNOWN: Final = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
@@ -55,7 +56,8 @@ class RowGroups:
         return [self._where[i] for i in np.flatnonzero(may)]
 
     def _read(self, path: str) -> np.ndarray:
-        footer = pq.read_metadata(path)
+        with open_part(path) as part:
+            footer = part.metadata
         ranges = np.empty((footer.num_row_groups, len(self._keys), 2), np.int64)
         ranges[:] = NOTHING_KNOWN
         places = {footer.schema.column(i).path: i for i in range(len(footer.schema))}

@@ -24,6 +24,9 @@ from .run_info import read_end_info, read_run_info
 SILENT_S: Final = 120.0
 """A run without an end that changed nothing for so long has crashed, where its process cannot be asked."""
 
+CLOCK_SLACK_S: Final = 60.0
+"""How far the clock may have been set since a process started that made a run."""
+
 _CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
 RUNS_SCHEMA: Final = pa.schema(
@@ -144,7 +147,7 @@ def created_at(run_id: str) -> datetime:
 
 def _is_same_process(pid: int, run_created_s: float) -> bool:
     try:
-        return psutil.Process(pid).create_time() <= run_created_s + 1
+        return psutil.Process(pid).create_time() <= run_created_s + CLOCK_SLACK_S
     except psutil.Error:
         return False
 
