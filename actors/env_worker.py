@@ -118,7 +118,7 @@ class EnvWorker:
             )
             self._policy_source = policy
         rows, producer, env, act = self._rows, self._producer, self._env, self._policy
-        seed_of = None if self._sub.native else self._sub.seed_of
+        inside = self._sub.inside
         steps_before, episodes_before = rows.steps, rows.completed
         last_step = None if steps is None else steps_before + steps
         last_episode = None if episodes is None else episodes_before + episodes
@@ -135,7 +135,7 @@ class EnvWorker:
             observations, rewards, terminated, truncated, infos = env.step(actions)
             with mutex:
                 if rows.step(
-                    actions, observations, rewards, terminated, truncated, infos, seeds=seed_of, pictures=pictures
+                    actions, observations, rewards, terminated, truncated, infos, inside=inside, pictures=pictures
                 ):
                     producer.flush()
             if self._disabled:
@@ -154,22 +154,21 @@ class EnvWorker:
 
     def _reset_all(self) -> None:
         if self._sub.native:
-            seeds: Any = [self._sub.batch_seed] * self._order.num_envs
+            seeds = [self._sub.batch_seed] * self._order.num_envs
             observations, infos = self._env.reset(seed=self._sub.batch_seed)
         else:
             observations, infos = self._env.reset()
-            seeds = [self._sub.seed_of(i) for i in range(self._order.num_envs)]
+            seeds = None
         with self._producer.mutex:
-            self._rows.reset(observations, infos, seeds=seeds, pictures=self._pictures)
+            self._rows.reset(observations, infos, seeds=seeds, inside=self._sub.inside, pictures=self._pictures)
         self._observations = observations
 
     def _reset_ended(self, observations: Any, done: np.ndarray) -> Any:
         if not done.any():
             return observations
         observations, infos = self._env.reset(options={"reset_mask": done})
-        seeds = None if self._sub.native else [self._sub.seed_of(i) for i in range(self._order.num_envs)]
         with self._producer.mutex:
-            self._rows.reset(observations, infos, mask=done, seeds=seeds, pictures=self._pictures)
+            self._rows.reset(observations, infos, mask=done, inside=self._sub.inside, pictures=self._pictures)
         return observations
 
 

@@ -358,6 +358,7 @@ def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_env
         num_envs=num_envs,
         workers=workers,
         stride=num_envs,
+        source=recipe.importable,
         kwargs=recipe.kwargs,
         spec=probe.spec.to_json() if probe.spec is not None and isinstance(recipe.source, str) else None,
         vectorization="native" if native else "sync",

@@ -349,10 +349,17 @@ def _env_id(env: Any) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__qualname__
 
 
-def _spec(env: Any) -> Any:
-    if env.spec is None:
+def _spec(env: Any) -> str | None:
+    """Gymnasium's specification of one environment as JSON; None where it has none or holds what JSON cannot."""
+    spec = env.spec
+    base = env.unwrapped
+    if isinstance(base, SyncVectorEnv):
+        spec = base.envs[0].spec
+    elif isinstance(base, AsyncVectorEnv):
+        spec = base.get_attr("spec")[0]
+    if spec is None:
         return None
     try:
-        return env.spec.to_json()
-    except Exception:  # callables and arrays among the arguments: Gymnasium raises several kinds
-        return repr(env.spec)
+        return spec.to_json()
+    except (TypeError, ValueError):
+        return None

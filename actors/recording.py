@@ -43,7 +43,8 @@ class EnvDescription:
 
     Attributes:
         kind: `fleet` or `recorder`.
-        spec: Gymnasium's specification as a dict, None where there is none.
+        source: an id or `module:callable` from which the environment is made again with `kwargs`; None: by `spec`.
+        spec: Gymnasium's specification of one environment as JSON, None where there is none.
         autoreset: `next_step`, `same_step`, `disabled`, or None for a single environment.
     """
 
@@ -52,6 +53,7 @@ class EnvDescription:
     num_envs: int
     workers: int
     stride: int
+    source: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     spec: Any = None
     vectorization: str = "none"
@@ -277,12 +279,13 @@ def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> d
             "layouts": {kind: layout for kind, layout in layouts.items() if layout is not None},
         },
         "config": config.model_dump(mode="json"),
-        "versions": _versions(),
+        "versions": package_versions(),
         "host": {"name": socket.gethostname(), "pid": os.getpid(), "platform": platform.platform(), "cpus": os.cpu_count()},
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what an environment does, where they are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

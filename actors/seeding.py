@@ -31,15 +31,26 @@ class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
 
     Attributes:
         last_seed: the seed of the last reset.
+        reset_info: the info of the last reset, as the environment gave it.
+        step_info: the info of the last step.
     """
 
     def __init__(self, env: gym.Env[Any, Any], run_seed: int, sub_env: int, first_index: int = 0) -> None:
         super().__init__(env)
         self._run_seed, self._sub_env, self._index = run_seed, sub_env, first_index
         self.last_seed = 0
+        self.reset_info: dict[str, Any] = {}
+        self.step_info: dict[str, Any] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset under the next episode's seed."""
         self.last_seed = episode_seed(self._run_seed, self._sub_env, self._index) if seed is None else seed
         self._index += 1
-        return self.env.reset(seed=self.last_seed, options=options)
+        observation, self.reset_info = self.env.reset(seed=self.last_seed, options=options)
+        return observation, self.reset_info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and keep the info."""
+        result = self.env.step(action)
+        self.step_info = result[4]
+        return result

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rolltape.schema.errors import ConfigError, MissingExtra, UnknownEnvironment
 
 from .seeding import EpisodeSeeding, episode_seed
+from .vector_rows import Inside
 
 Vectorization = Literal["auto", "sync", "native"]
 Autoreset = Literal["next_step", "same_step", "disabled"]
@@ -41,7 +43,7 @@ EXTRAS = {
 """By import name: the extra of this package that brings it, and the package itself."""
 _NAMESPACES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
 
-EnvSource = str | Callable[..., gym.Env[Any, Any]]
+EnvSource = str | EnvSpec | Callable[..., gym.Env[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class EnvRecipe:
     """How to make an environment, on any machine that has its package.
 
     Attributes:
-        source: a registered id (`module:Id-v0` imports the module first), an entry point `module:callable`, or a callable.
+        source: a registered id (`module:Id-v0` imports the module first), an entry point `module:callable`, Gymnasium's
+            specification, or a callable.
         kwargs: for `gymnasium.make` or the callable.
         vectorization: see the rules above; "native" and "sync" insist.
         autoreset: what happens after an episode's end.
@@ -63,9 +66,17 @@ class EnvRecipe:
     @property
     def env_id(self) -> str:
         """The name under which it is recorded."""
+        if isinstance(self.source, str | EnvSpec):
+            return self.source if isinstance(self.source, str) else self.source.id
+        return getattr(self.source, "__qualname__", type(self.source).__name__)
+
+    @property
+    def importable(self) -> str | None:
+        """An id or entry point from which another process can make it; None for a callable that cannot be imported."""
         if isinstance(self.source, str):
             return self.source
-        return getattr(self.source, "__qualname__", type(self.source).__name__)
+        module, name = getattr(self.source, "__module__", "__main__"), getattr(self.source, "__qualname__", "<")
+        return None if module == "__main__" or "<" in name else f"{module}:{name}"
 
 
 def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
@@ -74,8 +85,8 @@ def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
     try:
         if callable(source):
             return source(**recipe.kwargs)
-        _import_namespace(source)
-        if _is_entry_point(source):
+        _import_namespace(recipe.env_id)
+        if isinstance(source, str) and _is_entry_point(source):
             return _entry_point(source)(**recipe.kwargs)
         return gym.make(source, **recipe.kwargs)
     except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound, gym.error.UnregisteredEnv) as error:
@@ -134,9 +145,17 @@ class SubEnvironments:
     native: bool
     batch_seed: int
 
-    def seed_of(self, place: int) -> int | None:
-        """The seed of a sub-environment's last reset; None in a native environment after its first."""
-        return None if self.native else self.env.envs[place].last_seed  # type: ignore[attr-defined]
+    @property
+    def inside(self) -> Inside | None:
+        """Seeds and infos of single sub-environments; None for a native one, which does not have them."""
+        if self.native:
+            return None
+        envs = self.env.envs  # type: ignore[attr-defined]
+        return Inside(
+            seed=lambda place: envs[place].last_seed,
+            step_info=lambda place: envs[place].step_info,
+            reset_info=lambda place: envs[place].reset_info,
+        )
 
 
 def make_sub_environments(

@@ -11,6 +11,7 @@ The life of an episode stands at the top of `single_rows`. What the three autore
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,24 @@ from .vector_infos import Reader, final_reader, info_reader, nothing
 Seeds = Callable[[int], int | None]
 """The seed with which a sub-environment was last reset, by its place; None: it was not seeded at that reset."""
 Pictures = Callable[[], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What whoever owns the sub-environments knows of each by its place, and the batch does not say.
+
+    A vector environment's infos are arrays of the first value's type: an int there turns a later 0.33 into 0. Read
+    inside, they are what the environment gave.
+
+    Attributes:
+        seed: of its last reset; None where that was not seeded.
+        step_info: info of its last step.
+        reset_info: info of its last reset.
+    """
+
+    seed: Seeds
+    step_info: Reader
+    reset_info: Reader
 
 ALONE, FORWARD = REPLAYS.index("alone"), REPLAYS.index("forward")
 
@@ -123,6 +142,7 @@ class VectorRows:
         mask: np.ndarray | None = None,
         seeds: Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
+        inside: Inside | None = None,
         pictures: Pictures | None = None,
     ) -> None:
         """Episodes begin in the sub-environments of `mask` (None: all).
@@ -131,13 +151,18 @@ class VectorRows:
             observations: the batched observation after the reset; only the masked ones count.
             seeds: the seed of each sub-environment's reset, None where it was not given one.
             options: the reset's options without `reset_mask`.
+            inside: says more than `seeds` and `infos`, for environments of our own.
         """
         places = np.flatnonzero(mask) if mask is not None else np.arange(self._n)
         self.abort(places)
         if self._observations is not None:
             self._observations.put(self._slot, observations, mask)
         text = encode_info(options) if options else None
-        self._begin(places, info_reader(infos), None if seeds is None else seeds.__getitem__, text)
+        reader = info_reader(infos)
+        if inside is not None:
+            self._begin(places, reader and inside.reset_info, inside.seed, text)
+        else:
+            self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
         self._see(places, observations, pictures)
 
     def step(
@@ -149,13 +174,13 @@ class VectorRows:
         truncated: np.ndarray,
         infos: dict[str, Any],
         *,
-        seeds: Seeds | None = None,
+        inside: Inside | None = None,
         pictures: Pictures | None = None,
     ) -> bool:
         """One step of all sub-environments. True when the fragment should be closed now.
 
         Args:
-            seeds: for environments whose autoresets are seeded: the seed of a sub-environment's last reset.
+            inside: what the batch does not say, for environments of our own.
             pictures: called for the renders of all sub-environments, where they are recorded.
         """
         slot, valid = self._slot, self._open
@@ -181,11 +206,10 @@ class VectorRows:
             done &= valid
         self.rows += rows
         self.steps = self._page.words[STEPS] = self.steps + rows
-        reader = info_reader(infos) if infos else None
         if self._mode == AutoresetMode.SAME_STEP:
-            self._same_step(slot, done, observations, infos, reader, terminated, truncated, seeds, pictures)
+            self._same_step(slot, done, observations, infos, terminated, truncated, inside, pictures)
         else:
-            self._next_step(slot, done, observations, reader, terminated, truncated, seeds, pictures)
+            self._next_step(slot, done, observations, infos, terminated, truncated, inside, pictures)
         self._slot = slot + 1
         if self.oldest_ns is None:
             self.oldest_ns = now * 1000 - self._clock.offset_ns
@@ -265,15 +289,18 @@ class VectorRows:
         slot: int,
         done: np.ndarray,
         observations: Any,
-        reader: Reader | None,
+        infos: dict[str, Any],
         terminated: np.ndarray,
         truncated: np.ndarray,
-        seeds: Seeds | None,
+        inside: Inside | None,
         pictures: Pictures | None,
     ) -> None:
-        if reader is not None:
+        step_info = reset_info = info_reader(infos) if infos else None
+        if inside is not None and infos:
+            step_info, reset_info = inside.step_info, inside.reset_info
+        if step_info is not None:
             for place in np.flatnonzero(self._open).tolist():
-                self._infos.add(slot * self._n + place, reader(place))
+                self._infos.add(slot * self._n + place, step_info(place))
         if self._observations is not None:
             self._observations.put(slot + 1, observations)
         stepped = self._open.copy() if self._frames_wanted else None
@@ -284,7 +311,7 @@ class VectorRows:
         if stepped is not None:
             self._see(np.flatnonzero(stepped), observations, pictures, done)
         if len(began):
-            self._begin(began, reader, seeds, None)
+            self._begin(began, reset_info, inside and inside.seed, None)
             self._see(began, observations, pictures)
 
     def _same_step(
@@ -293,18 +320,21 @@ class VectorRows:
         done: np.ndarray,
         observations: Any,
         infos: dict[str, Any],
-        reader: Reader | None,
         terminated: np.ndarray,
         truncated: np.ndarray,
-        seeds: Seeds | None,
+        inside: Inside | None,
         pictures: Pictures | None,
     ) -> None:
         places = np.flatnonzero(done)
         final = infos.get("final_obs")
-        own = final_reader(infos) or nothing
-        if reader is not None or len(places):
+        reset_info = info_reader(infos)
+        step_info, last_info = reset_info or nothing, final_reader(infos) or nothing
+        if inside is not None and infos:
+            step_info = last_info = inside.step_info
+            reset_info = inside.reset_info
+        if infos:
             for place in np.flatnonzero(self._open).tolist():
-                info = own(place) if done[place] else (reader or nothing)(place)
+                info = last_info(place) if done[place] else step_info(place)
                 if info:
                     self._infos.add(slot * self._n + place, info)
         if self._observations is not None:
@@ -317,7 +347,7 @@ class VectorRows:
                     self._picture("observation", place, np.asarray(final[place]))
             last = None if self._observations is None else self._schema.observation.encode([final[i] for i in places])
             self._end(places, "completed", terminated, truncated, last)
-            self._begin(places, reader, seeds, None)
+            self._begin(places, reset_info, inside and inside.seed, None)
             self._see(places, observations, pictures)
 
     @property

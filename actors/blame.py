@@ -1,0 +1,45 @@
+"""What somebody else's code raised, in one line that names the place in it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).parent.parent
+LIBRARIES = ("site-packages", "dist-packages", str(Path(sys.base_prefix) / "lib"))
+
+
+def said(error: BaseException) -> str:
+    """`ValueError: no such track (envs/tracks.py:17, in load)`: kind, message and the innermost place in the user's code.
+
+    Where no line of it is theirs, the innermost of all.
+    """
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return f"{kind}: {text}{place_of(error)}" if text else f"{kind}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """` (file:line, in function)`, or nothing where the error has no traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    theirs = [frame for frame in frames if not _is_library(frame.filename)]
+    found = (theirs or frames)[-1]
+    return f" ({_short(found.filename)}:{found.lineno}, in {found.name})"
+
+
+def full(error: BaseException) -> str:
+    """The whole traceback, for those who want it."""
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _is_library(filename: str) -> bool:
+    ours = Path(filename).is_relative_to(HERE) and not Path(filename).is_relative_to(HERE / "tests")
+    return ours or filename.startswith("<frozen") or any(part in filename for part in LIBRARIES)
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
