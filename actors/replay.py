@@ -26,6 +26,7 @@ from rolltape.schema.errors import UnknownEnvironment
 from rolltape.schema.info_json import decode_info
 from rolltape.schema.space_codec import SpaceCodec
 
+from .episode_rows import REPLAYS
 from .infos import InfoColumns
 from .stepping import EnvRecipe, make_env
 
@@ -36,6 +37,10 @@ Outcome = Literal["exact", "diverged", "nondeterministic", "not replayable"]
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 
 EPISODE_COLUMNS = ("episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options")
+
+
+READ_STEPS = 100_000
+"""Steps that are read from the lake at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +92,16 @@ class Replayer:
 
     def episodes(self, where: str | None = None) -> Iterator[Replayed]:
         """Replay the episodes that fit an SQL condition, in the order of sub-environments."""
-        table = self._run.episodes(where).order("sub_env", "episode").to_arrow()
-        wanted = table.select(list(EPISODE_COLUMNS)).to_pylist()
-        for row in wanted:
-            if row["replay"] == "alone" and row["status"] != "lost":
-                yield self._alone(row)
-        yield from self._forward([row for row in wanted if row["replay"] == "forward" and row["status"] != "lost"])
-        batch = [row for row in wanted if row["replay"] == "batch" and row["status"] != "lost"]
-        if batch:
+        wanted = self._rows(where)
+        kept = {kind: [r for r in wanted if r["replay"] == kind and r["status"] != "lost"] for kind in REPLAYS}
+        for episodes in self._read(kept["alone"]):
+            for episode in episodes:
+                yield self._play([episode])[0]
+        yield from self._forward(kept["forward"])
+        if kept["batch"]:
             from .replay_batch import replay_batches
 
-            yield from replay_batches(self._run, batch)
+            yield from replay_batches(self._run, kept["batch"])
         for row in wanted:
             if row["replay"] == "none" or row["status"] == "lost":
                 reason = "its producer died before it ended" if row["status"] == "lost" else "no reset before it was seeded"
@@ -109,10 +113,6 @@ class Replayer:
             self._env.close()
             self._env = None
 
-    def _alone(self, row: dict[str, Any]) -> Replayed:
-        first = self._play([row])
-        return first[-1]
-
     def _forward(self, wanted: list[dict[str, Any]]) -> Iterator[Replayed]:
         chains: dict[tuple[int, int], set[int]] = {}
         for row in wanted:
@@ -120,17 +120,40 @@ class Replayer:
         stride = self._run.info["episode_stride"]
         for (sub_env, seeded), episodes in chains.items():
             where = f"sub_env = {sub_env} and episode >= {seeded} and episode <= {max(episodes)}"
-            chain = self._run.episodes(where).order("episode").select(*EPISODE_COLUMNS).to_dicts()
+            chain = self._rows(where)
             numbers = [row["episode"] for row in chain]
             if numbers != list(range(seeded, max(episodes) + 1, stride)) or any(r["status"] == "lost" for r in chain):
                 for episode in sorted(episodes):
                     yield Replayed(episode, "not replayable", reason="an episode between its seeded reset and it is missing")
                 continue
-            for result in self._play(chain):
+            read = [episode for part in self._read(chain) for episode in part]
+            for result in self._play(read):
                 if result.episode in episodes:
                     yield result
 
-    def _play(self, chain: Sequence[dict[str, Any]]) -> list[Replayed]:
+    def _rows(self, where: str | None) -> list[dict[str, Any]]:
+        return self._run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_dicts()
+
+    def _read(self, rows: list[dict[str, Any]]) -> Iterator[list[RecordedEpisode]]:
+        """The recorded values of many episodes, read some `READ_STEPS` steps at a time."""
+        start = 0
+        while start < len(rows):
+            stop, steps = start, 0
+            while stop < len(rows) and (steps == 0 or steps + rows[stop]["length"] <= READ_STEPS):
+                steps += rows[stop]["length"]
+                stop += 1
+            part = rows[start:stop]
+            start = stop
+            among = f"episode in ({', '.join(str(row['episode']) for row in part)})"
+            table = self._run.steps(where=among).order("sub_env", "episode", "t").to_arrow()
+            ended = self._run.episodes(among).order("sub_env", "episode").to_arrow()
+            edges = np.searchsorted(_ranks(table, part), np.arange(len(part) + 1))
+            yield [
+                RecordedEpisode(self._run, row, table.slice(a, b - a), ended.slice(place, 1), self._observation, self._action)
+                for place, (row, a, b) in enumerate(zip(part, edges[:-1], edges[1:], strict=True))
+            ]
+
+    def _play(self, chain: Sequence[RecordedEpisode]) -> list[Replayed]:
         results = self._play_once(chain)
         bad = next((r for r in results if r.divergence is not None), None)
         if bad is None:
@@ -144,12 +167,13 @@ class Replayer:
             for r in results
         ]
 
-    def _play_once(self, chain: Sequence[dict[str, Any]]) -> list[Replayed]:
+    def _play_once(self, chain: Sequence[RecordedEpisode]) -> list[Replayed]:
         if self._env is None:
             self._env = self._make()
         env, results = self._env, []
         diverged: Replayed | None = None
-        for place, row in enumerate(chain):
+        for place, recorded in enumerate(chain):
+            row = recorded.row
             if diverged is not None:
                 reason = f"episode {diverged.episode} before it diverged"
                 results.append(Replayed(row["episode"], "diverged", reason=reason))
@@ -158,7 +182,6 @@ class Replayer:
             options = decode_info(row["options"]) or None
             seed = row["seed"] if place == 0 else None
             observation, _ = env.reset(seed=seed, options=options)
-            recorded = RecordedEpisode(self._run, row, self._observation, self._action)
             divergence, steps = recorded.compare(env, observation)
             seconds = time.perf_counter() - began
             outcome: Outcome = "exact" if divergence is None else "diverged"
@@ -171,16 +194,20 @@ class Replayer:
 class RecordedEpisode:
     """The recorded values of one episode, to be compared with a replay of it."""
 
-    def __init__(self, run: Run, row: dict[str, Any], observation: SpaceCodec, action: SpaceCodec) -> None:
-        self._run, self.row = run, row
-        self._observation = observation
-        self.steps = run.steps(row["episode"]).to_arrow().combine_chunks()
-        self.actions = action.decode(self.steps["action"])
+    def __init__(
+        self,
+        run: Run,
+        row: dict[str, Any],
+        steps: pa.Table,
+        ended: pa.Table,
+        observation: SpaceCodec,
+        action: SpaceCodec,
+    ) -> None:
+        self._run, self.row, self._observation = run, row, observation
         self._vectorised = run.info["env"]["kind"] == "recorder" and run.info["env"]["vectorization"] != "none"
-        self._final = None
-        if "observation" in self.steps.column_names:
-            final = run.episodes(f"episode = {int(row['episode'])}").select("final_observation").to_arrow()
-            self._final = final["final_observation"]
+        self.steps = steps
+        self.actions = action.decode(steps["action"])
+        self._final = ended["final_observation"] if "final_observation" in ended.column_names else None
 
     @property
     def whole(self) -> bool:
@@ -309,6 +336,13 @@ def version_differences(run: Run) -> dict[str, tuple[str, str | None]]:
 
     here = package_versions()
     return {name: (was, here.get(name)) for name, was in run.info.get("versions", {}).items() if here.get(name) != was}
+
+
+def _ranks(table: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
+    """For each step the place of its episode in `rows`; both are sorted alike."""
+    place = {row["episode"]: i for i, row in enumerate(rows)}
+    numbers, back = np.unique(table["episode"].to_numpy(), return_inverse=True)
+    return np.array([place[n] for n in numbers.tolist()], np.int64)[back]
 
 
 def _copied(value: Any) -> Any:
