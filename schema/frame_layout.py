@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium as gym
 import numpy as np
 
 from .errors import CorruptRecording, UnsupportedSpace
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 MIN_SIDE: Final = 16
 """Fewer pixels than this on a side is a grid of features (MiniGrid's 7x7x3), not a picture."""
@@ -93,7 +95,9 @@ class FrameLayout:
 
 def is_image_space(space: gym.Space[Any]) -> bool:
     """Whether observations are pictures: a uint8 Box of 2 or 3 axes, two neighbouring ones at least 16."""
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+    from gymnasium.spaces import Box  # readers of pictures do without Gymnasium
+
+    if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         return False
     shape = space.shape
     return min(shape[:2]) >= MIN_SIDE or min(shape[-2:]) >= MIN_SIDE

@@ -1,8 +1,10 @@
-"""Arrow columns as NumPy arrays, without a copy where Arrow allows it."""
+"""Arrow columns as NumPy arrays, without a copy where Arrow allows it, and as Python values."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +33,24 @@ def column_to_numpy(column: pa.ChunkedArray | pa.Array, field: pa.Field | None =
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp(column.type.unit))
     return column.to_numpy(zero_copy_only=False)
+
+
+def column_to_python(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+    """A column as Python values; times are aware, in UTC.
+
+    Arrow would do the same, but for a time with a zone it first imports pandas where that is installed.
+    """
+    kind = column.type
+    if isinstance(kind, pa.TimestampType) and kind.tz is not None and kind.unit != "ns":
+        naive = column.cast(pa.timestamp(kind.unit)).to_pylist()
+        return [None if time is None else time.replace(tzinfo=UTC) for time in naive]
+    return column.to_pylist()
+
+
+def rows_to_python(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows as dicts of Python values."""
+    columns = [column_to_python(column) for column in rows.columns]
+    return [dict(zip(rows.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _shaped(column: pa.Array, metadata: dict[bytes, bytes]) -> np.ndarray | None:

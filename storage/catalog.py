@@ -94,9 +94,7 @@ class CatalogPublisher:
             with _stand_in() as lake, duckdb.connect(str(path), config={"threads": 1}) as database:
                 database.execute("BEGIN")
                 for name, rows in tables.items():
-                    database.register("_rows", rows)
-                    database.execute(f"CREATE TABLE {name} AS SELECT * FROM _rows")
-                    database.unregister("_rows")
+                    database.execute(f"CREATE TABLE {name} AS {rows.select}", [rows.text])
                 database.execute(f"SET VARIABLE lake = {quote_text(lake)}")
                 for name, text in views.items():
                     database.execute(f"CREATE VIEW {quote_name(name)} AS {text}")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rolltape.schema.columns import table_schema
 from rolltape.schema.errors import CorruptRecording, LakeNotFound
@@ -53,7 +52,7 @@ class EpisodeRows:
         for path, group in self._find(run_id, table, episode):
             with open_part(path) as file:
                 rows = file.read_row_group(group)
-            found.append(rows.filter(pc.field("episode") == episode))
+            found.append(rows.filter(pa.array(rows.column("episode").to_numpy() == episode)))
         if not found:
             return table_schema(table).empty_table()
         rows = pa.concat_tables(found, promote_options="default")

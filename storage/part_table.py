@@ -7,28 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
 from rolltape.schema.errors import CorruptRecording, LakeNotFound
 
 from .files import FileOps
 from .layout import PART_SUFFIX, CommitRange
 from .listing import LakeListing
 from .markers import PartEntry, read_marker
+from .queries import Rows
 
-PARTS_SCHEMA: Final = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("table_name", pa.string()),
-        ("writer", pa.string()),
-        ("first", pa.int64()),
-        ("last", pa.int64()),
-        ("file", pa.string()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-        ("digest", pa.string()),
-    ]
-)
+PARTS_COLUMNS: Final = {
+    "run_id": "VARCHAR",
+    "table_name": "VARCHAR",
+    "writer": "VARCHAR",
+    "first": "BIGINT",
+    "last": "BIGINT",
+    "file": "VARCHAR",
+    "rows": "BIGINT",
+    "bytes": "BIGINT",
+    "digest": "VARCHAR",
+}
 """Columns of the `parts` table; `file` is relative to the lake, `bytes` and `digest` are the file's."""
 
 
@@ -44,7 +41,7 @@ class PartTable:
         self._rows: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
-    def rows(self, run_ids: Iterable[str] | None = None) -> pa.Table:
+    def rows(self, run_ids: Iterable[str] | None = None) -> Rows:
         """One row an existing part, by run, table, writer and commit."""
         found: list[dict[str, Any]] = []
         for run_id in self._listing.run_ids() if run_ids is None else run_ids:
@@ -55,7 +52,7 @@ class PartTable:
             with self._lock:
                 for table, paths in tables.items():
                     found.extend(row for path in paths if (row := self._row(run_id, table, path)))
-        return pa.Table.from_pylist(found, schema=PARTS_SCHEMA)
+        return Rows(PARTS_COLUMNS, found)
 
     def _row(self, run_id: str, table: str, path: str) -> dict[str, Any] | None:
         row = self._rows.get(path)

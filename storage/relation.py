@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rolltape.schema.errors import MissingExtra
 
-from .arrays import column_to_numpy
+from .arrays import column_to_numpy, column_to_python, rows_to_python
 
 if TYPE_CHECKING:
     import duckdb
@@ -162,11 +162,11 @@ class Relation:
         """All rows as tuples of Python values."""
         # By way of Arrow: DuckDB itself needs another package to make a Python time with a zone.
         table = self._run(lambda relation: relation.to_arrow_table())
-        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return list(zip(*(column_to_python(column) for column in table.columns), strict=True))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """All rows as dicts of Python values."""
-        return self._run(lambda relation: relation.to_arrow_table()).to_pylist()
+        return rows_to_python(self._run(lambda relation: relation.to_arrow_table()))
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The rows as record batches of at most `rows`, read while they are taken: memory stays bounded."""

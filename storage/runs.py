@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from rolltape.schema.errors import LakeNotFound
 
-from .queries import scan
-from .summaries import RUNS_SCHEMA, RunSummary, summarize
+from .queries import Rows, scan
+from .summaries import RUNS_COLUMNS, RunSummary, summarize
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -143,7 +142,7 @@ class RunsTable:
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def rows(self) -> pa.Table:
+    def rows(self) -> Rows:
         """One row a run, newest last."""
         listing = self._lake.listing
         rows, episodes = [], {}
@@ -163,7 +162,7 @@ class RunsTable:
                 completed = sum(part.completed for part in found)
                 row["episodes"] = sum(part.episodes for part in found)
                 row["mean_return"] = sum(part.total for part in found) / completed if completed else None
-        return pa.Table.from_pylist(rows, schema=RUNS_SCHEMA)
+        return Rows(RUNS_COLUMNS, rows)
 
     def _read_returns(self, paths: list[str]) -> None:
         def new() -> str:

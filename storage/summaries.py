@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import psutil
-import pyarrow as pa
 
 from rolltape.schema.errors import CorruptRecording
 
@@ -29,23 +28,21 @@ CLOCK_SLACK_S: Final = 60.0
 
 _CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
-RUNS_SCHEMA: Final = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("env_id", pa.string()),
-        ("created", pa.timestamp("us", tz="UTC")),
-        ("status", pa.string()),
-        ("steps", pa.int64()),
-        ("episodes", pa.int64()),
-        ("mean_return", pa.float64()),
-        ("bytes", pa.int64()),
-        ("seed", pa.int64()),
-        ("frames", pa.string()),
-        ("num_envs", pa.int64()),
-        ("workers", pa.int64()),
-        ("config", pa.string()),
-    ]
-)
+RUNS_COLUMNS: Final = {
+    "run_id": "VARCHAR",
+    "env_id": "VARCHAR",
+    "created": "TIMESTAMPTZ",
+    "status": "VARCHAR",
+    "steps": "BIGINT",
+    "episodes": "BIGINT",
+    "mean_return": "DOUBLE",
+    "bytes": "BIGINT",
+    "seed": "BIGINT",
+    "frames": "VARCHAR",
+    "num_envs": "BIGINT",
+    "workers": "BIGINT",
+    "config": "VARCHAR",
+}
 """Columns of the `runs` table: `episodes` that ended in any way, `mean_return` of the completed ones, `bytes` of
 existing parts, `frames` the policy, `config` the configuration as JSON."""
 
@@ -73,13 +70,13 @@ class RunSummary:
         return created_at(self.run_id)
 
     def row(self) -> dict[str, Any]:
-        """The values of `RUNS_SCHEMA` that are known without listing parts."""
+        """The values of `RUNS_COLUMNS` that are known without listing parts."""
         config = self.info.get("config") or {}
         frames = self.info.get("frames") or config.get("frames") or {}
         return {
             "run_id": self.run_id,
             "env_id": self.info.get("env_id"),
-            "created": self.created,
+            "created": self.created.isoformat(),
             "status": self.status,
             "steps": self.steps,
             "seed": self.info.get("seed", config.get("seed")),

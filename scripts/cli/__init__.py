@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -59,6 +58,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"rolltape: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except BrokenPipeError:  # `| head` has seen enough; what Python still holds for it must not raise again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None

@@ -112,12 +112,14 @@ def cell(value: Any) -> str:
 def _print_table(relation: Relation, total: int) -> None:
     from rich.table import Table
 
+    from rolltape.storage.arrays import rows_to_python
+
     rows = relation.to_arrow()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in rows.schema:
         number = str(field.type).startswith(("int", "uint", "float", "double", "decimal"))
         table.add_column(field.name, justify="right" if number else "left", no_wrap=field.name == "run_id")
-    for row in rows.to_pylist():
+    for row in rows_to_python(rows):
         table.add_row(*(cell(row[n]) if n not in NAMES or row[n] is None else str(row[n]) for n in rows.column_names))
     console().print(table)
     if total > rows.num_rows:
@@ -163,8 +165,10 @@ def _write_json(relation: Relation, file: IO[str]) -> None:
 
 
 def _rows(relation: Relation) -> Iterable[dict[str, Any]]:
+    from rolltape.storage.arrays import rows_to_python
+
     for batch in relation:
-        yield from batch.to_pylist()
+        yield from rows_to_python(batch)
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,9 @@ DIVERGED = 3
 def replay(
     run: Which = "latest",
     lake: Lake = Path("lake"),
-    episode: Annotated[list[int] | None, typer.Option("--episode", "-e", help="Only this one; may be repeated.")] = None,
+    episode: Annotated[
+        list[int] | None, typer.Option("--episode", "-e", help="Only this one; may be repeated.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All episodes that can be replayed.")] = False,
     where: Where = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for every episode.")] = False,
@@ -49,7 +51,9 @@ def replay(
             seconds += result.seconds
             if result.divergence is not None or verbose:
                 what = result.divergence or result.reason
-                console.print(f"episode {result.episode}: {result.outcome}{f': {what}' if what else ''}", highlight=False)
+                console.print(
+                    f"episode {result.episode}: {result.outcome}{f': {what}' if what else ''}", highlight=False
+                )
     finally:
         replayer.close()
     if not counts:
