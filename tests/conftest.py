@@ -46,6 +46,7 @@ def ray_session() -> Iterator[None]:
     paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     ray.init(
+        address="local",
         num_cpus=8,
         num_gpus=0,
         include_dashboard=False,
