@@ -33,7 +33,7 @@ PART_SUFFIX: Final = ".parquet"
 MARKER_SUFFIX: Final = ".json"
 
 _WRITER = re.compile(r"w(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
-_RANGE = re.compile(r"(w\d+\.\d+)-(\d{8,})-(\d{8,})(\.parquet|\.json)", re.ASCII)
+_RANGE = re.compile(rf"({_WRITER.pattern})-(\d{{8,}})-(\d{{8,}})(\.parquet|\.json)", re.ASCII)
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -89,9 +89,9 @@ class CommitRange(NamedTuple):
     def parse(cls, name: str, suffix: str) -> CommitRange | None:
         """The range that a part (`PART_SUFFIX`) or marker (`MARKER_SUFFIX`) is named for; None for other names."""
         match = _RANGE.fullmatch(name)
-        if match is None or match[4] != suffix:
+        if match is None or match[6] != suffix:
             return None
-        found = cls(WriterId.parse(match[1]), int(match[2]), int(match[3]))
+        found = cls(WriterId(int(match[2]), int(match[3])), int(match[4]), int(match[5]))
         return found if 1 <= found.first <= found.last and found.stem + suffix == name else None
 
 

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rolltape.schema.columns import PAYLOAD_VERSION, TABLES, Encoding
@@ -200,7 +201,9 @@ class _FrameLayout:
 
     @classmethod
     def of(cls, table: pa.Table) -> _FrameLayout:
-        return cls(max(1, table.column("data").nbytes // max(1, table.num_rows)))
+        lengths = pc.call_function("binary_length", [table.column("data")])
+        total = pc.call_function("sum", [lengths]).as_py() or 0
+        return cls(max(1, total // max(1, table.num_rows)))
 
     @property
     def large(self) -> bool:

@@ -10,6 +10,7 @@ import copy
 import errno
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -48,6 +49,11 @@ class MemoryFiles(FileOps):
     def copy(self) -> Self:
         """The same disk again, to go on from here in another way."""
         return copy.deepcopy(self)
+
+    def tear(self, path: Path, kept: int) -> None:
+        """Leave only the first bytes of a file."""
+        file = self._file(path)
+        file.data = file.durable = file.data[:kept]
 
     def power_cut(self, chance: random.Random | None = None) -> None:
         """Keep what was synced; of the rest nothing, or by `chance` some names and some bytes of files."""
@@ -182,9 +188,7 @@ class WatchedFiles(FileOps):
 
     def __init__(self, disk: FileOps) -> None:
         self.disk = disk
-
-    def watch(self, operation: str, path: Path, data: bytes | pa.Buffer | None) -> None:
-        """To be replaced."""
+        self.watch: Callable[[str, Path, bytes | pa.Buffer | None], None] = lambda *_: None
 
     def mkdir(self, path: Path) -> None:
         self.watch("mkdir", path, None)
@@ -228,3 +232,23 @@ class WatchedFiles(FileOps):
 
     def free_bytes(self, path: Path) -> int:
         return self.disk.free_bytes(path)
+
+
+def stopping(
+    disk: FileOps, operation: int, what: BaseException | Callable[[], None], *, lasting: bool = False
+) -> WatchedFiles:
+    """Files on which something happens before operation number `operation`, from 0: an exception, or a call.
+
+    `lasting`: before all later ones too.
+    """
+    files, count = WatchedFiles(disk), iter(range(1 << 30))
+
+    def watch(*_: object) -> None:
+        number = next(count)
+        if number == operation or (lasting and number > operation):
+            if isinstance(what, BaseException):
+                raise what
+            what()
+
+    files.watch = watch
+    return files

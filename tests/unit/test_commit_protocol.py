@@ -6,18 +6,21 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import DiskFull, Fenced, LakeNotFound, LakeNotWritable, StorageError
+from rolltape.schema.errors import DiskFull, Fenced, LakeNotFound, LakeNotWritable, SchemaMismatch, StorageError
 from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.files import FileOps
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 from tests.commit_world import Crash, World, fenced
-from tests.memory_files import File, MemoryFiles, WatchedFiles
+from tests.fragments import Fragment, Producer
+from tests.memory_files import MemoryFiles, WatchedFiles, stopping
 
 Moment = tuple[str, Path, bytes | None, World]
 
@@ -54,12 +57,17 @@ def life(world: World, files: FileOps) -> None:
     substitute.close()
 
 
-def moments(story: Callable[[World, FileOps], None]) -> list[Moment]:
+def in_memory(world: World) -> MemoryFiles:
+    assert isinstance(world.disk, MemoryFiles)
+    return world.disk
+
+
+def moments(story: Callable[[World, FileOps], object]) -> list[Moment]:
     """The world before each file operation of a story, and after its end."""
     disk = MemoryFiles()
     world, files, found = World(disk), WatchedFiles(disk), []
 
-    def watch(operation: str, path: Path, data: object) -> None:
+    def watch(operation: str, path: Path, data: bytes | pa.Buffer | None) -> None:
         found.append((operation, path, None if data is None else bytes(data), world.copy(disk.copy())))
 
     files.watch = watch
@@ -76,10 +84,9 @@ def story() -> list[Moment]:
 def aftermaths(moment: Moment) -> Iterator[World]:
     """What a kill at that moment may leave: the operation not begun, or a write in the middle."""
     operation, path, data, world = moment
-    assert isinstance(world.disk, MemoryFiles)
-    yield world.copy(world.disk.copy())
+    yield world.copy(in_memory(world).copy())
     if operation == "write" and data is not None:
-        torn = world.disk.copy()
+        torn = in_memory(world).copy()
         torn.write(path, data[: len(data) // 2])
         yield world.copy(torn)
 
@@ -92,14 +99,23 @@ def test_killed_at_any_operation(story: list[Moment]) -> None:
             world.finish()
 
 
+def test_power_cut_after_a_substitute_has_acknowledged(story: list[Moment]) -> None:
+    """It tells a producer that a fragment is durable because it read the marker, which nobody may have synced."""
+    for *_, moment in story:
+        world = moment.copy(in_memory(moment).copy())
+        log = world.open()
+        world.deliver_all(log)
+        in_memory(world).power_cut()
+        world.check(glob=False)
+
+
 @pytest.mark.parametrize("cuts", [1, pytest.param(30, marks=pytest.mark.long)])
 def test_power_cut_at_any_operation(story: list[Moment], cuts: int) -> None:
     """All that was not synced is gone, or any part of it."""
     for index, moment in enumerate(story):
         for chance in (None, *(random.Random(f"{index}.{cut}") for cut in range(cuts))):
             for world in aftermaths(moment):
-                assert isinstance(world.disk, MemoryFiles)
-                world.disk.power_cut(chance)
+                in_memory(world).power_cut(chance)
                 world.check(glob=False)
                 world.finish()
 
@@ -109,7 +125,7 @@ def test_killed_again_while_starting_again(story: list[Moment]) -> None:
     for index, (*_, world) in enumerate(story[::11]):
         seen = index % 3
         while True:
-            trial = world.copy(world.disk.copy())
+            trial = world.copy(in_memory(world).copy())
             files = stopping(trial.disk, seen, Crash())
             try:
                 log = trial.open(files=files)
@@ -135,20 +151,6 @@ class Disk:
         self.files = FileOps() if real else MemoryFiles()
         if real:
             real.mkdir()
-
-
-def stopping(disk: FileOps, operation: int, what: BaseException | Callable[[], None]) -> WatchedFiles:
-    """Files on which something happens before operation number `operation`, from 0: an exception, or a call."""
-    files, count = WatchedFiles(disk), iter(range(1 << 30))
-
-    def watch(*_: object) -> None:
-        if next(count) == operation:
-            if isinstance(what, BaseException):
-                raise what
-            what()
-
-    files.watch = watch
-    return files
 
 
 def predecessor(world: World, files: FileOps) -> None:
@@ -198,10 +200,10 @@ def stopped_at(disk: Disk, operation: int, crash_of_successor: int | None = None
     began = 0
     count = files.watch
 
-    def counted(*arguments: object) -> None:
+    def counted(operation: str, path: Path, data: bytes | pa.Buffer | None) -> None:
         nonlocal began
         began += 1
-        count(*arguments)
+        count(operation, path, data)
 
     files.watch = counted
     woke = fenced(predecessor, world, files)
@@ -402,6 +404,94 @@ def test_two_commits_at_once_are_refused() -> None:
         log.take()
 
 
+def test_a_marker_says_what_is_durable_over_all_writers() -> None:
+    world = World(MemoryFiles())
+    for slot in (0, 1):
+        log = world.open(slot)
+        world.sender(slot).make(1)
+        world.sender(slot).deliver(log)
+        world.commit(log)
+    assert set(world.markers()["w1.0-00000001-00000001"]["watermarks"]) == {"p0.0", "p1.0"}
+
+
+# ---- fragments that are not what they say ----
+
+
+def refused(world: World, fragment: Fragment, header: dict | None = None, **batches: pa.RecordBatch | None) -> str:
+    """The message with which a changed fragment is refused; afterwards the right one is taken."""
+    log = world.open()
+    changed = {k: b for k, b in {**fragment.batches, **batches}.items() if b is not None}
+    with pytest.raises(SchemaMismatch) as caught:
+        log.offer(replace(fragment.header, **(header or {})), changed)
+    assert log.held_bytes == 0
+    assert log.offer(fragment.header, fragment.batches) == Accepted()
+    return str(caught.value)
+
+
+def test_what_a_header_says_is_looked_at() -> None:
+    world = World(MemoryFiles())
+    fragment = Producer(1).fragment(3)
+    assert "header says 6 rows of steps, the batch has 0" in refused(world, fragment, steps=None)
+    assert "header says 2 rows of episodes, the batch has 1" in refused(
+        world, fragment, episodes=fragment.batches["episodes"].slice(1)
+    )
+    assert "totals to 7 steps" in refused(world, fragment, {"steps_total": 7})
+    assert "there is no table 'pictures'" in refused(world, fragment, pictures=fragment.batches["steps"])
+
+
+def test_columns_are_those_of_the_first_fragment() -> None:
+    producer = Producer(1)
+    first, second = producer.fragment(), producer.fragment()
+    log = World(MemoryFiles()).open()
+    log.offer(first.header, first.batches)
+    steps = second.batches["steps"]
+    other = steps.set_column(steps.schema.get_field_index("reward"), "reward", steps.column("reward").cast("float"))
+    with pytest.raises(SchemaMismatch, match=r"steps .* reward: expected double, found float\."):
+        log.offer(second.header, {**second.batches, "steps": other})
+    with pytest.raises(SchemaMismatch, match="info_json: expected string, found no such column"):
+        log.offer(second.header, {**second.batches, "steps": steps.drop_columns("info_json")})
+    with pytest.raises(SchemaMismatch, match="order of columns"):
+        log.offer(second.header, {**second.batches, "steps": steps.select(steps.schema.names[::-1])})
+
+
+def test_rows_name_the_fragment_that_brings_them() -> None:
+    world = World(MemoryFiles())
+    fragment = Producer(1).fragment(3)
+    for table in ("steps", "episodes"):
+        for name in ("worker", "incarnation", "fragment"):
+            changed = with_value(fragment.batches[table], name, 9)
+            assert f"brings rows of {table}" in refused(world, fragment, **{table: changed})
+
+
+def test_an_episode_that_another_life_left_behind_comes_after_its_steps() -> None:
+    """A replacement closes its predecessor's open episode as lost: in no commit before the predecessor's last."""
+    old, new = Producer(1), Producer(1, 1)
+    first, last = old.fragment(3), new.fragment(3)
+    lost = with_value(last.batches["episodes"], "incarnation", 0)
+    log = World(MemoryFiles()).open()
+    with pytest.raises(SchemaMismatch, match=r"of p1\.0, of which 0 were received"):
+        log.offer(last.header, {**last.batches, "episodes": lost})
+    log.offer(first.header, first.batches)
+    assert log.offer(last.header, {**last.batches, "episodes": lost}) == Accepted()
+
+
+def test_what_parquet_cannot_store_is_said() -> None:
+    fragment = Producer(1).fragment(1)
+    steps = fragment.batches["steps"].append_column("nothing", pa.array([{}] * 2, pa.struct([])))
+    log = World(MemoryFiles()).open()
+    log.offer(fragment.header, {"steps": steps})
+    with pytest.raises(SchemaMismatch, match=r"steps of this run cannot be stored as Parquet: .*nothing"):
+        log.commit(log.take())
+    assert log.pending_rows == 2
+
+
+def with_value(batch: pa.RecordBatch, name: str, value: int) -> pa.RecordBatch:
+    index = batch.schema.get_field_index(name)
+    return batch.set_column(
+        index, batch.schema.field(index), pa.repeat(value, batch.num_rows).cast(batch.schema.field(index).type)
+    )
+
+
 # ---- disks that fail ----
 
 
@@ -484,8 +574,7 @@ def test_a_full_disk_at_any_byte() -> None:
     log = world.open()
     world.sender(1).make(2)
     world.deliver_all(log)
-    disk = world.disk
-    assert isinstance(disk, MemoryFiles)
+    disk = in_memory(world)
     used = (1 << 40) - disk.free_bytes(world.run.path)
     for room in range(0, 1 << 20, 700):
         disk.room = used + room
@@ -513,13 +602,7 @@ def test_a_disk_that_is_gone_for_a_while() -> None:
         log = world.open(files=(files := WatchedFiles(world.disk)))
         world.sender(1).make(2)
         world.deliver_all(log)
-        count = iter(range(1 << 30))
-
-        def watch(*_: object, count: Iterator[int] = count, operation: int = operation) -> None:
-            if next(count) >= operation:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-        files.watch = watch
+        files.watch = stopping(world.disk, operation, OSError(errno.EIO, "Input/output error"), lasting=True).watch
         for _ in range(3):
             with pytest.raises(StorageError):
                 world.commit(log)
@@ -527,6 +610,25 @@ def test_a_disk_that_is_gone_for_a_while() -> None:
         world.deliver_all(log)
         files.watch = lambda *_: None
         assert world.commit(log).fragments == 3
+        world.check()
+        world.finish()
+
+
+def test_killed_while_tidying_up_after_a_failure() -> None:
+    for operation in range(20):
+        world = World(MemoryFiles())
+        log = world.open(files=(files := WatchedFiles(world.disk)))
+        world.sender(1).make(2)
+        world.deliver_all(log)
+
+        def watch(what: str, path: Path, _: object, files: WatchedFiles = files, operation: int = operation) -> None:
+            if (what, path.parent.name) == ("link", "commits"):
+                files.watch = stopping(files.disk, operation, Crash()).watch
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        files.watch = watch
+        with pytest.raises((DiskFull, Crash)):
+            world.commit(log)
         world.check()
         world.finish()
 
@@ -577,7 +679,13 @@ def test_a_link_whose_answer_was_lost_has_worked() -> None:
     """NFS repeats a request whose answer it did not get, and is told that the name is taken: by this very file."""
     world = World(MemoryFiles())
     files = WatchedFiles(world.disk)
-    files.link = lambda source, target: [world.disk.link(source, target) for _ in range(2)]  # type: ignore[method-assign]
+
+    def watch(operation: str, path: Path, _: object) -> None:
+        if operation == "link":
+            name = {"commits": "marker", "writers": "claim"}.get(path.parent.name, path.parent.name)
+            world.disk.link(world.run.staging / "w0.0" / name, path)
+
+    files.watch = watch
     log = world.open(files=files)
     world.sender(1).make(2)
     world.deliver_all(log)
@@ -596,12 +704,9 @@ def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> No
         sender.make(1)
         world.deliver_all(log)
         world.commit(log)
-    disk = world.disk
-    assert isinstance(disk, MemoryFiles)
+    disk = in_memory(world)
     for number in (2, 3):
-        file = disk._find(world.run.commits / f"w0.0-{number:08d}-{number:08d}.json")
-        assert isinstance(file, File)
-        file.data = file.data[: number - 2]
+        disk.tear(world.run.commits / f"w0.0-{number:08d}-{number:08d}.json", number - 2)
     sender.acked = 1  # the others are lost: fsync was not paid for
     again = world.open()
     assert again.watermarks == {sender.key: Watermark(1, 4, 0)}
@@ -619,8 +724,7 @@ def test_a_torn_marker_of_another_slot_is_reported_and_left() -> None:
     world.deliver_all(log)
     world.commit(log)
     path = world.run.commits / "w1.0-00000001-00000001.json"
-    file = world.disk._find(path)  # type: ignore[attr-defined]
-    file.data = b"{"
+    in_memory(world).tear(path, 1)
     recovery = world.open(0).recovery
     assert (recovery.unreadable, recovery.quarantined) == ((path.name,), ())
     assert world.disk.exists(path)
@@ -632,8 +736,7 @@ def test_a_power_cut_without_fsync_never_stops_the_next_writer() -> None:
         life(world, files)
 
     for index, (*_, world) in enumerate(moments(unsynced)[::3]):
-        assert isinstance(world.disk, MemoryFiles)
-        world.disk.power_cut(random.Random(index))
+        in_memory(world).power_cut(random.Random(index))
         log = world.open()
         log.close()
         assert all(name.endswith(".parquet") for table in TABLES for name in world.disk.names(world.run.table(table)))

@@ -1,0 +1,193 @@
+"""Writers of two slots, their predecessors and producers, in orders that nobody thought of.
+
+After every step the judge of tests/commit_world.py looks at the disk: what was acknowledged is there once, and
+nothing is there twice, in part, or before what it needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from rolltape.schema.errors import Fenced, StorageError
+from rolltape.schema.messages import ProducerKey
+from rolltape.storage.commits import CommitLog
+from rolltape.storage.sequences import FencedKey
+from tests.commit_world import Crash, Sender, World, fenced
+from tests.memory_files import MemoryFiles, WatchedFiles, stopping
+
+SLOTS = 2
+slots = st.integers(0, SLOTS - 1)
+producers = st.integers(0, 2 * SLOTS - 1)  # of slot number % SLOTS
+operations = st.integers(0, 25)
+errors = st.sampled_from([errno.ENOSPC, errno.EIO, errno.EROFS])
+
+
+class Writers(RuleBasedStateMachine):
+    """Writers come, fail, are killed, stopped and woken; producers send, resend, and are replaced."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.disk = MemoryFiles()
+        self.world = World(self.disk)
+        self.files: list[WatchedFiles] = []
+        self.logs: list[CommitLog] = []
+        self.stopped: list[tuple[int, CommitLog]] = []
+        self.lives: dict[int, int] = {}
+        self.fences: list[set[ProducerKey]] = [set() for _ in range(SLOTS)]  # durable ones by slot
+        for slot in range(SLOTS):
+            files = WatchedFiles(self.disk)
+            self.files.append(files)
+            self.logs.append(self.world.open(slot, files))
+
+    def sender(self, number: int) -> Sender:
+        return self.world.sender(number, self.lives.get(number, 0))
+
+    def reopen(self, slot: int) -> None:
+        self.files[slot] = WatchedFiles(self.disk)
+        self.logs[slot] = self.world.open(slot, self.files[slot])
+
+    def deliver_to(self, log: CommitLog, slot: int) -> None:
+        for key, sender in self.world.senders.items():
+            if key.producer % SLOTS == slot and not sender.fenced:
+                sender.deliver(log)
+
+    def commit_on(self, slot: int) -> None:
+        self.world.commit(self.logs[slot])
+        self.fences[slot] = set(self.logs[slot]._fenced_durable)
+
+    # ---- producers ----
+
+    @rule(number=producers, fragments=st.integers(1, 3), steps=st.integers(1, 4))
+    def make(self, number: int, fragments: int, steps: int) -> None:
+        self.sender(number).make(fragments, steps)
+
+    @rule(number=producers, begin=st.none() | st.integers(1, 8), upto=st.none() | st.integers(1, 8))
+    def deliver(self, number: int, begin: int | None, upto: int | None) -> None:
+        """From where it should, or from anywhere."""
+        self.sender(number).deliver(self.logs[number % SLOTS], upto, begin)
+
+    @rule(number=producers)
+    def replace_producer(self, number: int) -> None:
+        old = self.sender(number)
+        self.logs[number % SLOTS].fence_producer(old.key)
+        old.fenced = True
+        self.lives[number] = self.lives.get(number, 0) + 1
+
+    @rule(number=producers)
+    def late(self, number: int) -> None:
+        """A replaced producer was only stopped, and sends."""
+        slot = number % SLOTS
+        for key, sender in self.world.senders.items():
+            if key.producer == number and key in self.fences[slot] and sender.made:
+                assert self.logs[slot].offer(sender.made[-1].header, sender.made[-1].batches) == FencedKey()
+
+    # ---- writers ----
+
+    @rule(slot=slots)
+    def commit(self, slot: int) -> None:
+        self.commit_on(slot)
+
+    @rule(slot=slots, operation=operations, number=errors, lasting=st.booleans())
+    def fail(self, slot: int, operation: int, number: int, lasting: bool) -> None:
+        """The disk fails at an operation of a commit, once or from then on."""
+        error = OSError(number, os.strerror(number))
+        self.files[slot].watch = stopping(self.disk, operation, error, lasting=lasting).watch
+        try:
+            self.commit_on(slot)
+        except StorageError as found:
+            self.files[slot].watch = lambda *_: None
+            if "cannot be said" in str(found):
+                self.reopen(slot)
+        self.files[slot].watch = lambda *_: None
+
+    @rule(slot=slots, operation=operations)
+    def kill(self, slot: int, operation: int) -> None:
+        """At an operation of a commit; at the end of it when that has fewer."""
+        self.files[slot].watch = stopping(self.disk, operation, Crash()).watch
+        try:
+            self.commit_on(slot)
+        except Crash:
+            self.world.check()
+        self.reopen(slot)
+
+    @rule(slot=slots, operation=operations)
+    def kill_while_starting(self, slot: int, operation: int) -> None:
+        try:
+            self.world.open(slot, stopping(self.disk, operation, Crash()))
+        except Crash:
+            self.world.check()
+        self.reopen(slot)
+
+    @rule(slot=slots, operation=operations)
+    def stop(self, slot: int, operation: int) -> None:
+        """A writer is stopped at an operation of a commit; its successor takes all over; it wakes up."""
+        log = self.logs[slot]
+
+        def meanwhile() -> None:
+            self.reopen(slot)
+            self.deliver_to(self.logs[slot], slot)
+            self.commit_on(slot)
+
+        self.files[slot].watch = stopping(self.disk, operation, meanwhile).watch
+        fenced(self.world.commit, log)
+        if log is self.logs[slot]:  # it was through before
+            self.reopen(slot)
+        self.stopped.append((slot, log))
+
+    @rule(choice=st.randoms(use_true_random=False))
+    def wake(self, choice: random.Random) -> None:
+        """One that was replaced long ago takes what is sent to it, and can do nothing with it."""
+        if not self.stopped:
+            return
+        slot, log = choice.choice(self.stopped)
+        try:
+            self.deliver_to(log, slot)
+            batch = log.take()
+            if batch.fragments or batch.fenced - log._fenced_durable:
+                with pytest.raises(Fenced):
+                    log.commit(batch)
+            else:
+                log.commit(batch)
+        except Fenced:
+            pass
+
+    @rule(seed=st.none() | st.integers(0, 1000))
+    def power_cut(self, seed: int | None) -> None:
+        self.disk.power_cut(None if seed is None else random.Random(seed))
+        self.world.check(glob=False)
+        self.stopped.clear()
+        for slot in range(SLOTS):
+            self.reopen(slot)
+
+    # ---- what must hold ----
+
+    @invariant()
+    def all_is_well(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        for slot in range(SLOTS):
+            self.reopen(slot)
+            self.deliver_to(self.logs[slot], slot)
+            self.commit_on(slot)
+        self.world.check()
+        for sender in self.world.senders.values():
+            assert sender.fenced or sender.acked == len(sender.made)
+
+
+def test_any_order_of_events() -> None:
+    run_state_machine_as_test(Writers, settings=settings(max_examples=25, stateful_step_count=30))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_any_order_of_many_events() -> None:
+    run_state_machine_as_test(Writers, settings=settings(max_examples=400, stateful_step_count=80))
