@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ APPENDS_AT_ONCE: Final = 100_000
 EMBEDDED_STORE_BYTES: Final = 2 << 30
 
 
+HOW_TO_CONNECT: Final = (
+    "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 turns "
+    "that on by itself) needs RAY_AUTH_MODE=token and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN."
+)
+
+
 def ensure_ray() -> None:
     """Connect to the cluster that RAY_ADDRESS names, or start Ray in this machine; nothing when that is done already.
 
@@ -46,23 +53,38 @@ def ensure_ray() -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS")
+    _silence()
     try:
         if address:
+            _bring_token()
             ray.init(namespace=NAMESPACE, logging_level="warning")
         else:
             ray.init(
+                address="local",  # not a cluster that happens to run on this machine: it would have to be named
                 namespace=NAMESPACE,
                 include_dashboard=False,
                 logging_level="warning",
                 object_store_memory=_store_bytes(),
-                _metrics_export_port=None,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
         raise ClusterError(
             f"Cannot reach {where}: {error}. "
-            + ("Check the address, or unset RAY_ADDRESS to run on this machine alone." if address else "")
+            + (HOW_TO_CONNECT if address else "")
         ) from error
+
+
+def _bring_token() -> None:
+    """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings none."""
+    if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _silence() -> None:
+    """Keep from the terminal what Ray and libraries say on every start; what workers print still comes through."""
+    # "Token authentication is enabled": as it should be.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 
 def _store_bytes() -> int:
@@ -82,7 +104,7 @@ def check_cpus(workers: int, cpus_per_worker: float) -> None:
         fit = int(have // cpus_per_worker) if cpus_per_worker else workers
         raise ClusterError(
             f"{workers} workers of {cpus_per_worker:g} CPU need {workers * cpus_per_worker:g} CPUs, the cluster has {have:g}. "
-            f"Use num_workers={max(1, fit)}, or cpus_per_worker={have / workers:.2g}."
+            f"Use {max(1, fit)} of them, or {have / workers:.2g} CPUs for each (cpus_per_worker)."
         )
 
 
