@@ -11,9 +11,9 @@ LIBRARIES = ("site-packages", "dist-packages", str(Path(sys.base_prefix) / "lib"
 
 
 def said(error: BaseException) -> str:
-    """`ValueError: no such track (envs/tracks.py:17, in load)`: kind, message and the innermost place in the user's code.
+    """`ValueError: no such track (envs/tracks.py:17, in load)`: kind, message and place.
 
-    Where no line of it is theirs, the innermost of all.
+    The place is the innermost line of the user's own code, and where none is theirs, the innermost of all.
     """
     text = " ".join(str(error).split())
     kind = type(error).__name__
@@ -42,4 +42,7 @@ def _is_library(filename: str) -> bool:
 
 def _short(filename: str) -> str:
     path = Path(filename)
+    for folder in LIBRARIES[:2]:
+        if folder in path.parts:
+            return str(Path(*path.parts[path.parts.index(folder) + 1 :]))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

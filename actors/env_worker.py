@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder
 
 from . import launch
+from .blame import said
 from .obituary import Obituary
 from .page import ProducerPage, page_path
 from .policies import PolicySource, load_policy
 from .producer import Producer, Totals
+from .raised import check_actions, policy_raised, reset_raised, step_raised
 from .recorder import autoreset_of
 from .stepping import EnvRecipe, make_sub_environments
 from .vector_rows import VectorRows
@@ -59,10 +62,17 @@ class Collected:
 
 
 class EnvWorker:
-    """Steps and records the sub-environments of one order."""
+    """Steps and records the sub-environments of one order; they are made by the first call."""
 
     def __init__(self, order: WorkerOrder) -> None:
+        # Nothing here can fail: what a constructor raises, Ray reports as the death of the actor.
         self._order = order
+        self._begun = False
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        order = self._order
         key, n, config = order.key, order.num_envs, order.config
         first = order.obituary.first_index if order.obituary else [0] * n
         self._sub = make_sub_environments(
@@ -95,9 +105,11 @@ class EnvWorker:
         self._disabled = order.recipe.autoreset == "disabled"
         self._policy: Any = None
         self._policy_source: Any = None
+        self._begun = True
 
     def ready(self) -> ProducerKey:
-        """Answers when the worker has started."""
+        """Makes the environments, if that is not done, and answers. Raises EnvError and the like."""
+        self._begin()
         return self._order.key
 
     def collect(self, policy: PolicySource, steps: int | None, episodes: int | None) -> Collected:
@@ -105,10 +117,13 @@ class EnvWorker:
 
         At least one of `steps` and `episodes` is given; the first that is reached ends it. A whole batch is stepped at a
         time, so that up to `num_envs - 1` more may be recorded.
+
+        Raises BadPolicy where the policy raises or returns what are no actions, RunFailed where the environment raises.
         """
+        self._begin()
         began = time.monotonic()
-        if self._policy is None or policy is not self._policy_source:
-            order = self._order
+        order = self._order
+        if self._policy is None or not _is_same(policy, self._policy_source):
             self._policy = load_policy(
                 policy,
                 self._env.single_observation_space,
@@ -126,13 +141,23 @@ class EnvWorker:
             self._reset_all()
         pictures, mutex = self._pictures, producer.mutex
         observations = self._observations
+        checked = False
         while not producer.stop_asked:
             if last_step is not None and rows.steps >= last_step:
                 break
             if last_episode is not None and rows.completed >= last_episode:
                 break
-            actions = act(observations)
-            observations, rewards, terminated, truncated, infos = env.step(actions)
+            try:
+                actions = act(observations)
+            except Exception as error:
+                raise policy_raised(policy, error) from error
+            if not checked:
+                check_actions(policy, actions, env.action_space)
+                checked = True
+            try:
+                observations, rewards, terminated, truncated, infos = env.step(actions)
+            except Exception as error:
+                raise step_raised(order.recipe.env_id, policy, error, actions, env.action_space) from error
             with mutex:
                 if rows.step(
                     actions, observations, rewards, terminated, truncated, infos, inside=inside, pictures=pictures
@@ -148,17 +173,18 @@ class EnvWorker:
 
     def close(self) -> Totals:
         """Close the environments and their open episodes; everything is durable when this returns."""
+        self._begin()
         totals = self._producer.close()
-        self._env.close()
+        try:
+            self._env.close()
+        except Exception as error:  # everything is recorded: no reason to fail the run
+            warnings.warn(f"{self._order.recipe.env_id} raised while it was closed: {said(error)}", stacklevel=1)
         return totals
 
     def _reset_all(self) -> None:
-        if self._sub.native:
-            seeds = [self._sub.batch_seed] * self._order.num_envs
-            observations, infos = self._env.reset(seed=self._sub.batch_seed)
-        else:
-            observations, infos = self._env.reset()
-            seeds = None
+        native = self._sub.native
+        seeds = [self._sub.batch_seed] * self._order.num_envs if native else None
+        observations, infos = self._reset(seed=self._sub.batch_seed) if native else self._reset()
         with self._producer.mutex:
             self._rows.reset(observations, infos, seeds=seeds, inside=self._sub.inside, pictures=self._pictures)
         self._observations = observations
@@ -166,10 +192,21 @@ class EnvWorker:
     def _reset_ended(self, observations: Any, done: np.ndarray) -> Any:
         if not done.any():
             return observations
-        observations, infos = self._env.reset(options={"reset_mask": done})
+        observations, infos = self._reset(options={"reset_mask": done})
         with self._producer.mutex:
             self._rows.reset(observations, infos, mask=done, inside=self._sub.inside, pictures=self._pictures)
         return observations
+
+    def _reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            return self._env.reset(**arguments)
+        except Exception as error:
+            raise reset_raised(self._order.recipe.env_id, error) from error
+
+
+def _is_same(policy: PolicySource, before: Any) -> bool:
+    """Whether this is the policy of the last call; a name arrives as another string of the same letters."""
+    return policy == before if isinstance(policy, str) and isinstance(before, str) else policy is before
 
 
 def policy_seed(run_seed: int, key: ProducerKey) -> int:

@@ -26,6 +26,7 @@ from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.messages import ProducerKey
 
 from . import launch
+from .blame import said
 from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
 from .policies import PolicySource, load_policy
@@ -94,12 +95,22 @@ class Fleet:
     ) -> None:
         settings = RecordConfig.of(frames=frames, seed=seed, **config)
         workers = _workers(num_envs, num_workers)
+        if not cpus_per_worker >= 0:
+            raise ConfigError(f"cpus_per_worker: must be 0 or more (got {cpus_per_worker}).")
         kwargs = dict(env_kwargs or {})
-        if settings.frames.policy == "render":
+        renders = settings.frames.policy == "render"
+        if renders:
             kwargs.setdefault("render_mode", "rgb_array")
         recipe = EnvRecipe(env, kwargs, vectorization, autoreset)
         observation, action, probe = spaces_of(recipe)
+        if isinstance(env, str) and ":" not in env and probe.spec is not None:
+            recipe = replace(recipe, source=probe.spec.id)  # with the version that an id without one stands for
         try:
+            if renders and probe.render_mode != "rgb_array":
+                raise ConfigError(
+                    f"frames: renders are recorded with render_mode='rgb_array', {recipe.env_id} has "
+                    f"{probe.render_mode!r} and offers {probe.metadata.get('render_modes', [])}."
+                )
             native = uses_native(recipe, probe)
             description = _describe(recipe, probe, native, num_envs, workers)
         finally:
@@ -112,14 +123,16 @@ class Fleet:
         self._recording = Recording.open(self._lake, description, observation, action, settings)
         self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
         self.summary: EndSummary | None = None
+        self._abandoned = ""
         try:
             for slot in self._slots:
                 self._start(slot)
-            for slot in self._slots:
-                launch.result(slot.worker.ready.remote())
+            for call in [slot.worker.ready.remote() for slot in self._slots]:
+                launch.result(call)
         except BaseException as error:
-            self._give_up(str(error))
-            raise
+            self._give_up(error)
+            raise self._explained(error) from error
+        self._recording.begin()
 
     @property
     def run_id(self) -> str:
@@ -164,7 +177,7 @@ class Fleet:
         for name, value in (("steps", steps), ("episodes", episodes)):
             if value is not None and value < 1:
                 raise ConfigError(f"collect: {name} must be at least 1 (got {value}).")
-        if self.summary is not None:
+        if self.summary is not None or self._abandoned:
             raise RunFailed(f"Run {self.run_id} has ended; make another Fleet to record more.")
         load_policy(policy, *self._spaces, num_envs=1, seed=0)
         for slot, more_steps, more_episodes in zip(
@@ -190,8 +203,8 @@ class Fleet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.summary is None:
-            self._end("completed" if error is None else "stopped", "" if error is None else repr(error))
+        if self.summary is None and not self._abandoned:
+            self._end("completed" if error is None else "stopped", "" if error is None else said(error))
 
     # ---- the work ---------------------------------------------------------------------------------------------------
 
@@ -206,8 +219,8 @@ class Fleet:
                     self._done(slot, launch.result(call))
                 except Exception as error:
                     if not launch.is_death(error):
-                        raise self._explained(slot, error) from error
-                    if self._replace(slot, error):
+                        raise self._explained(error) from error
+                    if self._go_on_without(slot, error):
                         calls[self._ask(slot, policy)] = slot
             counts = self._recording.counts()
             lost = sum(steps for steps, _ in self._recording.lost.values())
@@ -221,8 +234,28 @@ class Fleet:
         slot.episodes_before += collected.episodes
         slot.deaths = 0
 
-    def _replace(self, slot: _Slot, error: Exception) -> bool:
-        """Bury a dead worker and start its successor. True when there is work left for it."""
+    def _go_on_without(self, slot: _Slot, error: Exception) -> bool:
+        """A worker died while it collected: replace it. True when there is work left for its successor.
+
+        Raises RunFailed when one after the other dies without a step.
+        """
+        steps, completed = self._replace(slot)
+        slot.deaths = 1 if steps > 0 else slot.deaths + 1
+        if slot.deaths >= MAX_DEATHS:
+            order = slot.order
+            raise RunFailed(
+                f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times before a step was durable. "
+                f"{_cause_of_death(error)} Step the environment alone to see why, or give each worker fewer "
+                f"sub-environments if memory is short."
+            ) from error
+        if slot.steps_left is not None:
+            slot.steps_left = max(0, slot.steps_left - steps)
+        if slot.episodes_left is not None:
+            slot.episodes_left = max(0, slot.episodes_left - completed)
+        return slot.steps_left != 0 and slot.episodes_left != 0
+
+    def _replace(self, slot: _Slot) -> tuple[int, int]:
+        """Bury a dead worker and start its successor; steps and episodes of its last work that are durable."""
         order = slot.order
         launch.kill(slot.worker)
         mark = launch.fence(self._recording.writer, order.key)
@@ -231,57 +264,52 @@ class Fleet:
         )
         self._recording.declare_lost(order.key, obituary.lost_steps or 0, len(obituary.lost_episodes))
         self._recording.restarts += 1
-        steps = mark.steps - slot.steps_before
-        slot.deaths = 1 if steps > 0 else slot.deaths + 1
-        if slot.deaths >= MAX_DEATHS:
-            raise RunFailed(
-                f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times without a step. The last: "
-                f"{_first_line(error)}. Run the environment alone to see why: a crash in native code, or too little memory."
-            ) from error
-        if slot.steps_left is not None:
-            slot.steps_left = max(0, slot.steps_left - steps)
-        if slot.episodes_left is not None:
-            slot.episodes_left = max(0, slot.episodes_left - (obituary.durable_completed - slot.episodes_before))
+        steps, completed = mark.steps - slot.steps_before, obituary.durable_completed - slot.episodes_before
         slot.steps_before = slot.episodes_before = 0
         slot.order = _successor(order, obituary)
         self._start(slot)
-        return slot.steps_left != 0 and slot.episodes_left != 0
+        return steps, completed
 
-    def _explained(self, slot: _Slot, error: Exception) -> Exception:
-        if isinstance(error, RolltapeError):
+    def _explained(self, error: BaseException) -> BaseException:
+        """What a user is told: our own errors and interruptions as they are, others as RunFailed."""
+        if isinstance(error, RolltapeError) or not isinstance(error, Exception):
             return error
-        return RunFailed(
-            f"Worker {slot.order.key.producer}: {slot.order.recipe.env_id} or its policy raised. What was recorded before is "
-            f"readable in {self._recording.folder.path}.\n{error}"
-        )
+        told = RunFailed(f"A worker of {self._recording.env.env_id} broke: {said(error)}.")
+        told.add_note(str(error))
+        return told
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
     def _end(self, status: EndStatus, reason: str) -> EndSummary:
         if self.summary is not None:
             return self.summary
+        if self._abandoned:
+            raise RunFailed(f"Run {self.run_id} was given up: {self._abandoned}")
         try:
-            for slot in self._slots:
-                self._close_worker(slot)
+            for call, slot in [(slot.worker.close.remote(), slot) for slot in self._slots]:
+                self._close_worker(slot, call)
             self.summary = self._recording.finish(status, reason)
         except BaseException as error:
-            if self._recording.summary is None:
-                self._give_up(str(error))
-            else:
-                self.summary = self._recording.summary
+            self.summary = self._recording.summary
+            if self.summary is None:
+                self._give_up(error)
             raise
         return self.summary
 
-    def _close_worker(self, slot: _Slot) -> None:
+    def _close_worker(self, slot: _Slot, call: Any) -> None:
+        """Wait until a worker has closed. One that died meanwhile has a successor say what is lost, and close.
+
+        Where successors die as well, the ledger lacks its rows; the counts of the summary have them.
+        """
         for _ in range(MAX_DEATHS):
             try:
-                launch.result(slot.worker.close.remote())
+                launch.result(call)
                 break
             except Exception as error:
                 if not launch.is_death(error):
                     raise
-                slot.steps_left, slot.episodes_left = 0, None
-                self._replace(slot, error)
+                self._replace(slot)
+                call = slot.worker.close.remote()
         launch.kill(slot.worker)
 
     def _interrupt(self) -> None:
@@ -289,19 +317,22 @@ class Fleet:
         self._end("stopped", "interrupted by the user")
 
     def _fail(self, error: BaseException) -> None:
-        if self.summary is not None:
+        if self.summary is not None or self._abandoned:
             return
         self._recording.hub.stop()
         try:
             self._end("failed", _first_line(error))
         except Exception as second:  # the first error is what the user must see
-            error.add_note(f"While ending the run: {second}")
+            if str(second) != str(error):
+                error.add_note(f"While ending the run: {second}")
+        error.add_note(f"What was recorded before is readable: run {self.run_id} in {self._lake}.")
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, error: BaseException) -> None:
+        self._abandoned = _first_line(error)
         for slot in self._slots:
             if slot.worker is not None:
                 launch.kill(slot.worker)
-        self._recording.abandon(reason)
+        self._recording.abandon(self._abandoned)
 
     # ---- slots ------------------------------------------------------------------------------------------------------
 
@@ -365,6 +396,15 @@ def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_env
         autoreset=recipe.autoreset,
         render_mode=probe.render_mode,
     )
+
+
+def _cause_of_death(error: BaseException) -> str:
+    """A sentence on how its process ended, as far as Ray knows."""
+    text = str(error)
+    if "SYSTEM_ERROR" in text or "unexpectedly" in text:
+        return "Its process crashed in native code (then it said so on stderr) or was killed, as for want of memory."
+    told = [line.strip() for line in text.splitlines() if "The actor is dead" in line]
+    return told[-1] if told else f"{_first_line(error).rstrip('.')}."
 
 
 def _first_line(error: BaseException) -> str:

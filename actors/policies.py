@@ -5,11 +5,8 @@ A policy is called once a step with the batched observations (leading axis: sub-
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +14,9 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from rolltape.schema.errors import BadPolicy
+
+from .blame import said
+from .imports import import_module
 
 Policy = Callable[[Any], Any]
 PolicySource = str | Callable[..., Any] | Sequence[Any] | np.ndarray
@@ -52,10 +52,24 @@ def load_policy(
             "seed": seed,
         }
         taken = inspect.signature(source).parameters
-        source = source(**{name: value for name, value in offered.items() if name in taken})
-    if not callable(source):
-        raise BadPolicy(f"policy {source!r} is a {type(source).__name__}; expected a callable act(observations) -> actions.")
-    return source
+        given = {name: value for name, value in offered.items() if name in taken}
+        try:
+            made = source(**given)
+        except Exception as error:
+            raise BadPolicy(f"policy {name_of(source)}({', '.join(given)}) raised {said(error)}.") from error
+        return _checked(made)
+    return _checked(source)
+
+
+def _checked(policy: Any) -> Policy:
+    if not callable(policy):
+        raise BadPolicy(f"policy {policy!r} cannot be called; expected act(observations) -> actions.")
+    return policy
+
+
+def name_of(source: PolicySource) -> str:
+    """What a message calls a policy."""
+    return repr(source) if isinstance(source, str) else getattr(source, "__qualname__", type(source).__name__)
 
 
 def find_callable(path: str) -> Callable[..., Any]:
@@ -63,24 +77,25 @@ def find_callable(path: str) -> Callable[..., Any]:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise BadPolicy(f"policy {path!r}: expected 'random' or 'module:callable', such as 'mypkg.agents:act'.")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise BadPolicy(
-            f"policy {path!r}: module {module_name!r} cannot be imported ({error}). It must be importable where the "
-            f"workers run: install it, or start from the folder that holds it."
-        ) from error
+        found: Any = import_module(module_name)
+    except Exception as error:  # whatever the module does when it is imported
+        absent = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if absent and f"{module_name}.".startswith(f"{absent}."):
+            raise BadPolicy(
+                f"policy {path!r}: there is no module {absent!r}. It must be importable where the workers run: "
+                f"install it, or start from the folder that holds it."
+            ) from None
+        raise BadPolicy(f"policy {path!r}: importing {module_name!r} raised {said(error)}.") from error
     for name in attribute.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            names = ", ".join(n for n in vars(found) if not n.startswith("_"))
-            raise BadPolicy(f"policy {path!r}: {module_name!r} has no {name!r}. It has: {names}.") from None
+            callables = [n for n, value in vars(found).items() if not n.startswith("_") and callable(value)]
+            names = f"Its callables: {', '.join(callables)}." if callables else "Nothing in it can be called."
+            raise BadPolicy(f"policy {path!r}: {module_name!r} has no {name!r}. {names}") from None
     if not callable(found):
-        raise BadPolicy(f"policy {path!r} is a {type(found).__name__}; expected a callable act(observations) -> actions.")
+        raise BadPolicy(f"policy {path!r} is {found!r}; expected a function act(observations) -> actions.")
     return found
 
 

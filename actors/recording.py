@@ -149,6 +149,10 @@ class Recording:
         """What the hub has counted so far."""
         return self.hub.counts()
 
+    def begin(self) -> None:
+        """Everything has started: the seconds of the summary count from now."""
+        self._started = time.monotonic()
+
     def declare_lost(self, key: ProducerKey, steps: int, episodes: int) -> None:
         """A producer was replaced; so much of what it produced never became durable."""
         self.lost[key] = (steps, episodes)

@@ -43,13 +43,14 @@ def why_not_made(source: str, kwargs: dict[str, Any], error: Exception) -> Rollt
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         name = str(error).partition("unexpected keyword argument ")[2].split()[0].strip("'")
         if name == "render_mode":
-            return ConfigError(f"{source} takes no render_mode={kwargs.get(name)!r}: it cannot be recorded with renders.")
+            return ConfigError(f"{source} takes no render_mode={kwargs.get(name)!r}: its renders cannot be recorded.")
         return ConfigError(f"env_kwargs: {source} takes no argument {name!r} (got {_listed(kwargs)}).")
     return EnvError(f"{source} cannot be made{_with(kwargs)}. It raised {said(error)}.")
 
 
 def _is_no_id(error: Exception) -> bool:
-    return type(error) is gym.error.Error and ("Malformed environment ID" in str(error) or "No registered env" in str(error))
+    text = str(error)
+    return type(error) is gym.error.Error and ("Malformed environment ID" in text or "No registered env" in text)
 
 
 def _unknown(source: str) -> str:
@@ -60,7 +61,7 @@ def _unknown(source: str) -> str:
         name, version = env_id, ""
     versions = sorted((known_id for known_id in known if known_id.rpartition("-v")[0] == name), key=_version)
     if versions and version:
-        return f"No environment {source!r}: there is no version {version}. There is {' and '.join(versions)}."
+        return f"No environment {source!r}: there is no version {version}. Known: {', '.join(versions)}."
     near = nearest(env_id, known)
     if near:
         return f"No environment {source!r}. Did you mean {' or '.join(near)}?"
@@ -72,8 +73,9 @@ def _unknown(source: str) -> str:
     else:
         what = "nothing of that name is registered"
     return (
-        f"No environment {source!r}: {what}. Name the module that registers it, as in 'package:{env_id or 'Name-v0'}', or a "
-        "callable that makes it, as in 'package.module:make_env'. `gymnasium.pprint_registry()` lists what is registered."
+        f"No environment {source!r}: {what}. Name the module that registers it, as in 'package:{env_id or 'Name-v0'}', "
+        "or a callable that makes it, as in 'package.module:make_env'. `gymnasium.pprint_registry()` lists what is "
+        "registered."
     )
 
 
@@ -95,8 +97,7 @@ def nearest(wanted: str, known: set[str]) -> list[str]:
     newest: dict[str, str] = {}
     for env_id in sorted(close, key=lambda i: (_version(i), i)):
         newest[env_id.rpartition("-v")[0]] = env_id
-    # One that looks the same from the beginning first, and the plain name before its variants.
-    order = sorted(newest.values(), key=lambda i: (-likeness(i), "/" in i != "/" in wanted, len(i), i))
+    order = sorted(newest.values(), key=lambda i: (-likeness(i), ("/" in i) != ("/" in wanted), len(i), i))
     return order[:3]
 
 
@@ -119,13 +120,13 @@ def _missing(source: str, error: Exception) -> RolltapeError:
     for module, (extra, package) in EXTRAS.items():
         if module.lower() in text.lower() or module == getattr(error, "name", None):
             how = f'pip install "rolltape[{extra}]"' if extra else f'pip install "{package}"'
-            return MissingExtra(f"{source} needs the package {package.partition('[')[0]}, which is not installed: {how}")
+            return MissingExtra(f"{source} needs {module}, which is not installed: {how}")
     named = source.rpartition(":")[0]
     absent = getattr(error, "name", None) or getattr(error.__cause__, "name", None) or ""
     if named and absent and f"{named}.".startswith(f"{absent}."):
         return UnknownEnvironment(
-            f"No environment {source!r}: there is no module {absent!r}. It must be importable where the workers run: install "
-            "it, or start from the folder that holds it."
+            f"No environment {source!r}: there is no module {absent!r}. It must be importable where the workers run: "
+            "install it, or start from the folder that holds it."
         )
     return MissingExtra(f"{source} needs a package that is not installed: {said(error)}")
 

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from rolltape.schema.errors import ConfigError, MissingExtra, UnknownEnvironment
+from rolltape.schema.errors import ConfigError, EnvError, UnknownEnvironment, UnsupportedSpace
 
+from .imports import import_module, search_here
+from .refusals import NAMESPACES, why_not_made
 from .seeding import EpisodeSeeding, episode_seed
 from .vector_rows import Inside
 
@@ -33,15 +37,7 @@ AUTORESET = {
     "disabled": AutoresetMode.DISABLED,
 }
 
-EXTRAS = {
-    "ale_py": ("atari", "ale-py"),
-    "Box2D": ("box2d", "box2d"),
-    "pygame": ("classic-control", "pygame-ce"),
-    "minigrid": ("minigrid", "minigrid"),
-    "mujoco": ("", "gymnasium[mujoco]"),
-}
-"""By import name: the extra of this package that brings it, and the package itself."""
-_NAMESPACES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
+_OTHER_LIBRARY = "If it is an environment of another library, wrap it first, for example with shimmy."
 
 EnvSource = str | EnvSpec | Callable[..., gym.Env[Any, Any]]
 
@@ -63,6 +59,14 @@ class EnvRecipe:
     vectorization: Vectorization = "auto"
     autoreset: Autoreset = "next_step"
 
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("vectorization", self.vectorization, get_args(Vectorization)),
+            ("autoreset", self.autoreset, get_args(Autoreset)),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"{name}: must be one of {', '.join(map(repr, allowed))} (got {value!r}).")
+
     @property
     def env_id(self) -> str:
         """The name under which it is recorded."""
@@ -80,7 +84,7 @@ class EnvRecipe:
 
 
 def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
-    """One plain environment. Raises UnknownEnvironment or MissingExtra with what to do."""
+    """One plain environment. Raises UnknownEnvironment, MissingExtra, ConfigError or EnvError with what to do."""
     source = recipe.source
     try:
         if callable(source):
@@ -88,23 +92,23 @@ def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
         _import_namespace(recipe.env_id)
         if isinstance(source, str) and _is_entry_point(source):
             return _entry_point(source)(**recipe.kwargs)
+        search_here()
         return gym.make(source, **recipe.kwargs)
-    except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound, gym.error.UnregisteredEnv) as error:
-        raise UnknownEnvironment(_unknown(str(source), error)) from None
-    except (gym.error.DependencyNotInstalled, ModuleNotFoundError) as error:
-        raise MissingExtra(_missing(str(source), error)) from error
+    except Exception as error:
+        raise why_not_made(recipe.env_id, recipe.kwargs, error) from error
 
 
 def spaces_of(recipe: EnvRecipe) -> tuple[gym.Space[Any], gym.Space[Any], gym.Env[Any, Any]]:
     """Observation and action space of one sub-environment, and an environment to ask for more (close it)."""
     env = make_env(recipe)
+    if not isinstance(env, gym.Env):
+        kind = f"{type(env).__module__}.{type(env).__qualname__}"
+        how = "Give what makes one of its sub-environments." if isinstance(env, VectorEnv) else _OTHER_LIBRARY
+        raise EnvError(f"{recipe.env_id} makes a {kind}, which is not a gymnasium.Env. {how}")
     for name in ("observation_space", "action_space"):
         space = getattr(env, name, None)
         if not isinstance(space, gym.Space):
-            raise UnknownEnvironment(
-                f"{recipe.env_id}: {name} is {space!r}, not a gymnasium.Space. Is it an environment of another library? "
-                f"Wrap it first, for example with shimmy."
-            )
+            raise UnsupportedSpace(f"{recipe.env_id}: {name} is {space!r}, not a gymnasium.Space. {_OTHER_LIBRARY}")
     return env.observation_space, env.action_space, env
 
 
@@ -118,7 +122,12 @@ def uses_native(recipe: EnvRecipe, env: gym.Env[Any, Any]) -> bool:
         if insist:
             raise ConfigError(f"vectorization: {recipe.env_id} has no native vector environment; use 'sync' or 'auto'.")
         return False
-    native = gym.make_vec(recipe.source, num_envs=1, vectorization_mode="vector_entry_point", **recipe.kwargs)
+    try:
+        native = gym.make_vec(recipe.source, num_envs=1, vectorization_mode="vector_entry_point", **recipe.kwargs)
+    except Exception as error:
+        if insist:
+            raise why_not_made(f"{recipe.env_id} (native)", recipe.kwargs, error) from error
+        return False  # a package is missing that the plain one does not need, or an argument that only that one takes
     try:
         mode = native.metadata.get("autoreset_mode")
         same = (
@@ -127,7 +136,11 @@ def uses_native(recipe: EnvRecipe, env: gym.Env[Any, Any]) -> bool:
     finally:
         native.close()
     if insist and mode != AUTORESET[recipe.autoreset]:
-        raise ConfigError(f"autoreset: the native {recipe.env_id} has {mode}; asked for {recipe.autoreset!r}.")
+        has = next((name for name, known in AUTORESET.items() if known == mode), mode)
+        raise ConfigError(
+            f"autoreset: the native {recipe.env_id} has {has!r}, not {recipe.autoreset!r}. "
+            f"Use that one, or vectorization 'sync'."
+        )
     return insist or (same and mode == AUTORESET[recipe.autoreset])
 
 
@@ -177,14 +190,20 @@ def make_sub_environments(
     def maker(place: int) -> Callable[[], gym.Env[Any, Any]]:
         return lambda: EpisodeSeeding(make_env(recipe), run_seed, sub_env_offset + place, first_index[place])
 
-    env = SyncVectorEnv([maker(i) for i in range(num_envs)], copy=False, autoreset_mode=AUTORESET[recipe.autoreset])
+    with warnings.catch_warnings(action="ignore"):  # the fleet has made one and said them
+        env = SyncVectorEnv([maker(i) for i in range(num_envs)], copy=False, autoreset_mode=AUTORESET[recipe.autoreset])
     return SubEnvironments(env, False, batch_seed)
 
 
 def _import_namespace(env_id: str) -> None:
     namespace = env_id.partition("/")[0] if "/" in env_id else env_id.partition("-")[0]
-    if (module := _NAMESPACES.get(namespace)) is not None:
-        importlib.import_module(module)
+    module = NAMESPACES.get(namespace)
+    if module is None:
+        return
+    first = module not in sys.modules
+    package = importlib.import_module(module)
+    if first and module == "ale_py":  # or every game prints a banner of two lines when it is made
+        package.ALEInterface.setLoggerMode(package.LoggerMode.Warning)
 
 
 def _is_entry_point(source: str) -> bool:
@@ -194,22 +213,10 @@ def _is_entry_point(source: str) -> bool:
 
 def _entry_point(source: str) -> Callable[..., gym.Env[Any, Any]]:
     module, _, name = source.partition(":")
+    found = import_module(module)
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(found, name)
     except AttributeError:
-        raise UnknownEnvironment(f"{source}: module {module!r} has no {name!r}.") from None
-
-
-def _unknown(env_id: str, error: Exception) -> str:
-    near = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.6)
-    hint = f" Did you mean {', '.join(near)}?" if near else " `gymnasium.pprint_registry()` lists what is registered."
-    return f"No environment {env_id!r}: {error}{'' if str(error).endswith('.') else '.'}{hint}"
-
-
-def _missing(env_id: str, error: Exception) -> str:
-    text = f"{error} {error.__cause__ or ''}"
-    for module, (extra, package) in EXTRAS.items():
-        if module.lower() in text.lower() or module == getattr(error, "name", None):
-            how = f'pip install "rolltape[{extra}]"' if extra else f'pip install "{package}"'
-            return f"{env_id} needs the package {package}: {how}"
-    return f"{env_id} needs a package that is not installed: {error}"
+        near = difflib.get_close_matches(name, vars(found), n=2)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownEnvironment(f"No environment {source!r}: the module {module!r} has no {name!r}.{hint}") from None

@@ -39,8 +39,8 @@ class RunSchema:
             policy = "observation" if image else "none"
         if policy == "observation" and not image:
             raise ConfigError(
-                f"frames.policy: 'observation' needs an image observation, but {env_id} observes {observation_space}. "
-                "Use frames='render' to keep pictures of render(), or frames='none'."
+                f"frames.policy: 'observation' needs an image observation, but {env_id} observes "
+                f"{' '.join(str(observation_space).split())}. Use 'render' to keep pictures of render(), or 'none'."
             )
         self.frame_policy = policy
         self.renders = policy == "render"
