@@ -76,8 +76,11 @@ def ensure_ray() -> None:
 
 def _bring_token() -> None:
     """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings none."""
-    if "RAY_AUTH_TOKEN" in os.environ or Path("~/.ray/auth_token").expanduser().exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:  # Ray reads its settings when it is imported, and only this function of its own reads them again
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    except ImportError:
+        return  # another Ray: RAY_AUTH_MODE must be set by hand, as HOW_TO_CONNECT says
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _silence() -> None:
