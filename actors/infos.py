@@ -1,23 +1,26 @@
 """Infos of a fragment: keys that keep one type become columns of a struct, everything else JSON; nothing is lost.
 
-Which keys are typed is settled once a run: the first fragment with infos proposes, the hub answers for all producers
-(`agree`). A later value that does not fit its column goes to the row's JSON instead.
+1. Which keys are typed is settled once a run, with its first rows: the first fragment proposes what it saw, the hub answers
+   for all producers (`agree`). From then on the struct is the same, because all parts of a run have the same columns.
+2. A key that comes later, or a value that is not of its column's type, goes to the row's JSON.
+3. What is noted is a copy: environments go on with their dicts and arrays. What goes to JSON becomes text at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from rolltape.schema.info_json import encode_info
+from rolltape.schema.info_json import encode_value, join_info
 
 Proposal = dict[str, pa.DataType]
 Agree = Callable[[Proposal], Proposal]
 
 MAX_TYPED_BYTES = 4096
+BYTES_PER_VALUE = 16
 _PYTHON_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
     int: pa.int64(),
@@ -28,9 +31,14 @@ _PYTHON_TYPES: dict[type, pa.DataType] = {
 
 def info_type(value: Any) -> pa.DataType | None:
     """The Arrow type in which `value` is kept exactly, or None: it belongs into JSON."""
-    if (known := _PYTHON_TYPES.get(type(value))) is not None:
-        return known
+    kind = type(value)
+    if (known := _PYTHON_TYPES.get(kind)) is not None:
+        if kind is int and not -(1 << 63) <= value < 1 << 63:
+            return None
+        return None if kind is str and not _is_utf8(value) else known
     if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+        if not value.dtype.isnative:
+            return None
         element = pa.from_numpy_dtype(value.dtype)
         if value.shape == ():
             return element
@@ -39,25 +47,68 @@ def info_type(value: Any) -> pa.DataType | None:
     return None
 
 
+class _Key:
+    """The values of one key that have a type, by the rows that they belong to."""
+
+    __slots__ = ("kinds", "rows", "values")
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.values: list[Any] = []
+        self.kinds: list[pa.DataType] = []
+
+
 class InfoColumns:
-    """Collects infos row by row and closes them into the two info columns of a steps batch."""
+    """Collects infos row by row and closes them into the two info columns of a steps batch.
+
+    Attributes:
+        nbytes: of what was noted since the last `close`, about.
+    """
 
     def __init__(self, agree: Agree) -> None:
         self._agree = agree
         self._types: Proposal | None = None
-        self._keys: dict[str, tuple[list[int], list[Any]]] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._keys: dict[str, _Key] = {}
+        self._json: dict[int, dict[str, str]] = {}
+        self._only_json: set[str] = set()
+        self.nbytes = 0
+
+    @property
+    def types(self) -> Proposal | None:
+        """What was settled; None before the first rows."""
+        return self._types
 
     @property
     def struct(self) -> pa.DataType | None:
-        """The settled struct type of the `info` column, or None where the run has no typed infos so far."""
+        """The settled struct type of the `info` column, or None where the run has no typed infos."""
         return pa.struct(sorted(self._types.items())) if self._types else None
 
     def add(self, row: int, info: dict[Any, Any]) -> None:
-        """Note the info of one row. Arrays are copied; `row` counts from 0 in the open fragment."""
-        for key, value in info.items():
-            rows, values = self._keys.setdefault(str(key), ([], []))
-            rows.append(row)
-            values.append(value.copy() if isinstance(value, np.ndarray) else value)
+        """Note the info of one row, copied; `row` counts from 0 in the open fragment."""
+        for name, value in info.items():
+            name = str(name)
+            kind = info_type(value)
+            if kind is None:
+                text = encode_value(value)
+                self._json.setdefault(row, {})[name] = text
+                self._only_json.add(name)
+                self.nbytes += len(name) + len(text)
+                continue
+            key = self._keys.get(name)
+            if key is None:
+                key = self._keys[name] = _Key()
+            if isinstance(value, np.ndarray):
+                value = value.copy()
+                self.nbytes += value.nbytes
+            elif type(value) is str:
+                self.nbytes += len(value)
+            self.nbytes += BYTES_PER_VALUE
+            key.rows.append(row)
+            key.values.append(value)
+            key.kinds.append(kind)
 
     def close(self, n: int, place: Callable[[list[int]], np.ndarray] = np.asarray) -> tuple[pa.Array | None, pa.Array]:
         """The `info` struct (None: no typed infos in this run) and the `info_json` strings of `n` rows.
@@ -66,54 +117,54 @@ class InfoColumns:
             n: rows of the fragment.
             place: maps the noted row numbers to rows of the batch; -1 drops a row that is not a step.
         """
-        keys, self._keys = self._keys, {}
-        if not keys:
-            return (_null_struct(self.struct, n) if self.struct else None), pa.nulls(n, pa.string())
         if self._types is None:
-            self._types = self._agree(_propose(keys))
-        left: dict[int, dict[str, Any]] = {}
+            self._types = self._agree(self._proposal())
+        keys, json = self._keys, self._json
+        self._clear()
         columns: list[pa.Array] = []
-        for key, kind in sorted(self._types.items()):
-            rows, values = keys.pop(key, ([], []))
-            columns.append(_typed(key, kind, place(rows).tolist() if rows else [], values, n, left))
-        for key, (rows, values) in keys.items():
-            for row, value in zip(place(rows).tolist(), values, strict=True):
-                left.setdefault(row, {})[key] = value
-        left.pop(-1, None)
-        json = pa.array([encode_info(left[i]) if i in left else None for i in range(n)], pa.string()) if left else None
+        for name, kind in sorted(self._types.items()):
+            cells: list[Any] = [None] * n
+            key = keys.pop(name, None)
+            if key is not None:
+                rows = place(key.rows).tolist()
+                for at, row, value, own in zip(key.rows, rows, key.values, key.kinds, strict=True):
+                    if own != kind:
+                        json.setdefault(at, {})[name] = encode_value(value)
+                    elif row >= 0:
+                        cells[row] = value
+            columns.append(pa.array(cells, kind))
+        for name, key in keys.items():
+            for at, value in zip(key.rows, key.values, strict=True):
+                json.setdefault(at, {})[name] = encode_value(value)
         struct = None
         if self._types:
             fields = [pa.field(name, kind) for name, kind in sorted(self._types.items())]
             struct = pa.StructArray.from_arrays(columns, fields=fields)
-        return struct, json if json is not None else pa.nulls(n, pa.string())
+        return struct, _texts(json, n, place)
+
+    def _proposal(self) -> Proposal:
+        return {
+            name: key.kinds[0]
+            for name, key in self._keys.items()
+            if name not in self._only_json and all(kind == key.kinds[0] for kind in key.kinds)
+        }
 
 
-def _propose(keys: dict[str, tuple[list[int], list[Any]]]) -> Proposal:
-    proposal: Proposal = {}
-    for key, (_, values) in keys.items():
-        kinds = {info_type(v) for v in values}
-        if len(kinds) == 1 and (kind := kinds.pop()) is not None:
-            proposal[key] = kind
-    return proposal
+def _texts(json: dict[int, dict[str, str]], n: int, place: Callable[[list[int]], np.ndarray]) -> pa.Array:
+    if not json:
+        return pa.nulls(n, pa.string())
+    texts: list[str | None] = [None] * n
+    for row, items in zip(place(list(json)).tolist(), json.values(), strict=True):
+        if row >= 0:
+            texts[row] = join_info(items)
+    return pa.array(texts, pa.string())
 
 
-def _typed(
-    key: str, kind: pa.DataType, rows: list[int], values: Iterable[Any], n: int, left: dict[int, dict[str, Any]]
-) -> pa.Array:
-    cells: list[Any] = [None] * n
-    for row, value in zip(rows, values, strict=True):
-        if row < 0:
-            continue
-        if info_type(value) == kind and _in_range(value):
-            cells[row] = value
-        else:
-            left.setdefault(row, {})[key] = value
-    return pa.array(cells, kind)
-
-
-def _in_range(value: Any) -> bool:
-    return type(value) is not int or -(1 << 63) <= value < 1 << 63
-
-
-def _null_struct(kind: pa.DataType, n: int) -> pa.Array:
-    return pa.StructArray.from_arrays([pa.nulls(n, field.type) for field in kind], fields=list(kind))
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

@@ -1,7 +1,8 @@
 """Infos as JSON, nothing lost: what JSON has no word for is written as a one-key object that names its kind.
 
-`{"$array": [dtype, shape, base64]}` for arrays, `{"$float": "nan"}` for numbers that are not finite, `{"$bytes": base64}`,
-`{"$tuple": [...]}`, `{"$repr": "..."}` for any other object (the only kind that does not come back as itself).
+`{"$array": [dtype, shape, base64]}` for arrays, `{"$float": "nan"}` for numbers that are not finite, `{"$bytes": …}`,
+`{"$tuple": [...]}`, `{"$dict": [[key, value]]}` for a dict that looks like one of these, `{"$repr": "..."}` for any
+other object (the only kind that does not come back as itself), and for what lies more than 64 levels deep.
 """
 
 from __future__ import annotations
@@ -9,14 +10,31 @@ from __future__ import annotations
 import base64
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
+DEEPEST: Final = 64
+"""Levels of nesting; an info that holds itself has no end."""
 
-def encode_info(info: dict[Any, Any]) -> str:
+
+def encode_info(info: Mapping[Any, Any]) -> str:
     """One info dictionary as a compact JSON object; keys become strings."""
-    return json.dumps({str(k): _plain(v) for k, v in info.items()}, separators=(",", ":"), ensure_ascii=False)
+    return _dumps(_plain_dict(info, 0))
+
+
+def encode_value(value: Any) -> str:
+    """One value of an info, as it stands inside the JSON object of `encode_info`."""
+    return _dumps(_plain(value, 1))
+
+
+def join_info(texts: Mapping[str, str]) -> str:
+    """The JSON object of an info, of the texts that `encode_value` made of its values; the keys are sorted."""
+    items = [(_dumps(key), texts[key]) for key in sorted(texts)]
+    if len(items) == 1 and items[0][0].startswith('"$'):
+        return '{"$dict":[[' + ",".join(items[0]) + "]]}"
+    return "{" + ",".join(f"{key}:{text}" for key, text in items) + "}"
 
 
 def decode_info(text: str | None) -> dict[str, Any]:
@@ -24,29 +42,44 @@ def decode_info(text: str | None) -> dict[str, Any]:
     return {} if text is None else json.loads(text, object_hook=_restore)
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, str)):
-        return value
+def _dumps(item: Any) -> str:
+    text = json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a lone surrogate: escaped, it is a string that every column takes
+            return json.dumps(item, separators=(",", ":"))
+    return text
+
+
+def _plain(value: Any, level: int) -> Any:
     if isinstance(value, np.ndarray):
-        if value.dtype == object:
-            return [_plain(v) for v in value.tolist()]
-        raw = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-        return {"$array": [value.dtype.str, list(value.shape), raw]}
-    if isinstance(value, np.generic):
+        if value.dtype != object:
+            raw = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+            return {"$array": [value.dtype.str, list(value.shape), raw]}
+        value = value.tolist()
+    elif isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, bool | int):
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return {"$tuple": [_plain(v) for v in value]}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
-    return value if isinstance(value, str) else {"$repr": repr(value)}
+    if level < DEEPEST:
+        if isinstance(value, dict):
+            return _plain_dict(value, level)
+        if isinstance(value, (list, tuple)):
+            items = [_plain(v, level + 1) for v in value]
+            return items if isinstance(value, list) else {"$tuple": items}
+    return {"$repr": repr(value) if level < DEEPEST else "…"}
+
+
+def _plain_dict(value: Mapping[Any, Any], level: int) -> dict[str, Any]:
+    items = {str(k): _plain(v, level + 1) for k, v in value.items()}
+    if len(items) == 1 and next(iter(items)).startswith("$"):
+        return {"$dict": [list(item) for item in items.items()]}
+    return items
 
 
 def _restore(item: dict[str, Any]) -> Any:
@@ -62,4 +95,6 @@ def _restore(item: dict[str, Any]) -> Any:
         return base64.b64decode(value)
     if kind == "$tuple":
         return tuple(value)
+    if kind == "$dict":
+        return dict(value)
     return item

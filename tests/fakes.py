@@ -1,0 +1,75 @@
+"""Stand-ins for what a producer needs around it: a clock, a page in memory, an agreement on infos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rolltape.actors.infos import Proposal
+from rolltape.schema.config import FragmentConfig, FramesConfig
+from rolltape.schema.run_schema import RunSchema
+
+RUN_ID = "01K00000000000000000000000"
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Ticks:
+    """A wall clock and a counter of nanoseconds that move on by a microsecond each time they are read."""
+
+    offset_ns = 0
+
+    def __init__(self) -> None:
+        self.ns = 1_790_000_000_000_000_000
+
+    def counter_ns(self) -> int:
+        self.ns += 1000
+        return self.ns
+
+    def now_us(self) -> int:
+        return self.counter_ns() // 1000
+
+
+class MemoryPage:
+    """A producer's page without a file."""
+
+    def __init__(self, num_envs: int = 1) -> None:
+        self.words: Any = [0] * 8
+        self.episode_index = np.full(num_envs, -1, np.int64)
+        self.episode_steps = np.full(num_envs, -1, np.int64)
+
+
+class Agreement:
+    """The hub's part in settling infos: the first proposal holds."""
+
+    def __init__(self) -> None:
+        self.settled: Proposal | None = None
+        self.asked = 0
+
+    def __call__(self, proposal: Proposal) -> Proposal:
+        self.asked += 1
+        if self.settled is None:
+            self.settled = proposal
+        return self.settled
+
+
+def run_schema(observation_space: Any, action_space: Any, frames: Any = "auto", every: int = 1) -> RunSchema:
+    """The contract of a run of `Test-v0`."""
+    return RunSchema(RUN_ID, "Test-v0", observation_space, action_space, FramesConfig(policy=frames, every=every))
+
+
+def fragments(max_rows: int = 1_000_000, **values: Any) -> FragmentConfig:
+    """When to close fragments."""
+    return FragmentConfig(max_rows=max_rows, **values)
