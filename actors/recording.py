@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rolltape.schema.config import RecordConfig
@@ -217,7 +219,7 @@ class Recording:
         if wrong:
             status, reason = "failed", "counts do not reconcile: " + "; ".join(wrong)
             mismatch = f"Run {self.run_id}: {reason}. What is in the recording is readable; see end.json."
-        completed = counts.episodes
+        returns = [pq.read_table(path, columns=["return", "status"]) for path in parts["episodes"]]
         return (
             EndSummary(
                 run_id=self.run_id,
@@ -229,7 +231,7 @@ class Recording:
                 steps=rows["steps"],
                 episodes=rows["episodes"],
                 frames=rows["frames"],
-                mean_return=counts.return_sum / completed if completed else None,
+                mean_return=_mean_return(returns),
                 lost_steps=sum(lost for lost, _ in self.lost.values()),
                 lost_episodes=sum(lost for _, lost in self.lost.values()),
                 bytes=disk_bytes(self.folder.path),
@@ -243,6 +245,13 @@ class Recording:
             ),
             mismatch,
         )
+
+
+def _mean_return(episodes: list[pa.Table]) -> float | None:
+    if not episodes:
+        return None
+    table = pa.concat_tables(episodes, promote_options="default")
+    return pc.mean(table.filter(pc.field("status").cast("string") == "completed")["return"]).as_py()
 
 
 def disk_bytes(folder: Path) -> int:

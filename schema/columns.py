@@ -15,8 +15,12 @@ import pyarrow as pa
 
 PAYLOAD_VERSION: Final = 1
 
-Encoding = Literal["dictionary", "delta", "split", "plain"]
-"""How Parquet stores a column: `dictionary` few values, `delta` counting integers, `split` BYTE_STREAM_SPLIT floats."""
+Encoding = Literal["dictionary", "delta", "values", "facts", "plain"]
+"""How Parquet stores a column.
+
+`dictionary`: few values. `delta`: integers that count. `values`: of a space, floats by BYTE_STREAM_SPLIT and single integers
+by dictionary. `facts`: infos, integers by delta, floats by BYTE_STREAM_SPLIT, strings by dictionary.
+"""
 
 CONSTANT: Final = pa.dictionary(pa.int8(), pa.string())
 TIME: Final = pa.timestamp("us", tz="UTC")
@@ -49,12 +53,12 @@ STEPS: Final = (
     *KEYS,
     Column("t", pa.int32(), "delta", "index of the step in its episode, from 0", unit="steps", statistics=True),
     Column("time", TIME, "delta", "UTC time at which the step returned", unit="microseconds", statistics=True),
-    Column("observation", None, "split", "what the policy saw before it acted; absent for images and frames=none"),
-    Column("action", None, "plain", "the action given to the environment"),
+    Column("observation", None, "values", "what the policy saw before it acted; absent for images and frames=none"),
+    Column("action", None, "values", "the action given to the environment"),
     Column("reward", pa.float64(), "dictionary", "reward returned by the step"),
     Column("terminated", pa.bool_(), "plain", "the environment reached a terminal state"),
     Column("truncated", pa.bool_(), "plain", "the episode was cut off"),
-    Column("info", None, "dictionary", "struct of the info keys that keep one type; absent where there are none"),
+    Column("info", None, "facts", "struct of the info keys that keep one type; absent where there are none"),
     Column("info_json", pa.string(), "dictionary", "all other info keys of the step as a JSON object, or null"),
 )
 
@@ -79,7 +83,7 @@ EPISODES: Final = (
     Column("replay", CONSTANT, "dictionary", "alone, forward (from seed_episode), batch, or none"),
     Column("options", pa.string(), "dictionary", "options of its reset as JSON, or null"),
     Column("reset_info", pa.string(), "dictionary", "info of its reset as JSON, or null"),
-    Column("final_observation", None, "split", "observation after its last step; null where it is a frame or unknown"),
+    Column("final_observation", None, "values", "observation after its last step; null where it is a frame or unknown"),
     Column("start_time", TIME, "delta", "UTC time of its reset", unit="microseconds"),
     Column("end_time", TIME, "delta", "UTC time of its end", unit="microseconds"),
 )

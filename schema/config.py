@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ConfigError
 
 MIB = 1 << 20
+COMMIT_S = 0.2
+"""What a commit may take on a healthy disk."""
 
 FramePolicy = Literal["auto", "none", "observation", "render"]
 """What pictures are kept; `auto` is `observation` where the observation is an image, otherwise `none`."""
@@ -31,7 +33,7 @@ class FragmentConfig(_Frozen):
     max_rows: Annotated[int, Field(ge=1, le=16_000_000)] = 1_000_000
     """Rows of the steps table."""
     max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """Age of the oldest row, also while no step arrives; one half of the crash bound."""
+    """Age of the oldest row, also while no step arrives."""
 
 
 class CommitConfig(_Frozen):
@@ -39,8 +41,8 @@ class CommitConfig(_Frozen):
 
     max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB)] = 32 * MIB
     """Bytes received since the last commit."""
-    max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """Time since the oldest uncommitted row came; the other half of the crash bound."""
+    max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.8
+    """Age of the oldest row, counted from its step: with the time that a commit takes, this is the crash bound."""
     durability: Literal["machine", "process"] = "machine"
     """`machine` pays an fsync a part, so that a power cut loses nothing acknowledged; `process` survives kills only."""
     steps_level: Annotated[int, Field(ge=1, le=22)] = 1
@@ -83,18 +85,17 @@ class RecordConfig(_Frozen):
 
     @model_validator(mode="after")
     def _lag_below_wait(self) -> RecordConfig:
-        lag = self.fragment.max_age_s + self.commit.max_age_s
-        if lag >= self.budget.max_unacked_age_s:
+        if self.durable_lag_s >= self.budget.max_unacked_age_s:
             raise ValueError(
-                f"fragment.max_age_s + commit.max_age_s is {lag} s but must be below "
-                f"budget.max_unacked_age_s = {self.budget.max_unacked_age_s} s"
+                f"fragment.max_age_s = {self.fragment.max_age_s} s and commit.max_age_s = {self.commit.max_age_s} s must be "
+                f"well below budget.max_unacked_age_s = {self.budget.max_unacked_age_s} s"
             )
         return self
 
     @property
     def durable_lag_s(self) -> float:
-        """Seconds of steps that a crash may cost on a healthy disk: open fragment plus commit."""
-        return self.fragment.max_age_s + self.commit.max_age_s
+        """Seconds of steps that a crash may cost on a healthy disk: the age at which a commit starts, and the commit."""
+        return max(self.fragment.max_age_s, self.commit.max_age_s) + COMMIT_S
 
     @classmethod
     def of(cls, *, frames: Any = None, **values: Any) -> RecordConfig:

@@ -50,12 +50,13 @@ from .staging import Staging
 
 @dataclass(frozen=True, slots=True)
 class PendingFragment:
-    """An accepted fragment, its Arrow bytes, and when it came, on the log's clock."""
+    """An accepted fragment, its Arrow bytes, when it came, and when its oldest row was made, on the log's clock."""
 
     header: FragmentHeader
     batches: Mapping[str, pa.RecordBatch]
     nbytes: int
     came_s: float
+    opened_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +190,12 @@ class CommitLog:
 
     @property
     def oldest_pending_age_s(self) -> float:
-        """Seconds since the oldest pending fragment came; 0 when nothing is pending."""
+        """Age of the oldest pending row in seconds; 0 when nothing is pending.
+
+        From when it came and how long its producer had held it by then: no two machines' clocks are compared.
+        """
         with self._lock:
-            return self._clock() - self._pending[0].came_s if self._pending else 0.0
+            return self._clock() - min((f.opened_s for f in self._pending), default=self._clock())
 
     def due(self) -> bool:
         """Whether what is pending should be committed now, by bytes or by age."""
@@ -217,7 +221,9 @@ class CommitLog:
         nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
         with self._lock:
             self._sequences.accept(header)
-            self._pending.append(PendingFragment(header, dict(batches), nbytes, self._clock()))
+            came_s = self._clock()
+            held_s = max(0, header.closed_ns - header.opened_ns) / 1e9
+            self._pending.append(PendingFragment(header, dict(batches), nbytes, came_s, came_s - held_s))
             self._pending_bytes += nbytes
         return answer
 

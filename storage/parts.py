@@ -114,12 +114,11 @@ def column_options(table: str, schema: pa.Schema) -> dict[str, Any]:
         column = declared.get(field.name)
         encoding: Encoding = column.encoding if column is not None else "plain"
         for path, leaf in leaves(field.name, field.type):
-            if encoding == "dictionary" and not pa.types.is_boolean(leaf):
+            stored = _encoding_of(encoding, leaf, single=path == field.name)
+            if stored == "DICTIONARY":
                 dictionaries.append(path)
-            elif encoding == "delta":
-                encodings[path] = "DELTA_BINARY_PACKED"
-            elif encoding == "split" and pa.types.is_floating(leaf):
-                encodings[path] = "BYTE_STREAM_SPLIT"
+            elif stored != "PLAIN":
+                encodings[path] = stored
             if column is not None and column.statistics:
                 statistics.append(path)
     return {
@@ -128,6 +127,16 @@ def column_options(table: str, schema: pa.Schema) -> dict[str, Any]:
         "column_encoding": encodings,
         "write_statistics": statistics,
     }
+
+
+def _encoding_of(encoding: Encoding, leaf: pa.DataType, *, single: bool) -> str:
+    """Parquet's name of the encoding of one leaf column; `single`: the column is this leaf and nothing else."""
+    if encoding in ("values", "facts") and pa.types.is_floating(leaf):
+        return "BYTE_STREAM_SPLIT"
+    if encoding == "delta" or (encoding == "facts" and pa.types.is_integer(leaf) and leaf.bit_width >= 32):
+        return "DELTA_BINARY_PACKED"
+    few = encoding in ("dictionary", "facts") or (encoding == "values" and single and pa.types.is_integer(leaf))
+    return "DICTIONARY" if few and not pa.types.is_boolean(leaf) else "PLAIN"
 
 
 def leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
