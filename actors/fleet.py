@@ -162,7 +162,8 @@ class Fleet:
             episodes: or so many episodes more; what is reached first ends it. Give at least one of the two.
             policy: `"random"`, `"module:callable"`, a callable, or recorded actions (see `rolltape.actors.policies`). A
                 callable gets batched observations and returns batched actions.
-            progress: True, False, None (a line where stderr is a terminal), or a function called four times a second.
+            progress: True, False, None (where stderr is a terminal or notebook), or a function that is called four
+                times a second.
 
         Returns:
             The run. Episodes that are open stay open: a further `collect` goes on with them, `close` aborts them.

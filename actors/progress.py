@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from rolltape.schema.messages import RunCounts
@@ -31,6 +32,8 @@ class CollectProgress:
 
 
 Watcher = Callable[[CollectProgress], None]
+
+LINE_EVERY_S = 10.0
 
 
 class RateMeter:
@@ -73,20 +76,30 @@ def progress_of(
     )
 
 
+def line_of(p: CollectProgress) -> str:
+    """The facts of a progress line, what matters most first: a narrow terminal cuts the end."""
+    mean = "–" if p.mean_return is None else f"{p.mean_return:.4g}"
+    lost = f"lost {p.lost_steps:,}" + (f", restarts {p.restarts}" if p.restarts else "")
+    facts = [
+        f"{p.steps:,} steps",
+        f"{p.steps_per_s:,.0f}/s",
+        f"{p.episodes:,} episodes",
+        f"return {mean}",
+        f"in flight {p.inflight_bytes / 2**20:.1f} MiB",
+    ]
+    return "  ".join([lost, *facts] if p.lost_steps or p.restarts else [*facts, lost])
+
+
 class _Facts(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+
     def render(self, task: Task) -> Text:
-        p: CollectProgress | None = task.fields.get("now")
-        if p is None:
+        now: CollectProgress | None = task.fields.get("now")
+        if now is None:
             return Text("starting")
-        mean = "–" if p.mean_return is None else f"{p.mean_return:.1f}"
-        text = Text(
-            f"{p.steps:,} steps  {p.steps_per_s:,.0f}/s  {p.episodes:,} episodes  return {mean}  "
-            f"in flight {p.inflight_bytes / 2**20:.1f} MiB  "
-        )
-        text.append(f"lost {p.lost_steps}", style="bold red" if p.lost_steps else "green")
-        if p.restarts:
-            text.append(f"  restarts {p.restarts}", style="yellow")
-        return text
+        style = "red" if now.lost_steps else "yellow" if now.restarts else ""
+        return Text(line_of(now), style=style, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -94,23 +107,47 @@ def watching(progress: bool | Watcher | None, title: str) -> Iterator[Watcher]:
     """A function that shows where a collection stands.
 
     Args:
-        progress: True shows a line on stderr, False nothing, None a line where stderr is a terminal; or a function
-            that is called instead.
+        progress: True shows it on stderr: a bar in a terminal or notebook, otherwise a line every ten seconds. False
+            shows nothing, None the bar where there can be one. Or a function that is called instead.
     """
     if callable(progress):
         yield progress
         return
-    if not (sys.stderr.isatty() if progress is None else progress):
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(20), _Facts(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    if progress is not False and (console.is_terminal or console.is_jupyter):
+        with _bar(console, title) as show:
+            yield show
+    else:
+        yield _lines(title) if progress else lambda _: None
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Watcher]:
+    columns = (
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(12, table_column=Column(min_width=12)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        _Facts(),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task(title, total=None)
 
         def show(now: CollectProgress) -> None:
-            if now.target_steps is not None:
-                bar.update(task, total=now.target_steps, completed=now.steps, now=now)
-            else:
-                bar.update(task, total=now.target_episodes, completed=now.episodes, now=now)
+            total, done = now.target_steps, now.steps
+            if total is None:
+                total, done = now.target_episodes, now.episodes
+            bar.update(task, total=total, completed=done, now=now)
 
         yield show
+
+
+def _lines(title: str, clock: Callable[[], float] = time.monotonic) -> Watcher:
+    said = clock()
+
+    def show(now: CollectProgress) -> None:
+        nonlocal said
+        if clock() - said >= LINE_EVERY_S:
+            said = clock()
+            print(f"{title}: {line_of(now)}", file=sys.stderr, flush=True)
+
+    return show

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+import rolltape
 from rolltape.schema.errors import RolltapeError
 
 __all__ = ["app", "main"]
@@ -31,8 +32,17 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rolltape {rolltape.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error came from. Allowed anywhere.")] = False,
 ) -> None:
     pass

@@ -1,0 +1,292 @@
+"""`rolltape record`."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_format
+import signal
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rolltape.schema.errors import ConfigError, RolltapeError
+
+from .options import Lake
+
+if TYPE_CHECKING:
+    from rolltape.actors.fleet import Fleet
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as shells know it."""
+
+
+class Autoreset(StrEnum):
+    """What happens after an episode's end."""
+
+    next_step = "next_step"
+    same_step = "same_step"
+    disabled = "disabled"
+
+
+class Vectorization(StrEnum):
+    """How the sub-environments of a worker are stepped."""
+
+    auto = "auto"
+    sync = "sync"
+    native = "native"
+
+
+class Durability(StrEnum):
+    """What a commit survives."""
+
+    machine = "machine"
+    process = "process"
+
+
+def frames_of(text: str) -> dict[str, Any]:
+    """The frames policy that `--frames` names: `render:4` is every fourth step. Raises typer.BadParameter."""
+    policy, colon, every = text.partition(":")
+    if policy not in ("auto", "none", "observation", "render"):
+        raise typer.BadParameter(f"expected auto, none, observation, render or render:K, got {text!r}")
+    if not colon:
+        return {"policy": policy}
+    if policy != "render" or not every.isdecimal() or int(every) < 1:
+        raise typer.BadParameter(f"render:K keeps every K-th step's picture, K is 1 or more; got {text!r}")
+    return {"policy": policy, "every": int(every)}
+
+
+def arguments_of(given: list[str] | None) -> dict[str, Any]:
+    """What `--env-kwargs` gives: `name=value` with JSON values, plain text where it is none, or a JSON object.
+
+    Raises typer.BadParameter.
+    """
+    found: dict[str, Any] = {}
+    for text in given or []:
+        if text.startswith("{"):
+            try:
+                found.update(json_format.loads(text))
+            except ValueError as error:
+                raise typer.BadParameter(f"{text!r} is no JSON object: {error}") from None
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise typer.BadParameter(f"expected name=value or a JSON object, got {text!r}")
+        try:
+            found[name] = json_format.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+RUNS = "How it runs"
+KEPT = "How it is kept"
+
+
+def record(
+    env: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENV",
+            help="A registered id (module:Id-v0 imports the module first), or module:callable.",
+            show_default=False,
+        ),
+    ],
+    envs: Annotated[int, typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments in all.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="S", help="Record so many steps.", show_default=False)
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="E", help="Record so many episodes; with --steps, what comes first.", show_default=False
+        ),
+    ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="Pictures to keep: none; observation, where that is one; render; render:K, every K-th step. "
+            "auto is observation where it can be, otherwise none.",
+        ),
+    ] = "auto",
+    policy: Annotated[
+        str, typer.Option(metavar="M:CALLABLE", help="Chooses actions: a function of batched observations, or random.")
+    ] = "random",
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seeds every episode and the random policy.")] = 0,
+    env_kwargs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env-kwargs", "-k", metavar="NAME=VALUE", help="An argument of the environment; may be repeated."
+        ),
+    ] = None,
+    lake: Lake = Path("lake"),
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no summary; print the run id alone.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes that share the sub-environments.",
+            show_default="CPUs - 1",
+            rich_help_panel=RUNS,
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        float, typer.Option(min=0, metavar="CPUS", help="What a worker asks Ray for.", rich_help_panel=RUNS)
+    ] = 1.0,
+    vectorization: Annotated[
+        Vectorization,
+        typer.Option(help="A native vector environment: where it is equal, never, always.", rich_help_panel=RUNS),
+    ] = Vectorization.auto,
+    autoreset: Annotated[
+        Autoreset, typer.Option(help="When an ended episode is reset.", rich_help_panel=RUNS)
+    ] = Autoreset.next_step,
+    durability: Annotated[
+        Durability, typer.Option(help="What recorded steps survive: a power cut, or kills only.", rich_help_panel=KEPT)
+    ] = Durability.machine,
+    fragment_age_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Workers send what is this old; with the next, what a crash may cost.",
+            show_default="0.5",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
+    commit_age_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="The writer commits what is this old.", show_default="0.5", rich_help_panel=KEPT
+        ),
+    ] = None,
+    give_up_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Fail when nothing could be written for so long.",
+            show_default="120",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
+) -> None:
+    """Step environments on Ray and record them.
+
+    The summary goes to stdout; progress, and whatever environments print, to
+    stderr. Ctrl-C ends the run in an orderly way. With RAY_ADDRESS set the
+    workers run on that cluster, otherwise on this machine.
+
+    Examples:
+
+    rolltape record CartPole-v1 --envs 64 --steps 200000
+
+    rolltape record ALE/Breakout-v5 -n 8 --steps 20000 -k frameskip=4
+
+    rolltape record CarRacing-v3 -n 4 --episodes 8 --frames render:2
+
+    rolltape record my.envs:make --episodes 10 --policy my.agents:act
+    """
+    from rolltape.schema.config import RecordConfig
+
+    if steps is None and episodes is None:
+        raise typer.BadParameter("give --steps, --episodes, or both", param_hint="--steps")
+    if workers is not None and workers > envs:
+        raise typer.BadParameter(f"at most one for each of --envs {envs}, got {workers}", param_hint="--workers")
+    settings: dict[str, Any] = {
+        "frames": _checked("--frames", frames_of, frames),
+        "seed": seed,
+        "fragment": _given(max_age_s=fragment_age_s),
+        "commit": _given(max_age_s=commit_age_s, durability=durability.value),
+        "budget": _given(give_up_s=give_up_s),
+    }
+    kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
+    try:
+        RecordConfig.of(**settings)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    def make() -> Fleet:
+        from rolltape.actors.fleet import Fleet
+        from rolltape.actors.policies import find_callable
+
+        if policy != "random":
+            find_callable(policy)  # before Ray starts, which takes seconds
+        return Fleet(
+            env,
+            num_envs=envs,
+            lake=lake,
+            num_workers=workers,
+            env_kwargs=kwargs,
+            vectorization=vectorization.value,
+            autoreset=autoreset.value,
+            cpus_per_worker=cpus_per_worker,
+            **settings,
+        )
+
+    fleet: Fleet | None = None
+    failed: BaseException | None = None
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary, whatever workers and libraries print
+        try:
+            with _starting(env, quiet):
+                fleet = make()
+            with fleet:
+                fleet.collect(steps=steps, episodes=episodes, policy=policy, progress=not quiet)
+        except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
+            failed = error
+    _report(fleet, failed, lake, quiet=quiet, json=json)
+
+
+def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, quiet: bool, json: bool) -> None:
+    """Print how it ended, and raise what it ended with."""
+    from .summary import as_json, print_summary
+
+    stopped = isinstance(failed, KeyboardInterrupt | SystemExit)
+    summary = None if fleet is None else fleet.summary
+    if json:
+        error = None if failed is None else "interrupted" if stopped else str(failed)
+        print(json_format.dumps(as_json(summary, run_id=fleet and fleet.run_id, error=error)))
+    elif quiet:
+        if fleet is not None:
+            print(fleet.run_id)
+    elif summary is not None:
+        print_summary(summary, lake)
+    elif fleet is not None:
+        print(f"Run {fleet.run_id} was given up. What was acknowledged is readable in {lake}.", file=sys.stderr)
+    if not stopped:
+        if failed is not None:
+            raise failed
+        return
+    if fleet is None:
+        print("rolltape: interrupted before anything was recorded", file=sys.stderr)
+    if isinstance(failed, SystemExit) and failed.code == signal.SIGTERM:
+        raise SystemExit(128 + signal.SIGTERM)
+    raise SystemExit(INTERRUPTED if isinstance(failed, KeyboardInterrupt) else failed.code)
+
+
+@contextlib.contextmanager
+def _starting(env: str, quiet: bool) -> Iterator[None]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(f"starting Ray and {env} …"):
+        yield
+
+
+def _checked(option: str, parse: Any, value: Any) -> Any:
+    try:
+        return parse(value)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=option) from None
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
