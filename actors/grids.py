@@ -64,7 +64,8 @@ class LeafGrid:
     def take(self, valid: np.ndarray) -> pa.Array:
         slots = valid.shape[1]
         if valid.all():
-            flat = [np.ascontiguousarray(a[:, :slots]).reshape(-1, *a.shape[2:]) for a in self._arrays]
+            # A copy also where one sub-environment's slots are contiguous: `carry` writes into them before they are sent.
+            flat = [a[:, :slots].copy().reshape(-1, *a.shape[2:]) for a in self._arrays]
         else:
             flat = [a[:, :slots][valid] for a in self._arrays]
         return self._codec.from_leaves(flat)

@@ -3,8 +3,10 @@
 Rules:
 1. `append` answers after the commit that made the fragment durable; until then the call is pending, and the producer's
    window counts it.
-2. One commit at a time, when the log says that it is due or a producer that waits asks for it.
-3. A commit that fails for want of room or rights is tried again every second, for `give_up_s`; then all pending calls
+2. Calls overtake each other on their way, because an async actor runs them in any order. A fragment that comes early waits a
+   moment for those before it and is refused only then: a refusal makes its producer send everything again.
+3. One commit at a time, when the log says that it is due or a producer that waits asks for it.
+4. A commit that fails for want of room or rights is tried again every second, for `give_up_s`; then all pending calls
    fail with that error, and so do later ones. Nothing that was acknowledged is touched.
 """
 
@@ -25,10 +27,12 @@ from rolltape.schema.errors import Fenced, StorageError
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
-from rolltape.storage.sequences import Duplicate, FencedKey, Refused
+from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
 POLL_S = 0.02
 RETRY_S = 1.0
+EARLY_S = 0.25
+"""How long a fragment that came early waits for the one before it."""
 CATALOG_EVERY_S = 10.0
 
 
@@ -65,6 +69,7 @@ class Writer:
         self._log = CommitLog.open(self._run, slot, config.commit)
         self._publish = publish
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
+        self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._catalog_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._hurried = self._fencing = False
@@ -82,7 +87,13 @@ class Writer:
         if self._failed is not None:
             raise self._failed
         key, sequence = header.key, header.sequence
-        answer = self._log.offer(header, dict(zip(tables, batches, strict=True)))
+        held = dict(zip(tables, batches, strict=True))
+        answer = self._log.offer(header, held)
+        if isinstance(answer, Refused):
+            await self._turn(key, sequence)
+            answer = self._log.offer(header, held)
+        if isinstance(answer, Accepted) and (after := self._early.get((key, sequence + 1))) is not None:
+            after.set()
         if isinstance(answer, FencedKey):
             return Ack("fenced", key, sequence)
         if isinstance(answer, Refused):
@@ -93,6 +104,16 @@ class Writer:
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append((sequence, future))
         return await future
+
+    async def _turn(self, key: ProducerKey, sequence: int) -> None:
+        """Wait until the fragment before this one has come, but not for long."""
+        event = self._early.setdefault((key, sequence), asyncio.Event())
+        try:
+            await asyncio.wait_for(event.wait(), EARLY_S)
+        except TimeoutError:
+            pass  # the one before was lost: this one is refused
+        finally:
+            self._early.pop((key, sequence), None)
 
     async def hurry(self) -> None:
         """A producer waits: commit what is here without waiting for more."""
