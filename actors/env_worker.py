@@ -76,7 +76,13 @@ class EnvWorker:
         key, n, config = order.key, order.num_envs, order.config
         first = order.obituary.first_index if order.obituary else [0] * n
         self._sub = make_sub_environments(
-            order.recipe, order.native, n, run_seed=config.seed, sub_env_offset=order.offset, first_index=first
+            order.recipe,
+            order.native,
+            n,
+            run_seed=config.seed,
+            sub_env_offset=order.offset,
+            first_index=first,
+            renders=order.schema.renders,
         )
         self._env = self._sub.env
         folder = RunFolder(Path(order.run_path))

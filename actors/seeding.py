@@ -33,11 +33,16 @@ class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
         last_seed: the seed of the last reset.
         reset_info: the info of the last reset, as the environment gave it.
         step_info: the info of the last step.
+        last_picture: with `draws`, the picture of the last episode's end: when SAME_STEP returns, it is gone.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], run_seed: int, sub_env: int, first_index: int = 0) -> None:
+    def __init__(
+        self, env: gym.Env[Any, Any], run_seed: int, sub_env: int, first_index: int = 0, *, draws: bool = False
+    ) -> None:
         super().__init__(env)
         self._run_seed, self._sub_env, self._index = run_seed, sub_env, first_index
+        self._draws = draws
+        self.last_picture: Any = None
         self.last_seed = 0
         self.reset_info: dict[str, Any] = {}
         self.step_info: dict[str, Any] = {}
@@ -53,4 +58,6 @@ class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
         """Step, and keep the info."""
         result = self.env.step(action)
         self.step_info = result[4]
+        if self._draws and (result[2] or result[3]):
+            self.last_picture = self.env.render()
         return result

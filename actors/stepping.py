@@ -168,11 +168,19 @@ class SubEnvironments:
             seed=lambda place: envs[place].last_seed,
             step_info=lambda place: envs[place].step_info,
             reset_info=lambda place: envs[place].reset_info,
+            last_picture=lambda place: envs[place].last_picture,
         )
 
 
 def make_sub_environments(
-    recipe: EnvRecipe, native: bool, num_envs: int, *, run_seed: int, sub_env_offset: int, first_index: list[int]
+    recipe: EnvRecipe,
+    native: bool,
+    num_envs: int,
+    *,
+    run_seed: int,
+    sub_env_offset: int,
+    first_index: list[int],
+    renders: bool = False,
 ) -> SubEnvironments:
     """The vector environment of a worker.
 
@@ -180,7 +188,9 @@ def make_sub_environments(
         native: what `uses_native` said.
         sub_env_offset: number of its first sub-environment in the run.
         first_index: the episode index with which each sub-environment begins; not 0 after a restart.
+        renders: pictures of `render()` are recorded; then that of an episode's end is taken before SAME_STEP resets.
     """
+    draws = renders and recipe.autoreset == "same_step"
     batch_seed = episode_seed(run_seed, sub_env_offset, max(first_index))
     if native:
         _import_namespace(str(recipe.source))
@@ -188,7 +198,9 @@ def make_sub_environments(
         return SubEnvironments(env, True, batch_seed)
 
     def maker(place: int) -> Callable[[], gym.Env[Any, Any]]:
-        return lambda: EpisodeSeeding(make_env(recipe), run_seed, sub_env_offset + place, first_index[place])
+        return lambda: EpisodeSeeding(
+            make_env(recipe), run_seed, sub_env_offset + place, first_index[place], draws=draws
+        )
 
     with warnings.catch_warnings(action="ignore"):  # the fleet has made one and said them
         env = SyncVectorEnv([maker(i) for i in range(num_envs)], copy=False, autoreset_mode=AUTORESET[recipe.autoreset])

@@ -4,7 +4,8 @@ The life of an episode stands at the top of `single_rows`. What the three autore
 
 * NEXT_STEP: the step after an end ignores its action and returns the reset; it is no transition and gives no row.
 * SAME_STEP: the step that ends an episode returns the first observation of the next; its own is `infos["final_obs"]`, its own
-  info is `infos["final_info"]`, and what else is in the infos belongs to the reset.
+  info is `infos["final_info"]`, and what else is in the infos belongs to the reset. A render of the end can only be taken
+  inside the sub-environment, before it resets.
 * DISABLED: the caller resets, with `options={"reset_mask": …}`.
 """
 
@@ -49,11 +50,13 @@ class Inside:
         seed: of its last reset; None where that was not seeded.
         step_info: info of its last step.
         reset_info: info of its last reset.
+        last_picture: under SAME_STEP the picture of its last episode's end, where renders are recorded.
     """
 
     seed: Seeds
     step_info: Reader
     reset_info: Reader
+    last_picture: Callable[[int], Any]
 
 ALONE, FORWARD = REPLAYS.index("alone"), REPLAYS.index("forward")
 
@@ -345,6 +348,9 @@ class VectorRows:
             if self._schema.layout is not None:
                 for place in places.tolist():
                     self._picture("observation", place, np.asarray(final[place]))
+            if self._schema.renders and inside is not None:
+                for place in places.tolist():
+                    self._picture("render", place, np.asarray(inside.last_picture(place)))
             last = None if self._observations is None else self._schema.observation.encode([final[i] for i in places])
             self._end(places, "completed", terminated, truncated, last)
             self._begin(places, reset_info, inside and inside.seed, None)
