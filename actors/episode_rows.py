@@ -30,7 +30,9 @@ def choice(places: Sequence[int], words: Sequence[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.asarray(places, np.int8)), pa.array(list(words)))
 
 
-def key_columns(schema: RunSchema, key: ProducerKey, fragment: int, sub_env: np.ndarray, episode: np.ndarray) -> list[pa.Array]:
+def key_columns(
+    schema: RunSchema, key: ProducerKey, fragment: int, sub_env: np.ndarray, episode: np.ndarray
+) -> list[pa.Array]:
     """The columns that every table begins with; `sub_env` and `episode` have one element a row."""
     n = len(sub_env)
     return [
@@ -79,6 +81,7 @@ class EpisodeRows:
         self._chunks: list[dict[str, Any]] = []
         self._final_chunks: list[pa.Array] = []
         self._rows = 0
+        self._text_bytes = 0
 
     def __len__(self) -> int:
         return self._rows
@@ -86,12 +89,13 @@ class EpisodeRows:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows, about."""
-        return self._rows * ROW_BYTES
+        return self._rows * ROW_BYTES + self._text_bytes + (self._final.nbytes if self._final is not None else 0)
 
     def add(self, *, final_observation: Any, **values: Any) -> None:
         """Append one ended episode; its last observation is a value of the space or `Waiting`."""
         for name, items in self._lists.items():
             items.append(values[name])
+        self._text_bytes += sum(len(values[name] or "") for name in _TEXTS)
         if self._final is not None:
             if type(final_observation) is Waiting:
                 self._final.push_item(final_observation.source.pop_item())

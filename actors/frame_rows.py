@@ -1,8 +1,8 @@
-"""Pictures of a fragment: one preallocated block, filled in place, that becomes one Arrow binary column without a copy.
+"""Pictures of a fragment: one preallocated block, filled in place, that becomes an Arrow binary column without a copy.
 
-The block is `[sub-environment, picture, bytes]`, so that a fragment is in the order in which pictures compress best (the same
-game's last frame is next to it). A sub-environment's region may hold more or fewer pictures than its neighbour's; the
-holes are closed only where there are any.
+The block is `[sub-environment, picture, bytes]`, so that a fragment is in the order in which pictures compress best
+(the same game's last frame is next to it). A sub-environment's region may hold more or fewer pictures than its
+neighbour's; the holes are closed only where there are any.
 """
 
 from __future__ import annotations
@@ -50,13 +50,18 @@ class FrameRows:
     def nbytes(self) -> int:
         return self.rows * self._frame_bytes
 
-    def add(self, place: int, episode: int, t: int, picture: np.ndarray) -> None:
-        """Copy one picture of sub-environment `place` (from 0 in this producer). Raises SchemaMismatch."""
+    def check(self, episode: int, t: int, picture: np.ndarray) -> None:
+        """Raises SchemaMismatch where a picture has not the shape and dtype of the others."""
         if picture.shape != self._layout.shape or picture.dtype != self._layout.dtype:
             raise SchemaMismatch(
-                f"{self._kind} picture of episode {episode}, t {t}: expected {self._layout.dtype}{list(self._layout.shape)}, "
-                f"found {picture.dtype}{list(picture.shape)}. All pictures of a run have one shape."
+                f"{self._kind} picture of episode {episode}, t {t}: expected {self._layout.dtype}"
+                f"{list(self._layout.shape)}, found {picture.dtype}{list(picture.shape)}. "
+                "All pictures of a run have one shape."
             )
+
+    def add(self, place: int, episode: int, t: int, picture: np.ndarray) -> None:
+        """Copy one picture of sub-environment `place` (from 0 in this producer). Raises SchemaMismatch."""
+        self.check(episode, t, picture)
         slot = int(self._count[place])
         self._block[place, slot] = self._layout.to_stored(picture)
         self._episode[place, slot] = episode

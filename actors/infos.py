@@ -1,7 +1,8 @@
 """Infos of a fragment: keys that keep one type become columns of a struct, everything else JSON; nothing is lost.
 
-1. Which keys are typed is settled once a run, with its first rows: the first fragment proposes what it saw, the hub answers
-   for all producers (`agree`). From then on the struct is the same, because all parts of a run have the same columns.
+1. Which keys are typed is settled once a run, with its first rows: the first fragment proposes what it saw, the hub
+   answers for all producers (`agree`). From then on the struct is the same, because all parts of a run have the same
+   columns.
 2. A key that comes later, or a value that is not of its column's type, goes to the row's JSON.
 3. What is noted is a copy: environments go on with their dicts and arrays. What goes to JSON becomes text at once.
 """
@@ -106,9 +107,18 @@ class InfoColumns:
             elif type(value) is str:
                 self.nbytes += len(value)
             self.nbytes += BYTES_PER_VALUE
-            key.rows.append(row)
             key.values.append(value)
             key.kinds.append(kind)
+            key.rows.append(row)
+
+    def drop(self, row: int) -> None:
+        """Forget the newest row, `row`, also where it was noted in part."""
+        self._json.pop(row, None)
+        for name, key in list(self._keys.items()):
+            while key.rows and key.rows[-1] == row:
+                del key.rows[-1], key.values[-1], key.kinds[-1]
+            if not key.rows:
+                del self._keys[name]
 
     def close(self, n: int, place: Callable[[list[int]], np.ndarray] = np.asarray) -> tuple[pa.Array | None, pa.Array]:
         """The `info` struct (None: no typed infos in this run) and the `info_json` strings of `n` rows.

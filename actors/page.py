@@ -4,8 +4,9 @@ After a SIGKILL the page still says what was produced (the kernel owns it), so t
 an episode nor a seed, and the loss is a number and not a guess. Words are little-endian int64:
 
     0 magic · 1 producer · 2 incarnation · 3 number of sub-environments · 4 sequence · 5 steps · 6 episode rows
+    7 steps before the newest episode, for a producer that only counts all its steps
     8 … 8+N       episode index k of each sub-environment (-1: none yet)
-    8+N … 8+2N    steps of that episode so far (-1: it has ended)
+    8+N … 8+2N    steps of that episode so far (-1: it has ended; -2: what word 5 has more than word 7)
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import numpy as np
 from rolltape.schema.messages import ProducerKey
 
 MAGIC: Final = 0x45474150_544C4F52
-SEQUENCE, STEPS, EPISODES = 4, 5, 6
+SEQUENCE, STEPS, EPISODES, STEPS_BEFORE = 4, 5, 6, 7
+COUNTED: Final = -2
+"""In place of an episode's steps: the producer's steps since `STEPS_BEFORE`, so that a step writes one word."""
 _HEAD = 8
 
 
@@ -28,7 +31,7 @@ _HEAD = 8
 class LastWords:
     """What a page says after its producer is gone.
 
-    `episode_index` and `episode_steps` have one int64 a sub-environment; -1 as described at the top of this file.
+    `episode_index` and `episode_steps` have one int64 a sub-environment; -1: none yet, or it has ended.
     """
 
     key: ProducerKey
@@ -46,7 +49,7 @@ class ProducerPage:
         size = 8 * (_HEAD + 2 * num_envs)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
-            file.truncate(size)
+            file.write(bytes(size))  # not a hole: on a full disk this raises, where a hole kills the process later
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), size)
         self.path = path
@@ -74,11 +77,13 @@ def read_page(path: Path) -> LastWords | None:
     if len(words) < _HEAD or words[0] != MAGIC or len(words) != _HEAD + 2 * words[3]:
         return None
     n = int(words[3])
+    steps = words[_HEAD + n :]
+    steps[steps == COUNTED] = words[STEPS] - words[STEPS_BEFORE]
     return LastWords(
         key=ProducerKey(int(words[1]), int(words[2])),
         sequence=int(words[SEQUENCE]),
         steps=int(words[STEPS]),
         episodes=int(words[EPISODES]),
         episode_index=words[_HEAD : _HEAD + n],
-        episode_steps=words[_HEAD + n :],
+        episode_steps=steps,
     )

@@ -237,7 +237,8 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Reset the environment; a new episode begins."""
         observation, info = self.env.reset(seed=seed, options=options)
         with self._mutex:
-            self._rows.reset(observation, info, seed, options, self._render)
+            if self._rows.reset(observation, info, seed, options, self._render):
+                self._recorder.producer.flush()
         return observation, info
 
     def close(self) -> None:

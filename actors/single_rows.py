@@ -7,21 +7,25 @@ The life of an episode, which both this file and `vector_rows` keep:
 3. A step that ends the episode closes it as `completed`; its last observation goes to the episode's row.
 4. Steps after the end and before a reset are no transitions of an episode: they are counted, not recorded.
 5. A fragment takes whole rows. The observation that waits for its action stays for the next fragment.
+6. A step whose values do not fit raises SchemaMismatch and gives no row; its episode is closed as `aborted`, because
+   what follows would have a hole. A reset whose observation does not fit opens nothing.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.config import FragmentConfig
-from rolltape.schema.frame_layout import picture_layout
+from rolltape.schema.errors import SchemaMismatch
+from rolltape.schema.frame_layout import FrameLayout
 from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
@@ -29,11 +33,14 @@ from rolltape.schema.run_schema import RunSchema
 from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns
-from .page import EPISODES, STEPS, ProducerPage
+from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
 from .value_lists import Waiting, value_list
 
 Batches = dict[str, pa.RecordBatch]
 Render = Callable[[], Any]
+
+LARGEST_SEED = (1 << 63) - 1
+"""A seed beyond it has no column; its episodes are not replayable."""
 
 ROW_OVERHEAD_BYTES = 64
 """Arrow bytes of the key, time, reward and flag columns of one steps row."""
@@ -88,7 +95,6 @@ class SingleRows:
         self._replay: Replay = "none"
         self._options: str | None = None
         self._reset_info: str | None = None
-        self._info_bytes = 0
         self.rows = 0
         self.steps = 0
         self.episodes = 0
@@ -97,9 +103,15 @@ class SingleRows:
         self.return_sum = 0.0
         self.ignored_steps = 0
         self.oldest_ns: int | None = None
-        observation_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in schema.observation.leaves)
-        row_bytes = ROW_OVERHEAD_BYTES + (observation_bytes if schema.has_observation_column else 0)
-        self._limit = max(1, min(config.max_rows, config.max_bytes // row_bytes))
+        kept = [(schema.action, self._actions)]
+        if self._observations is not None:
+            kept.append((schema.observation, self._observations))
+        leaves = [leaf for codec, _ in kept for leaf in codec.leaves]
+        self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
+        self._limit = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
+        self._loose = [values for codec, values in kept if not codec.is_fixed]
+        self._bulky = bool(self._loose)
+        """Whether rows have parts of any size, which have to be counted."""
 
     @property
     def episode(self) -> int:
@@ -113,28 +125,41 @@ class SingleRows:
         seed: int | None = None,
         options: dict[str, Any] | None = None,
         render: Render | None = None,
-    ) -> None:
-        """An episode begins with `observation`; `seed` is what the reset was given, None where it was not."""
+    ) -> bool:
+        """An episode begins with `observation`; `seed` is what the reset was given, None where it was not.
+
+        True when the fragment should be closed now.
+        """
         self.abort()
         self._index += 1
         self._episode = self._sub_env + self._stride * self._index
+        try:
+            self._see(observation, 0, render, False)
+        except Exception as error:
+            self._withdraw(self.rows)
+            self._index -= 1
+            self._episode -= self._stride
+            _refuse(f"observation of reset {self._index + 1}", error)
         self._open = True
         self._start_steps = self.steps
         self._start_row = self.rows
         self._return = 0.0
         self._start_us = self._clock.now_us()
         if seed is not None:
-            self._seed, self._seed_episode, self._replay = int(seed), self._episode, "alone"
+            known = seed <= LARGEST_SEED
+            self._seed, self._seed_episode = (int(seed), self._episode) if known else (0, -1)
+            self._replay = "alone" if known else "none"
         elif self._seed_episode >= 0:
             self._replay = "forward"
         self._options = encode_info(options) if options else None
         self._reset_info = encode_info(info) if info else None
         self._segments.append((self.rows, self._episode, 0))
         self._page.episode_index[0] = self._index
-        self._page.episode_steps[0] = 0
-        self._see(observation, 0, render, False)
+        self._page.words[STEPS_BEFORE] = self.steps
+        self._page.episode_steps[0] = COUNTED
         if self.oldest_ns is None and self._frames:
             self.oldest_ns = self._counter_ns()
+        return self._bulky and self._full()
 
     def step(
         self,
@@ -146,37 +171,53 @@ class SingleRows:
         info: dict[str, Any],
         render: Render | None = None,
     ) -> bool:
-        """One transition. True when the fragment should be closed now."""
+        """One transition. True when the fragment should be closed now. Raises SchemaMismatch (rule 6)."""
         if not self._open:
             self.ignored_steps += 1
             return False
         now = self._counter_ns()
         row = self.rows
-        self._actions.append(action)
-        self._rewards.append(reward)
+        ended = terminated or truncated
+        try:
+            self._actions.append(action)
+            self._rewards.append(float(reward))
+            if self._observations is not None and render is None:
+                self._observations.append(observation)
+            else:
+                self._see(observation, self.steps + 1 - self._start_steps, render, ended)
+            if info:
+                self._infos.add(row, info)
+                self._bulky = True
+        except Exception as error:
+            name = self._withdraw(row)
+            _refuse(f"{name} of episode {self._episode}, t {self.steps - self._start_steps}", error)
         self._times.append(now)
         self.rows = row + 1
         self.steps = self._page.words[STEPS] = self.steps + 1
-        if info:
-            self._infos.add(row, info)
-            self._info_bytes += 16 * len(info)
-        if terminated or truncated:
+        if ended:
             self._ends.append((row, bool(terminated), bool(truncated)))
-            self._see(observation, self.steps - self._start_steps, render, True)
-            self._end("completed", bool(terminated), bool(truncated), observation)
-        elif self._observations is not None and render is None:
-            self._observations.append(observation)
-        else:
-            self._see(observation, self.steps - self._start_steps, render, False)
-        if row == 0 or self.oldest_ns is None:
-            self.oldest_ns = self.oldest_ns or now
-        return self.rows >= self._limit or self._full()
+            self._end("completed", bool(terminated), bool(truncated))
+        if self.oldest_ns is None:
+            self.oldest_ns = now
+        return self.rows >= self._limit or (self._bulky and self._full())
+
+    def _withdraw(self, rows: int) -> str:
+        """Take back a row that was begun, and close its episode; returns what of it did not fit."""
+        name = "observation or info"
+        if len(self._rewards) == rows:
+            name = "action" if len(self._actions) == rows else "reward"
+        self._actions.trim(rows)
+        del self._rewards[rows:]
+        if self._observations is not None:
+            self._observations.trim(rows + self._open)
+        self._infos.drop(rows)
+        self.abort()
+        return name
 
     def abort(self) -> None:
         """Close the open episode, if there is one, as `aborted`."""
         if self._open:
-            last = None if self._observations is None else Waiting(self._observations)
-            self._end("aborted", False, False, last)
+            self._end("aborted", False, False)
 
     def due(self, now_ns: int) -> bool:
         """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
@@ -185,8 +226,7 @@ class SingleRows:
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
-        per_row = self._config.max_bytes // self._limit
-        return self.rows * per_row + self._info_bytes + self._episodes.nbytes + sum(f.nbytes for f in self._frames.values())
+        return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
     def close(self, fragment: int) -> Batches:
         """The open fragment as record batches by table, without the tables that have no rows; empty again."""
@@ -200,7 +240,6 @@ class SingleRows:
             batches["episodes"] = episodes
         self.rows = 0
         self.oldest_ns = None
-        self._info_bytes = 0
         return batches
 
     def _steps_batch(self, n: int, fragment: int) -> pa.RecordBatch:
@@ -235,29 +274,43 @@ class SingleRows:
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _see(self, observation: Any, t: int, render: Render | None, last: bool) -> None:
+        pictures: list[tuple[FrameRows, np.ndarray]] = []
         if self._schema.layout is not None:
-            self._picture("observation", t, np.asarray(observation))
-        elif self._observations is not None and not last:
+            pictures.append(self._picture("observation", observation))
+        elif self._observations is not None:
             self._observations.append(observation)
         if render is not None and (last or t % self._schema.every == 0):
-            self._picture("render", t, np.asarray(render()))
+            pictures.append(self._picture("render", render()))
+        for rows, picture in pictures:
+            rows.check(self._episode, t, picture)
+        for rows, picture in pictures:
+            rows.add(0, self._episode, t, picture)
+            self.frames += 1
 
-    def _picture(self, kind: str, t: int, picture: np.ndarray) -> None:
+    def _picture(self, kind: str, picture: Any) -> tuple[FrameRows, np.ndarray]:
+        picture = np.asarray(picture)
         rows = self._frames.get(kind)
         if rows is None:
-            layout = self._schema.layout if kind == "observation" and self._schema.layout else picture_layout(str(picture.dtype), picture.shape)
+            layout = self._schema.layout if kind == "observation" else None
+            layout = layout or FrameLayout(str(picture.dtype), picture.shape)
             rows = self._frames[kind] = FrameRows(self._schema, kind, layout, 1, self._config.max_bytes)
-        rows.add(0, self._episode, t, picture)
-        self.frames += 1
+            self._bulky = True
+        return rows, picture
 
     def _full(self) -> bool:
-        return bool(self._frames) and any(f.full for f in self._frames.values())
+        for rows in self._frames.values():
+            if rows.full:
+                return True
+        return self._loose_bytes() >= self._config.max_bytes
+
+    def _loose_bytes(self) -> int:
+        return self._infos.nbytes + self._episodes.nbytes + sum(values.nbytes for values in self._loose)
 
     def _carry_return(self) -> None:
         if self._open:
-            self._return = reduce(add, map(float, self._rewards[self._start_row :]), self._return)
+            self._return = reduce(add, self._rewards[self._start_row :], self._return)
 
-    def _end(self, status: Status, terminated: bool, truncated: bool, final: Any) -> None:
+    def _end(self, status: Status, terminated: bool, truncated: bool) -> None:
         self._carry_return()
         self._open = False
         self.episodes += 1
@@ -281,7 +334,16 @@ class SingleRows:
             reset_info=self._reset_info,
             start_us=self._start_us,
             end_us=self._clock.now_us(),
-            final_observation=final,
+            final_observation=None if self._observations is None else Waiting(self._observations),
         )
         if self.oldest_ns is None:
             self.oldest_ns = self._counter_ns()
+
+
+def _refuse(what: str, error: Exception) -> NoReturn:
+    """Raise the error of a value that does not fit with the name of the value, any other error as it is."""
+    if isinstance(error, SchemaMismatch):
+        raise SchemaMismatch(f"{what}: {error}") from error
+    if isinstance(error, TypeError | ValueError | OverflowError) and what.startswith("reward"):
+        raise SchemaMismatch(f"{what}: expected a number: {error}.") from error
+    raise error

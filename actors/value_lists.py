@@ -1,7 +1,7 @@
 """Values of a space, one after the other, as lists that become an Arrow column when a fragment closes.
 
-For single environments lists beat preallocated arrays: an `append` of bytes costs a tenth of a microsecond, an assignment
-into an array several times that. A value is copied when it is appended: environments reuse their arrays.
+For single environments lists beat preallocated arrays: an `append` of bytes costs a tenth of a microsecond, an
+assignment into an array several times that. A value is copied when it is appended: environments reuse their arrays.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.space_codec import SpaceCodec
+
+BYTES_PER_COLUMN = 512
+"""What a column of one row takes beside its buffers."""
 
 
 class ValueList(Protocol):
     """Values of one space in order."""
 
+    nbytes: int
+    """Bytes of the values whose size the space does not say; 0 for spaces of fixed arrays."""
+
     def append(self, value: Any) -> None:
-        """Copy one value in. Raises SchemaMismatch where it does not fit and this is cheap to see."""
+        """Copy one value in. Raises SchemaMismatch where it does not fit; nothing is appended then."""
 
     def take(self, rows: int) -> pa.Array:
-        """Remove the first `rows` values and return them as an Arrow array. Raises SchemaMismatch."""
+        """Remove the first `rows` values and return them as an Arrow array."""
+
+    def trim(self, rows: int) -> None:
+        """Remove the newest values, so that `rows` are left."""
 
     def pop_item(self) -> Any:
         """Remove the newest value, in the list's own form."""
@@ -56,9 +64,13 @@ class _Items:
     def __init__(self, codec: SpaceCodec) -> None:
         self._codec = codec
         self._items: list[Any] = []
+        self.nbytes = 0
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def trim(self, rows: int) -> None:
+        del self._items[rows:]
 
     def pop_item(self) -> Any:
         return self._items.pop()
@@ -73,17 +85,23 @@ class ScalarList(_Items):
     def __init__(self, codec: SpaceCodec) -> None:
         super().__init__(codec)
         self._dtype = codec.leaves[0].dtype
+        self._type = self._dtype.type
+        limits = np.iinfo(self._dtype)
+        self._low, self._high = int(limits.min), int(limits.max)
 
     def append(self, value: Any) -> None:
-        self._items.append(value.item() if type(value) is np.ndarray else value)
+        kind = type(value)
+        if kind is self._type or (kind is int and self._low <= value <= self._high):
+            self._items.append(value)
+            return
+        if kind is np.ndarray and value.size == 1:
+            value = value.reshape(())
+        self._items.append(self._codec.split(value)[0].item())
 
     def take(self, rows: int) -> pa.Array:
-        values = self._items[:rows]
-        array = np.asarray(values)
-        if array.shape != (rows,) or array.dtype.kind not in "iu":
-            array = np.array([self._codec.split(v)[0] for v in values], dtype=self._dtype)
+        array = np.array(self._items[:rows], self._dtype)
         del self._items[:rows]
-        return self._codec.from_leaves([array.astype(self._dtype, copy=False)])
+        return self._codec.from_leaves([array])
 
 
 class BytesList(_Items):
@@ -93,23 +111,15 @@ class BytesList(_Items):
         super().__init__(codec)
         leaf = codec.leaves[0]
         self._dtype, self._shape = leaf.dtype, leaf.shape
-        self._nbytes = leaf.dtype.itemsize * int(np.prod(leaf.shape, dtype=np.int64))
 
     def append(self, value: Any) -> None:
-        if type(value) is np.ndarray and value.dtype is self._dtype:
+        if type(value) is np.ndarray and value.dtype is self._dtype and value.shape == self._shape:
             self._items.append(value.tobytes())
         else:
             self._items.append(self._codec.split(value)[0].tobytes())
 
     def take(self, rows: int) -> pa.Array:
-        items = self._items[:rows]
-        raw = b"".join(items)
-        if len(raw) != rows * self._nbytes:
-            bad = next(i for i, item in enumerate(items) if len(item) != self._nbytes)
-            raise SchemaMismatch(
-                f"a value has {len(items[bad]) // self._dtype.itemsize} elements, its space says shape {self._shape} of "
-                f"{self._dtype} ({self._codec.descriptor}). Correct the environment's space or its values."
-            )
+        raw = b"".join(self._items[:rows])
         del self._items[:rows]
         return self._codec.from_leaves([np.frombuffer(raw, self._dtype).reshape(rows, *self._shape)])
 
@@ -130,11 +140,35 @@ class LeafLists(_Items):
 
 
 class ObjectList(_Items):
-    """Spaces without a fixed size (Text, Sequence, Graph, OneOf): the values themselves."""
+    """Spaces without a fixed size (Text, Sequence, Graph, OneOf): a column of one row a value.
+
+    Encoded at once, a value that does not fit is found when it comes, and its size is known.
+    """
 
     def append(self, value: Any) -> None:
-        self._items.append(copy.deepcopy(value))
+        if value is None:
+            self._codec.check(value)  # a column takes None for null
+        # A column may share memory with its values.
+        self.push_item(self._codec.encode([copy.deepcopy(value)]))
 
     def take(self, rows: int) -> pa.Array:
         items, self._items[:rows] = self._items[:rows], []
-        return self._codec.encode(items)
+        self.nbytes -= sum(map(_nbytes, items))
+        return pa.concat_arrays(items) if items else self._codec.encode([])
+
+    def trim(self, rows: int) -> None:
+        while len(self._items) > rows:
+            self.pop_item()
+
+    def pop_item(self) -> Any:
+        item = self._items.pop()
+        self.nbytes -= _nbytes(item)
+        return item
+
+    def push_item(self, item: Any) -> None:
+        self._items.append(item)
+        self.nbytes += _nbytes(item)
+
+
+def _nbytes(column: pa.Array) -> int:
+    return column.get_total_buffer_size() + BYTES_PER_COLUMN

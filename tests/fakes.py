@@ -46,9 +46,10 @@ class MemoryPage:
     """A producer's page without a file."""
 
     def __init__(self, num_envs: int = 1) -> None:
-        self.words: Any = [0] * 8
-        self.episode_index = np.full(num_envs, -1, np.int64)
-        self.episode_steps = np.full(num_envs, -1, np.int64)
+        array = np.zeros(8 + 2 * num_envs, np.int64)
+        self.words = memoryview(array)
+        self.episode_index, self.episode_steps = array[8 : 8 + num_envs], array[8 + num_envs :]
+        array[8:] = -1
 
 
 class Agreement:

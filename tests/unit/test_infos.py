@@ -88,7 +88,7 @@ def test_constant_keys_are_columns() -> None:
 
 
 def test_the_first_rows_settle_it_also_without_infos() -> None:
-    """A part without the column, and then one with it, would be two kinds of steps in one run: the writer refuses that."""
+    """A part without the column and then one with it are two kinds of steps in one run: the writer refuses that."""
     agreement = Agreement()
     columns = InfoColumns(agreement)
     assert closed(columns, 2).schema.names == ["info_json"]
