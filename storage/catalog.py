@@ -132,12 +132,12 @@ def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str | None], list[str]]
     groups: dict[tuple[str, tuple[tuple[str, str | None], ...]], list[str]] = {}
     for run_id in lake.listing.run_ids():
         try:
-            schema = lake.stored_schema(run_id, "steps")
+            stored = lake.stored_schema(run_id, "steps")
             env_id = lake.run_info(run_id).get("env_id") or "unknown"
-        except (LakeNotFound, CorruptRecording, pa.ArrowInvalid):
+        except (LakeNotFound, CorruptRecording):
             continue
-        if schema is not None:
-            groups.setdefault((env_id, tuple(columns_of(schema).items())), []).append(run_id)
+        if stored is not None and not stored.mixed:
+            groups.setdefault((env_id, tuple(columns_of(stored.schema).items())), []).append(run_id)
     named: dict[str, tuple[dict[str, str | None], list[str]]] = {}
     for (env_id, columns), run_ids in groups.items():
         name = base = "steps_" + re.sub(r"\W+", "_", env_id).strip("_")

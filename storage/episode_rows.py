@@ -55,7 +55,7 @@ class EpisodeRows:
             found.append(rows.filter(pa.array(rows.column("episode").to_numpy() == episode)))
         if not found:
             return table_schema(table).empty_table()
-        rows = pa.concat_tables(found, promote_options="default")
+        rows = pa.concat_tables(found, promote_options="permissive")
         return rows.sort_by("t") if "t" in rows.column_names else rows
 
 

@@ -16,14 +16,14 @@ import pyarrow as pa
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
 
-from .episode_rows import EpisodeRows
+from .episode_rows import EpisodeRows, once_more
 from .episodes import Episode
 from .frame_store import Frames, FrameStore
 from .layout import is_run_id, list_parts
 from .listing import LakeListing
-from .part_files import open_part
+from .part_files import StoredSchema
 from .part_table import PartTable
-from .queries import Engine, columns_of, common_columns, scan
+from .queries import NOT_LAKE_WIDE, Engine, columns_of, common_columns, scan
 from .relation import Relation, Select
 from .run_info import read_run_info
 from .runs import Run, RunsTable
@@ -89,7 +89,7 @@ class Lake:
         self.runs_table = RunsTable(self)
         self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
-        self._schemas: dict[tuple[str, str], pa.Schema] = {}
+        self._schemas: dict[tuple[str, str], StoredSchema] = {}
         tables = {"runs": self.runs_table.rows, "parts": self.part_table.rows}
         self.frame_store = FrameStore(self.listing, self.run_info)
         self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
@@ -169,7 +169,7 @@ class Lake:
 
         def some() -> str:
             parts = self.episode_rows.parts(run_id, "steps", number)
-            return scan(parts, self._columns("steps", [run_id]), self.path / "runs")
+            return self._scan("steps", [run_id], parts)
 
         steps = Relation(self.engine, Select(some), fields=lambda: self._fields("steps", [run_id]))
         return _where(steps.filter(f"episode = {number}").order("t"), where)
@@ -195,42 +195,37 @@ class Lake:
         run_ids = [self.resolve(one) for one in several]
 
         def some() -> str:
-            return scan(self.listing.all_parts(table, run_ids), self._columns(table, run_ids), runs_folder)
+            return self._scan(table, run_ids, self.listing.all_parts(table, run_ids))
 
         return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
 
-    def _columns(self, table: str, run_ids: list[str]) -> dict[str, str | None]:
-        schemas = [self.stored_schema(run_id, table) for run_id in run_ids]
-        known = [columns_of(schema) for schema in schemas if schema is not None]
-        if known and all(columns == known[0] for columns in known):
-            return {name: kind for name, kind in known[0].items() if (table, name) != ("frames", "data")}
-        return common_columns(table)
+    def _scan(self, table: str, run_ids: list[str], parts: tuple[str, ...]) -> str:
+        """A SELECT from parts of some runs: all columns where the runs have the same ones, else the common ones."""
+        stored = [found for run_id in run_ids if (found := self.stored_schema(run_id, table)) is not None]
+        known = [columns_of(found.schema) for found in stored]
+        columns = common_columns(table)
+        if known and all(one == known[0] for one in known):
+            columns = {name: kind for name, kind in known[0].items() if (table, name) not in NOT_LAKE_WIDE}
+        return scan(parts, columns, self.path / "runs", mixed=any(found.mixed for found in stored))
 
     def _fields(self, table: str, run_ids: list[str]) -> Mapping[str, pa.Field]:
-        schemas = [self.stored_schema(run_id, table) for run_id in run_ids]
-        known = [schema for schema in schemas if schema is not None]
-        if known and all(schema.equals(known[0], check_metadata=True) for schema in known):
-            return {field.name: field for field in known[0]}
+        stored = [found for run_id in run_ids if (found := self.stored_schema(run_id, table)) is not None]
+        if stored and all(found.schema.equals(stored[0].schema, check_metadata=True) for found in stored):
+            return {field.name: field for field in stored[0].schema}
         return {}
 
-    def stored_schema(self, run_id: str, table: str) -> pa.Schema | None:
-        """The Arrow schema of a run's table as its parts carry it; None before its first commit."""
-        schema = self._schemas.get((run_id, table))
-        if schema is None:
-            for attempt in (0, 1):
-                listed = self.listing.parts(run_id, table)
-                try:
-                    if not listed:
-                        return None
-                    with open_part(listed[0]) as part:
-                        schema = part.schema_arrow
-                    break
-                except FileNotFoundError:  # compacted between listing and reading
-                    if attempt:
-                        raise
-                    self.listing.forget()
-            self._schemas[run_id, table] = schema
-        return schema
+    def stored_schema(self, run_id: str, table: str) -> StoredSchema | None:
+        """The columns of a run's table as its parts carry them; None before its first commit."""
+        return once_more(self.listing, self._stored_schema, run_id, table)
+
+    def _stored_schema(self, run_id: str, table: str) -> StoredSchema | None:
+        listed = self.listing.parts(run_id, table)
+        if not listed:
+            return None
+        found = self._schemas.get((run_id, table))
+        if found is None or found.ends != (listed[0], listed[-1]):
+            found = self._schemas[run_id, table] = StoredSchema.read(listed[0], listed[-1])
+        return found
 
     # ---- pictures -------------------------------------------------------------------------------------------------
 

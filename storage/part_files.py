@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,3 +27,29 @@ def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.Parqu
         raise CorruptRecording(
             f"{path} cannot be read: {error} Its marker says that it exists; was it damaged?"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSchema:
+    """The columns of a run's table.
+
+    Attributes:
+        ends: the parts that were looked at: the first and the newest.
+        schema: the columns of the first, then what the newest has besides: a column may come with a newer writer.
+        mixed: whether the two differ.
+    """
+
+    ends: tuple[str, str]
+    schema: pa.Schema
+    mixed: bool
+
+    @classmethod
+    def read(cls, first: str, newest: str) -> StoredSchema:
+        """Open both parts. Raises as `open_part`."""
+        with open_part(first) as one, open_part(newest) as other:
+            schema, newer = one.schema_arrow, other.schema_arrow
+        mixed = schema.names != newer.names or schema.types != newer.types
+        for field in newer:
+            if field.name not in schema.names:
+                schema = schema.append(field)
+        return cls((first, newest), schema, mixed)

@@ -76,22 +76,28 @@ def no_rows(columns: Mapping[str, str | None]) -> str:
     return f"SELECT {', '.join(nulls)} WHERE false"
 
 
-def scan(parts: Sequence[str], columns: Mapping[str, str | None], runs: Path) -> str:
+def scan(parts: Sequence[str], columns: Mapping[str, str | None], runs: Path, *, mixed: bool = False) -> str:
     """A SELECT of `columns` from exactly these parts.
 
     Args:
         parts: paths below `runs`.
         columns: names and DuckDB types, or None for as DuckDB takes it: then all parts must have all columns.
         runs: the lake's `runs` folder, as the paths begin.
+        mixed: whether some parts lack a column that is a struct. Telling DuckDB 2.0 the columns then ends in an
+            internal error, so it is left to find them out in all parts, which takes it twice the time.
     """
     if not parts:
         return no_rows(columns)
     start = len(str(runs)) + 2  # SQL counts from 1
-    run_id = f"substr(filename, {start}, {RUN_ID_LENGTH}) AS run_id"
-    items = ", ".join(run_id if name == "run_id" else quote_name(name) for name in columns)
+    items = {name: quote_name(name) for name in columns}
+    option = "" if None in columns.values() else f", schema = {expected_columns(columns)}"
+    if mixed:
+        option = ", union_by_name = true"
+        items = {n: f"{quote_name(n)}::{kind} AS {quote_name(n)}" if kind else items[n] for n, kind in columns.items()}
+    if "run_id" in items:
+        items["run_id"] = f"substr(filename, {start}, {RUN_ID_LENGTH}) AS run_id"
     files = ", ".join(map(quote_text, parts))
-    option = f", schema = {expected_columns(columns)}" if None not in columns.values() else ""
-    return f"SELECT {items} FROM read_parquet([{files}]{option})"
+    return f"SELECT {', '.join(items.values())} FROM read_parquet([{files}]{option})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import rolltape as rt
@@ -108,6 +109,21 @@ def test_runs_with_other_columns_are_read_by_what_they_share(tmp_path: Path) -> 
     assert len(lake.episodes(run=[run_id(0), run_id(1)])) == 9
 
 
+def test_a_column_that_came_later_is_null_before(tmp_path: Path) -> None:
+    run = record(tmp_path, 0, commits=2)
+    lake = rt.open(tmp_path)
+    assert "info" not in lake.steps("latest").columns
+    newest = run.table("steps") / "w0.0-00000002-00000002.parquet"
+    steps = pq.read_table(newest)
+    info = pa.array([{"lives": 3}] * steps.num_rows, pa.struct([("lives", pa.int64())]))
+    pq.write_table(steps.append_column("info", info), newest.with_name("x"))
+    newest.with_name("x").rename(newest)
+    lake = rt.open(tmp_path)
+    lives = lake.steps("latest").order("fragment").select("info.lives as lives").to_arrow()["lives"].to_pylist()
+    assert lives == [None] * 8 + [3] * 8
+    assert lake.run().episode(1000).steps().select("info.lives").fetchall() == [(None,), (3,), (3,)]
+
+
 def test_one_episode(lake: rt.Lake) -> None:
     run = lake.run(run_id(0))
     assert lake.steps(run, episode=1001).numpy()["t"].tolist() == [0, 1, 2]
@@ -173,6 +189,19 @@ def test_arrays_get_their_shape_back(tmp_path: Path) -> None:
     arrays = rt.open(tmp_path).steps("latest").numpy()
     np.testing.assert_array_equal(arrays["observation"], np.stack(values[:2]))
     assert arrays["action"].shape == (2, 2, 2) and arrays["action"].dtype == np.int8
+
+
+def test_members_of_a_space_by_name(tmp_path: Path) -> None:
+    gs = gym.spaces
+    space = gs.Dict(at=gs.Box(-1.0, 1.0, (2,)), of=gs.Discrete(4), deep=gs.Dict(a=gs.Box(0, 1, (3,))))
+    space.seed(3)
+    values = [space.sample() for _ in range(5)]
+    record_values(tmp_path, space, gs.Discrete(2), [(values, [0, 1, 0, 1])])
+    steps = rt.open(tmp_path).steps("latest")
+    np.testing.assert_array_equal(steps.select("observation.at").numpy()["at"], [v["at"] for v in values[:4]])
+    first = steps.select("observation.deep.a[1] as x", "observation.of as k").limit(1).fetchall()[0]
+    assert first == (values[0]["deep"]["a"][0], values[0]["of"])
+    assert len(steps.filter("observation.of >= 0")) == 4
 
 
 def test_a_missing_package_is_named(lake: rt.Lake, monkeypatch: pytest.MonkeyPatch) -> None:
