@@ -4,7 +4,7 @@ A part is made in memory and then written by one call. Compressed it is a fracti
 held anyway, the interpreter is free while pyarrow encodes, the digest costs no second reading, and when the
 disk is full the need is known to the byte.
 
-Settings, and what each is for (docs/format.md; measured in docs/decisions/0002-commit-protocol.md):
+Settings, and what each is for (docs/format.md; measured in docs/decisions/0003-commit-protocol.md):
 
 1. Constants by dictionary, counting integers by DELTA_BINARY_PACKED, floats of observations by
    BYTE_STREAM_SPLIT, the rest plain; then zstd. The table of columns says which is which, nested leaves
