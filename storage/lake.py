@@ -84,6 +84,7 @@ class Lake:
         self.path = Path(path).absolute()
         if not (self.path / "runs").is_dir():
             raise LakeNotFound(_no_lake(self.path))
+        self._settings = (threads, memory)
         self.listing = LakeListing(self.path)
         self.episode_rows = EpisodeRows(self.listing)
         self.runs_table = RunsTable(self)
@@ -260,10 +261,17 @@ class Lake:
             info = self._info[run_id] = read_run_info(self.listing.folder(run_id))
         return info
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.path, *self._settings)  # another process (a Ray task) opens its own
+
     def __repr__(self) -> str:
         run_ids = self.listing.run_ids()
         newest = f", newest {run_ids[-1]}" if run_ids else ""
         return f"<Lake {self.path}, {len(run_ids)} runs{newest}>"
+
+
+def _reopened(path: Path, threads: int | None, memory: str | None) -> Lake:
+    return Lake(path, threads=threads, memory=memory)
 
 
 def _where(relation: Relation, condition: str | None) -> Relation:

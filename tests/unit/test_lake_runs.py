@@ -1,4 +1,5 @@
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -114,6 +115,12 @@ def test_a_runs_facts(tmp_path: Path) -> None:
     assert repr(run) == f"<Run {run_id(0)} Test-v0 failed, 24 steps>"
     assert repr(run.lake) == f"<Lake {tmp_path}, 1 runs, newest {run_id(0)}>"
     assert [p.parent.name for p in run.parts("episodes")] == ["episodes"] * 3
+
+
+def test_a_run_travels_to_another_process(tmp_path: Path) -> None:
+    record(tmp_path, 0)
+    run = pickle.loads(pickle.dumps(rt.open(tmp_path, threads=1, memory="1GB").run()))
+    assert len(run.steps()) == 24
 
 
 def test_the_newest_marker_that_is_whole_counts(tmp_path: Path) -> None:
