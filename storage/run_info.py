@@ -58,7 +58,7 @@ def read_end_info(run: RunFolder, *, files: FileOps | None = None) -> dict[str, 
 
 
 def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
-    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    data = (json.dumps(content, indent=2) + "\n").encode()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with storage_errors(files, path, needed=len(data)):

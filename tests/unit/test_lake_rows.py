@@ -165,7 +165,7 @@ def test_values_of_every_space_come_back(name: str, tmp_path: Path) -> None:
 
 
 # DuckDB reads no FLOAT16 with BYTE_STREAM_SPLIT, and knows no case in the names of a struct's members.
-NOT_BY_SQL = {"box_long_double", "text_surrogates", "box_float16", "dict_keys"}
+NOT_BY_SQL = {"box_long_double", "text_surrogates", "dict_keys"}
 
 
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in NOT_BY_SQL])

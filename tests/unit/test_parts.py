@@ -117,7 +117,7 @@ VALUE = {
     "flag": True,
     "text": "x",
 }
-FLOATS = ("joints.list.element", "inner.a.b c", "half.list.element")
+FLOATS = ("joints.list.element", "inner.a.b c")  # not the half floats: DuckDB cannot read them split
 TENSOR = pa.fixed_shape_tensor(pa.float32(), (2, 2))
 
 
