@@ -31,7 +31,7 @@ from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
-from .recording import EndStatus, EndSummary, EnvDescription, Recording
+from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Fleet:
             probe.close()
         self._spaces = observation, action
         self._lake = Path(lake).expanduser().resolve()
+        check_room(self._lake)  # before Ray starts, which takes seconds
         launch.ensure_ray()
         launch.check_cpus(workers, cpus_per_worker)
         self._cpus = cpus_per_worker

@@ -68,8 +68,9 @@ class EnvDescription:
 class EndSummary:
     """How a run ended; also the content of `end.json`.
 
-    `steps`, `episodes`, `frames` are rows in the recording. `bytes` is what the run's folder takes on disk.
-    `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest time from a row's step to its
+    `steps`, `episodes`, `frames` are rows in the recording; `completed` are the episodes that came to their end, and
+    `mean_return` is theirs. `seconds` go from the first possible step until everything was durable. `bytes` is what the
+    run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest time from a row's step to its
     being durable; `waited_s` the time that producers stood still for room.
     """
 
@@ -81,6 +82,7 @@ class EndSummary:
     seconds: float
     steps: int
     episodes: int
+    completed: int
     frames: int
     mean_return: float | None
     lost_steps: int
@@ -137,7 +139,7 @@ class Recording:
         schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
         root = Path(lake).expanduser().resolve()
         folder = RunFolder.of(root, run_id)
-        _check_room(root)
+        check_room(root)
         create_run(folder, _run_info(env, schema, config))
         launch.ensure_ray()
         return cls(folder, schema, env, config)
@@ -219,7 +221,7 @@ class Recording:
         if wrong:
             status, reason = "failed", "counts do not reconcile: " + "; ".join(wrong)
             mismatch = f"Run {self.run_id}: {reason}. What is in the recording is readable; see end.json."
-        returns = [pq.read_table(path, columns=["return", "status"]) for path in parts["episodes"]]
+        returns = _returns_of_completed(parts["episodes"])
         return (
             EndSummary(
                 run_id=self.run_id,
@@ -230,8 +232,9 @@ class Recording:
                 seconds=seconds,
                 steps=rows["steps"],
                 episodes=rows["episodes"],
+                completed=len(returns),
                 frames=rows["frames"],
-                mean_return=_mean_return(returns),
+                mean_return=pc.mean(returns).as_py(),
                 lost_steps=sum(lost for lost, _ in self.lost.values()),
                 lost_episodes=sum(lost for _, lost in self.lost.values()),
                 bytes=disk_bytes(self.folder.path),
@@ -247,11 +250,10 @@ class Recording:
         )
 
 
-def _mean_return(episodes: list[pa.Table]) -> float | None:
-    if not episodes:
-        return None
-    table = pa.concat_tables(episodes, promote_options="default")
-    return pc.mean(table.filter(pc.field("status").cast("string") == "completed")["return"]).as_py()
+def _returns_of_completed(parts: list[Path]) -> pa.ChunkedArray:
+    tables = [pq.read_table(path, columns=["return", "status"]) for path in parts]
+    found = [table.filter(pc.field("status").cast("string") == "completed")["return"] for table in tables]
+    return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.float64())
 
 
 def disk_bytes(folder: Path) -> int:
@@ -259,17 +261,25 @@ def disk_bytes(folder: Path) -> int:
     return sum(path.lstat().st_blocks * 512 for path in (folder, *folder.rglob("*")))
 
 
-def _check_room(root: Path) -> None:
+def check_room(root: Path) -> None:
+    """Make the lake `root` where there is none. Raises LakeNotWritable or DiskFull where nothing could be recorded."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, OSError) as error:
-        raise LakeNotWritable(f"Cannot create the lake {root}: {error.strerror or error}. Choose another with lake=…") from error
-    if not os.access(root, os.W_OK | os.X_OK):
-        raise LakeNotWritable(f"The lake {root} cannot be written by this user. Choose another with lake=…, or change its rights.")
+    except OSError as error:
+        why = "a file has that name" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        if isinstance(error, NotADirectoryError):
+            why = f"{next(p for p in root.parents if p.is_file())} is a file"
+        raise LakeNotWritable(f"Cannot make the lake {root}: {why}. Choose another folder.") from error
     room = os.statvfs(root)
+    if not os.access(root, os.W_OK | os.X_OK):
+        why = "its disk is mounted read-only" if room.f_flag & os.ST_RDONLY else "this user may not"
+        raise LakeNotWritable(f"Cannot write into the lake {root}: {why}. Choose another folder, or change that.")
     free = room.f_bavail * room.f_frsize
     if free < MIN_FREE_BYTES:
-        raise DiskFull(f"{root} has {free >> 20} MiB free; a recording needs at least {MIN_FREE_BYTES >> 20} MiB to start.")
+        raise DiskFull(
+            f"No room in the lake {root}: its disk has {free >> 20} MiB free, and a recording needs at least "
+            f"{MIN_FREE_BYTES >> 20} MiB to start. Free some, or choose another folder."
+        )
 
 
 def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> dict[str, Any]:

@@ -6,7 +6,8 @@ Rules:
    fragment may be in flight whatever the budget (liveness). Nothing is sent while the oldest is too old.
 3. A refused or broken call means: go back. Everything from the oldest unacknowledged fragment on is sent again, after a pause.
 4. Answers to calls that were given up count only if they say `durable`: the fragment is, whoever asked.
-5. When nothing was acknowledged for `give_up_s`, the run has failed. So has it when the writer says that it cannot write.
+5. When nothing was acknowledged for `give_up_s`, the run has failed. So has it when the writer says that it cannot
+   write: it gives up after as long, and is given `LAST_WORD_S` more, because it knows why.
 
 Plain and without threads: the producer holds its lock around every call.
 """
@@ -25,6 +26,9 @@ from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 
 RETRY_PAUSE_S = 0.1
 """Pause before fragments are sent again; a writer that restarts needs 0.5 s and more."""
+
+LAST_WORD_S = 10.0
+"""More than a failing commit and the pause after it take."""
 
 Handle = Any
 Payload = Any
@@ -148,11 +152,12 @@ class Window:
             for item in self._unacked:
                 item.handle = self._link.append(item.header, item.payload)
                 self.resent += 1
-        if self._unacked and now - self._progress_at > self._config.give_up_s and self.failed is None:
+        patience_s = self._config.give_up_s + LAST_WORD_S
+        if self._unacked and now - self._progress_at > patience_s and self.failed is None:
             cause = f" The last trouble: {self._trouble}" if self._trouble is not None else ""
             self.failed = WriterStalled(
-                f"The writer acknowledged nothing of producer {self._key} for {self._config.give_up_s:g} s; "
-                f"{len(self._unacked)} fragments ({self.inflight_bytes} bytes) wait. What was acknowledged is safe. "
+                f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; {len(self._unacked)} "
+                f"fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
                 f"Check the disk, or raise budget.give_up_s.{cause}"
             )
 

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
+
+logger = logging.getLogger("rolltape.writer")
 
 POLL_S = 0.02
 RETRY_S = 1.0
@@ -163,13 +166,17 @@ class Writer:
                 report = await loop.run_in_executor(self._thread, self._log.commit, batch)
             except StorageError as error:
                 now = time.monotonic()
-                trouble_since = trouble_since or now
+                if trouble_since is None:
+                    trouble_since = now
+                    logger.warning("%s It is tried again for %g s.", error, self._config.budget.give_up_s)
                 if isinstance(error, Fenced) or now - trouble_since > self._config.budget.give_up_s:
                     self._fail(error)
                     return
                 await asyncio.sleep(RETRY_S)
                 continue
-            trouble_since = None
+            if trouble_since is not None:
+                logger.warning("Writing again, after %.0f s.", time.monotonic() - trouble_since)
+                trouble_since = None
             self._acknowledge(report)
             self._maybe_publish(loop)
 

@@ -257,7 +257,7 @@ def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, qu
     elif summary is not None:
         print_summary(summary, lake)
     elif fleet is not None:
-        print(f"Run {fleet.run_id} was given up. What was acknowledged is readable in {lake}.", file=sys.stderr)
+        print(f"rolltape: {_left_behind(fleet, lake)}", file=sys.stderr)
     if not stopped:
         if failed is not None:
             raise failed
@@ -267,6 +267,17 @@ def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, qu
     if isinstance(failed, SystemExit) and failed.code == signal.SIGTERM:
         raise SystemExit(128 + signal.SIGTERM)
     raise SystemExit(INTERRUPTED if isinstance(failed, KeyboardInterrupt) else failed.code)
+
+
+def _left_behind(fleet: Fleet, lake: Path) -> str:
+    """What is there of a run that could not be ended, a full disk for example."""
+    from rolltape.storage.lake import open_lake
+
+    try:
+        row = open_lake(lake).runs(f"run_id = '{fleet.run_id}'").to_dicts()[0]
+    except (RolltapeError, IndexError):
+        return f"run {fleet.run_id} was given up"
+    return f"run {fleet.run_id} was given up; {row['steps']:,} steps of it are recorded and can be read"
 
 
 @contextlib.contextmanager

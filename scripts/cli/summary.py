@@ -25,14 +25,18 @@ def print_summary(summary: EndSummary, lake: Path) -> None:
 
 def facts_of(summary: EndSummary) -> dict[str, str]:
     """The summary in words; every number with its unit."""
-    mean = "none completed" if summary.mean_return is None else f"mean return {summary.mean_return:,.6g}"
+    ended = f"{summary.completed:,} completed"
+    if summary.mean_return is not None:
+        ended += f", mean return {summary.mean_return:,.6g}"
+    if cut := summary.episodes - summary.completed - summary.lost_episodes:
+        ended += f"; {cut:,} still open were closed as aborted"
     lost = f"{summary.lost_steps:,} steps, {summary.lost_episodes:,} episodes"
     found = {
         "run": summary.run_id,
         "path": summary.path,
         "status": f"{summary.status} ({summary.reason})" if summary.reason else summary.status,
         "steps": f"{summary.steps:,}",
-        "episodes": f"{summary.episodes:,}, {mean}",
+        "episodes": ended,
         "frames": f"{summary.frames:,}",
         "speed": f"{summary.steps_per_s:,.0f} steps/s for {summary.seconds:,.1f} s, until all was durable",
         "on disk": f"{mib(summary.bytes)}, {summary.bytes_per_step:,.1f} bytes a step",
