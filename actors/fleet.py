@@ -13,6 +13,7 @@ The life of a worker slot:
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 MAX_DEATHS = 3
 POLL_S = 0.25
+STOP_S = 5.0
+"""A worker that was asked to stop, has nothing on its way and does not answer for so long hangs in the environment."""
 
 
 @dataclass(slots=True)
@@ -125,6 +128,7 @@ class Fleet:
         self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
         self.summary: EndSummary | None = None
         self._abandoned = ""
+        self._stopping = False
         try:
             for slot in self._slots:
                 self._start(slot)
@@ -305,6 +309,7 @@ class Fleet:
         """
         for _ in range(MAX_DEATHS):
             try:
+                self._wait_for_end(slot, call)
                 launch.result(call)
                 break
             except Exception as error:
@@ -314,13 +319,26 @@ class Fleet:
                 call = slot.worker.close.remote()
         launch.kill(slot.worker)
 
+    def _wait_for_end(self, slot: _Slot, call: Any) -> None:
+        """Wait for a worker's end. A run that is stopped does not wait for an environment that hangs."""
+        began = time.monotonic()
+        while not launch.ready([call], POLL_S):
+            if not self._stopping:
+                continue
+            self._recording.hub.stop()  # again: a hub that was restarted has forgotten it
+            beat = self._recording.counts().keys.get(str(slot.order.key))
+            if time.monotonic() - began > STOP_S and not (beat and beat.inflight_bytes):
+                launch.kill(slot.worker)
+
     def _interrupt(self) -> None:
+        self._stopping = True
         self._recording.hub.stop()
         self._end("stopped", "interrupted by the user")
 
     def _fail(self, error: BaseException) -> None:
         if self.summary is not None or self._abandoned:
             return
+        self._stopping = True
         self._recording.hub.stop()
         try:
             self._end("failed", _first_line(error))

@@ -128,7 +128,7 @@ def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
     hub = (
         ray.remote(TelemetryHub)
         .options(num_cpus=0, max_restarts=-1, max_task_retries=0, name=f"hub-{run_id}", namespace=NAMESPACE)
-        .remote(run_id, total, 4 * config.fragment.max_bytes)
+        .remote(run_id, total, 4 * config.fragment.max_bytes, run_path / "infos.arrow")
     )
     writer = (
         ray.remote(Writer)

@@ -15,7 +15,7 @@ import os
 import platform
 import socket
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rolltape.schema.config import RecordConfig
-from rolltape.schema.errors import CountMismatch, DiskFull, LakeNotWritable, RolltapeError
-from rolltape.schema.messages import ProducerKey, RunCounts, Watermark
+from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
+from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
 from rolltape.storage.run_info import create_run, write_end_info
@@ -37,6 +37,8 @@ from .page import read_page
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
 MIN_FREE_BYTES = 64 << 20
+HUB_S = 1.0
+"""How long is waited for counts: they are shown and summed up, but nothing depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Recording:
         self._started = time.monotonic()
         self.lost: dict[ProducerKey, tuple[int, int]] = {}
         self.restarts = 0
+        self._beats: dict[str, Heartbeat] = {}
         self.summary: EndSummary | None = None
 
     @classmethod
@@ -150,8 +153,16 @@ class Recording:
         return self.folder.run_id
 
     def counts(self) -> RunCounts:
-        """What the hub has counted so far."""
-        return self.hub.counts()
+        """What was counted so far. Never less than before: a hub that was restarted has forgotten who is gone."""
+        try:
+            counts = self.hub.counts(HUB_S)
+        except ClusterError:  # it restarts; nothing depends on it
+            return RunCounts.of("", self._beats)
+        for key, beat in counts.keys.items():
+            known = self._beats.get(key)
+            if known is None or beat.steps > known.steps or (beat.steps == known.steps and not known.done):
+                self._beats[key] = beat
+        return RunCounts.of(counts.epoch, self._beats)
 
     def begin(self) -> None:
         """Everything has started: the seconds of the summary count from now."""
@@ -160,6 +171,8 @@ class Recording:
     def declare_lost(self, key: ProducerKey, steps: int, episodes: int) -> None:
         """A producer was replaced; so much of what it produced never became durable."""
         self.lost[key] = (steps, episodes)
+        if (beat := self._beats.get(str(key))) is not None:
+            self._beats[str(key)] = replace(beat, done=True)
 
     def finish(self, status: EndStatus = "completed", reason: str = "") -> EndSummary:
         """Commit everything, reconcile, write `end.json` and the catalog, end the actors.
@@ -190,12 +203,18 @@ class Recording:
         finally:
             launch.stop_actors(self._actors)
 
+    def _hub_cpu_s(self) -> float:
+        try:
+            return launch.call(self.hub_actor.cpu_s, timeout_s=HUB_S)
+        except ClusterError:
+            return 0.0
+
     def _reconcile(
         self, durable: dict[ProducerKey, Watermark], status: EndStatus, reason: str, seconds: float
     ) -> tuple[EndSummary, str]:
         counts = self.counts()
         statistics = launch.report(self.writer)
-        hub_cpu_s = launch.call(self.hub_actor.cpu_s)
+        hub_cpu_s = self._hub_cpu_s()
         parts = list_tables(self.folder)
         rows = {table: sum(pq.read_metadata(p).num_rows for p in paths) for table, paths in parts.items()}
         table: dict[str, dict[str, int]] = {}

@@ -12,6 +12,7 @@ The life of a fragment, in the words used here:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -137,7 +138,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """The hub's sum over all producers of a run, living and gone."""
+    """The sum over all producers of a run, living and gone; `producers` are the living."""
 
     epoch: str = ""
     producers: int = 0
@@ -155,3 +156,26 @@ class RunCounts:
     resent: int = 0
     cpu_s: float = 0.0
     keys: dict[str, Heartbeat] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, epoch: str, beats: Mapping[str, Heartbeat]) -> RunCounts:
+        """Sum the newest heartbeats of all producers, by their keys as text."""
+        living = [b for b in beats.values() if not b.done]
+        return cls(
+            epoch=epoch,
+            producers=len(living),
+            steps=sum(b.steps for b in beats.values()),
+            episodes=sum(b.episodes for b in beats.values()),
+            return_sum=sum(b.return_sum for b in beats.values()),
+            frames=sum(b.frames for b in beats.values()),
+            durable_steps=sum(b.durable.steps for b in beats.values()),
+            durable_episodes=sum(b.durable.episodes for b in beats.values()),
+            inflight_bytes=sum(b.inflight_bytes for b in living),
+            inflight_high_bytes=sum(b.inflight_high_bytes for b in beats.values()),
+            lag_s=max((b.lag_s for b in living), default=0.0),
+            lag_high_s=max((b.lag_high_s for b in beats.values()), default=0.0),
+            waited_s=sum(b.waited_s for b in beats.values()),
+            resent=sum(b.resent for b in beats.values()),
+            cpu_s=sum(b.cpu_s for b in beats.values()),
+            keys=dict(beats),
+        )

@@ -25,7 +25,9 @@ class Garden(gym.Env[Any, Any]):
             "tools": spaces.Tuple((spaces.MultiBinary(5), spaces.Box(0, 255, (2,), np.uint8))),
         }
     )
-    action_space = spaces.Dict({"where": spaces.MultiDiscrete([3, 4]), "water": spaces.Box(-1.0, 1.0, (1,), np.float64)})
+    action_space = spaces.Dict(
+        {"where": spaces.MultiDiscrete([3, 4]), "water": spaces.Box(-1.0, 1.0, (1,), np.float64)}
+    )
 
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
@@ -95,6 +97,18 @@ class Paced(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         time.sleep(self._step_s)
         return self.env.step(action)
+
+
+class Chatty(Paced):
+    """Its infos have the key `early` until the file `later` exists, then the key `late`."""
+
+    def __init__(self, later: str) -> None:
+        super().__init__(0.001)
+        self._later = Path(later)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        *result, _ = super().step(action)
+        return (*result, {"late": 1.5} if self._later.exists() else {"early": 7})  # type: ignore[return-value]
 
 
 class Fragile(Paced):

@@ -95,7 +95,9 @@ def test_breakout_frames(lake: Path, autoreset: Any) -> None:
     if importlib.util.find_spec("ale_py") is None:
         pytest.skip("ale-py is not installed: pip install rolltape[atari]")
     kwargs = {"frameskip": 30, "repeat_action_probability": 0.25}  # short episodes, and chance that the seed decides
-    found = recorded("ALE/Breakout-v5", lake, steps=260, num_envs=2, num_workers=2, env_kwargs=kwargs, autoreset=autoreset)
+    found = recorded(
+        "ALE/Breakout-v5", lake, steps=260, num_envs=2, num_workers=2, env_kwargs=kwargs, autoreset=autoreset
+    )
     told = stories(found)
     assert sum(story.row["status"] == "completed" for story in told.values()) >= 2
     with gym.make("ALE/Breakout-v5", **kwargs) as env:
