@@ -14,6 +14,9 @@ from rolltape.schema.space_codec import SpaceCodec
 class Grid(Protocol):
     """Batched values by slot; a slot is one step of all sub-environments."""
 
+    nbytes: int
+    """Bytes of the values whose size the space does not say; 0 for spaces of fixed arrays."""
+
     def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
         """Copy one batched value in; with `mask` only those sub-environments. Raises SchemaMismatch."""
 
@@ -24,7 +27,10 @@ class Grid(Protocol):
         """The values where `valid` (sub-environments, slots), in the order [sub-environment, slot]."""
 
     def carry(self, slot: int) -> None:
-        """Move what stands in `slot` to slot 0."""
+        """Move what stands in `slot` to slot 0, and forget all others."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
 
 def grid(codec: SpaceCodec, num_envs: int, slots: int) -> Grid:
@@ -34,6 +40,8 @@ def grid(codec: SpaceCodec, num_envs: int, slots: int) -> Grid:
 
 class LeafGrid:
     """Spaces of fixed arrays: one preallocated array a leaf."""
+
+    nbytes = 0
 
     def __init__(self, codec: SpaceCodec, num_envs: int, slots: int) -> None:
         self._codec, self._num_envs = codec, num_envs
@@ -64,7 +72,7 @@ class LeafGrid:
     def take(self, valid: np.ndarray) -> pa.Array:
         slots = valid.shape[1]
         if valid.all():
-            # A copy also where one sub-environment's slots are contiguous: `carry` writes into them before they are sent.
+            # A copy also where one sub-environment's slots are contiguous: `carry` writes there before they are sent.
             flat = [a[:, :slots].copy().reshape(-1, *a.shape[2:]) for a in self._arrays]
         else:
             flat = [a[:, :slots][valid] for a in self._arrays]
@@ -74,25 +82,40 @@ class LeafGrid:
         for array in self._arrays:
             array[:, 0] = array[:, slot]
 
+    def clear(self) -> None:
+        pass  # the arrays are written again
+
 
 class ObjectGrid:
-    """Spaces without a fixed size: the values themselves, a list a slot."""
+    """Spaces without a fixed size: a column a slot."""
 
     def __init__(self, codec: SpaceCodec, num_envs: int, slots: int) -> None:
         self._codec, self._num_envs = codec, num_envs
-        self._slots: list[list[Any]] = [[None] * num_envs for _ in range(slots)]
+        self._slots: dict[int, pa.Array] = {}
+        self.nbytes = 0
 
     def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
-        values = self._codec.decode(self._codec.encode_batch(batch, self._num_envs))
-        for place, value in enumerate(values):
-            if mask is None or mask[place]:
-                self._slots[slot][place] = value
+        # A column may share memory with its values.
+        column = self._codec.encode_batch(copy.deepcopy(batch), self._num_envs)
+        if mask is not None and slot in self._slots:
+            kept = pa.concat_arrays([self._slots[slot], column])
+            column = kept.take(pa.array(np.arange(self._num_envs) + mask * self._num_envs))
+        if slot in self._slots:
+            self.nbytes -= self._slots[slot].get_total_buffer_size()
+        self._slots[slot] = column
+        self.nbytes += column.get_total_buffer_size()
 
     def pick(self, places: np.ndarray, slot: int) -> pa.Array:
-        return self._codec.encode([self._slots[slot][place] for place in places])
+        return self._slots[slot].take(pa.array(places))
 
     def take(self, valid: np.ndarray) -> pa.Array:
-        return self._codec.encode([self._slots[slot][place] for place, slot in zip(*np.nonzero(valid), strict=True)])
+        places, slots = np.nonzero(valid)
+        together = pa.concat_arrays([self._slots[slot] for slot in range(valid.shape[1])])
+        return together.take(pa.array(slots * self._num_envs + places))
 
     def carry(self, slot: int) -> None:
-        self._slots[0] = copy.copy(self._slots[slot])
+        last = self._slots[slot]
+        self._slots, self.nbytes = {0: last}, last.get_total_buffer_size()
+
+    def clear(self) -> None:
+        self._slots, self.nbytes = {}, 0

@@ -111,11 +111,12 @@ class InfoColumns:
             key.kinds.append(kind)
             key.rows.append(row)
 
-    def drop(self, row: int) -> None:
-        """Forget the newest row, `row`, also where it was noted in part."""
-        self._json.pop(row, None)
+    def drop(self, first: int) -> None:
+        """Forget the rows from `first` on, also what was noted in part."""
+        for row in [row for row in self._json if row >= first]:
+            del self._json[row]
         for name, key in list(self._keys.items()):
-            while key.rows and key.rows[-1] == row:
+            while key.rows and key.rows[-1] >= first:
                 del key.rows[-1], key.values[-1], key.kinds[-1]
             if not key.rows:
                 del self._keys[name]

@@ -1,8 +1,8 @@
 """Every episode of a fleet has a seed of its own, derived from (run seed, sub-environment, episode index).
 
 Rules:
-1. The seed of episode index k of sub-environment s is `base + s * STRIDE + k` modulo 2^31, with `base` a hash of the run's
-   seed. It depends neither on the number of workers nor on that of sub-environments.
+1. The seed of episode index k of sub-environment s is `base + s * STRIDE + k` modulo 2^31, with `base` a hash of the
+   run's seed. It depends neither on the number of workers nor on that of sub-environments.
 2. Seeds fit into 31 bits, because ALE and others take no more.
 3. With the golden ratio as stride, 1,024 sub-environments have two million episodes each before a seed comes twice.
 4. A reset for which the caller gives a seed keeps the caller's.
@@ -14,6 +14,7 @@ import hashlib
 from typing import Any, Final
 
 import gymnasium as gym
+import numpy as np
 
 MODULUS: Final = 1 << 31
 STRIDE: Final = 1_327_217_885
@@ -28,6 +29,8 @@ def episode_seed(run_seed: int, sub_env: int, index: int) -> int:
 
 class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
     """Seeds every reset of one sub-environment, whoever asks for it: the caller or any autoreset mode.
+
+    It keeps the infos to itself: a vector environment would make arrays of them, which fit few.
 
     Attributes:
         last_seed: the seed of the last reset.
@@ -52,12 +55,26 @@ class EpisodeSeeding(gym.Wrapper[Any, Any, Any, Any]):
         self.last_seed = episode_seed(self._run_seed, self._sub_env, self._index) if seed is None else seed
         self._index += 1
         observation, self.reset_info = self.env.reset(seed=self.last_seed, options=options)
-        return observation, self.reset_info
+        return observation, {}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and keep the info."""
-        result = self.env.step(action)
-        self.step_info = result[4]
-        if self._draws and (result[2] or result[3]):
-            self.last_picture = self.env.render()
-        return result
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            # Under SAME_STEP the environment resets before anybody reads these, and may use the same arrays again.
+            observation, info = _copied(observation), _copied(info)
+            if self._draws:
+                self.last_picture = _copied(self.env.render())
+        self.step_info = info
+        return observation, reward, terminated, truncated, {}
+
+
+def _copied(value: Any) -> Any:
+    """Arrays and containers copied, everything else shared."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    return value

@@ -139,7 +139,7 @@ class SingleRows:
             self._withdraw(self.rows)
             self._index -= 1
             self._episode -= self._stride
-            _refuse(f"observation of reset {self._index + 1}", error)
+            refuse(f"observation of reset {self._index + 1}", error)
         self._open = True
         self._start_steps = self.steps
         self._start_row = self.rows
@@ -190,7 +190,7 @@ class SingleRows:
                 self._bulky = True
         except Exception as error:
             name = self._withdraw(row)
-            _refuse(f"{name} of episode {self._episode}, t {self.steps - self._start_steps}", error)
+            refuse(f"{name} of episode {self._episode}, t {self.steps - self._start_steps}", error)
         self._times.append(now)
         self.rows = row + 1
         self.steps = self._page.words[STEPS] = self.steps + 1
@@ -340,7 +340,7 @@ class SingleRows:
             self.oldest_ns = self._counter_ns()
 
 
-def _refuse(what: str, error: Exception) -> NoReturn:
+def refuse(what: str, error: Exception) -> NoReturn:
     """Raise the error of a value that does not fit with the name of the value, any other error as it is."""
     if isinstance(error, SchemaMismatch):
         raise SchemaMismatch(f"{what}: {error}") from error

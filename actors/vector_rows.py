@@ -3,14 +3,18 @@
 The life of an episode stands at the top of `single_rows`. What the three autoreset modes add to it:
 
 * NEXT_STEP: the step after an end ignores its action and returns the reset; it is no transition and gives no row.
-* SAME_STEP: the step that ends an episode returns the first observation of the next; its own is `infos["final_obs"]`, its own
-  info is `infos["final_info"]`, and what else is in the infos belongs to the reset. A render of the end can only be taken
-  inside the sub-environment, before it resets.
+* SAME_STEP: the step that ends an episode returns the first observation of the next; its own is `infos["final_obs"]`
+  (unknown where that is missing), its own info is `infos["final_info"]`, and what else is in the infos belongs to the
+  reset. A render of the end can only be taken inside the sub-environment, before it resets.
 * DISABLED: the caller resets, with `options={"reset_mask": …}`.
+
+A step whose values do not fit raises SchemaMismatch and gives no row; all open episodes are closed as `aborted`. From
+then on, as before the first reset, a sub-environment is out of sight until it is reset, by the caller or after an end.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +24,8 @@ import pyarrow as pa
 from gymnasium.vector import AutoresetMode
 
 from rolltape.schema.config import FragmentConfig
-from rolltape.schema.frame_layout import picture_layout
+from rolltape.schema.errors import SchemaMismatch
+from rolltape.schema.frame_layout import FrameLayout
 from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
@@ -31,7 +36,7 @@ from .grids import grid
 from .infos import Agree, InfoColumns
 from .obituary import Obituary, add_lost_episodes, ledger_batch
 from .page import EPISODES, STEPS, ProducerPage
-from .single_rows import ROW_OVERHEAD_BYTES, Batches, WallClock
+from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, Batches, WallClock, refuse
 from .vector_infos import Reader, final_reader, info_reader, nothing
 
 Seeds = Callable[[int], int | None]
@@ -43,8 +48,8 @@ Pictures = Callable[[], Sequence[Any]]
 class Inside:
     """What whoever owns the sub-environments knows of each by its place, and the batch does not say.
 
-    A vector environment's infos are arrays of the first value's type: an int there turns a later 0.33 into 0. Read
-    inside, they are what the environment gave.
+    A vector environment's infos are arrays of the first value's type and shape: an int there turns a later 0.33 into 0,
+    and an array of another shape raises. Read inside, they are what the environment gave.
 
     Attributes:
         seed: of its last reset; None where that was not seeded.
@@ -58,10 +63,8 @@ class Inside:
     reset_info: Reader
     last_picture: Callable[[int], Any]
 
-ALONE, FORWARD = REPLAYS.index("alone"), REPLAYS.index("forward")
 
-BYTES_PER_OBJECT = 512
-"""Assumed size of a value whose space has no fixed size."""
+ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
 
 
 class VectorRows:
@@ -92,23 +95,24 @@ class VectorRows:
         self._sub_env = np.arange(sub_env_offset, sub_env_offset + num_envs)
         self._episode = self._sub_env + stride * self._index
         self._open = np.zeros(num_envs, bool)
+        self._unseen = np.ones(num_envs, bool)
         self._return = np.zeros(num_envs)
         self._start_us = np.zeros(num_envs, np.int64)
-        self._length = np.zeros(num_envs, np.int64)
         self._seed = np.zeros(num_envs, np.int64)
         self._seed_episode = np.full(num_envs, -1, np.int64)
-        self._replay = np.full(num_envs, REPLAYS.index("none"), np.int8)
+        self._replay = np.full(num_envs, NONE, np.int8)
         self._options: list[str | None] | None = None
         self._reset_info: list[str | None] | None = None
 
-        row_bytes = ROW_OVERHEAD_BYTES
-        for codec in (schema.action, *((schema.observation,) if schema.has_observation_column else ())):
-            row_bytes += sum(a.dtype.itemsize * int(np.prod(a.shape)) for a in codec.leaves) or BYTES_PER_OBJECT
-        self._row_bytes = row_bytes
-        slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * row_bytes)))
+        kept = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
+        leaves = [leaf for codec in kept for leaf in codec.leaves]
+        self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
+        slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
         self._slots = slots
         self._observations = grid(schema.observation, num_envs, slots + 1) if schema.has_observation_column else None
         self._actions = grid(schema.action, num_envs, slots)
+        self._bulky = not all(codec.is_fixed for codec in kept)
+        """Whether rows have parts of any size, which have to be counted."""
         self._rewards = np.empty((num_envs, slots), np.float64)
         self._terminated = np.empty((num_envs, slots), bool)
         self._truncated = np.empty((num_envs, slots), bool)
@@ -135,7 +139,7 @@ class VectorRows:
         add_lost_episodes(self._episodes, obituary)
         self.episodes = self._page.words[EPISODES] = len(self._episodes)
         self._obituary = obituary
-        self.oldest_ns = self._clock.now_us() * 1000 - self._clock.offset_ns
+        self.oldest_ns = self._now_ns()
 
     def reset(
         self,
@@ -147,8 +151,8 @@ class VectorRows:
         options: dict[str, Any] | None = None,
         inside: Inside | None = None,
         pictures: Pictures | None = None,
-    ) -> None:
-        """Episodes begin in the sub-environments of `mask` (None: all).
+    ) -> bool:
+        """Episodes begin in the sub-environments of `mask` (None: all). True when the fragment should be closed now.
 
         Args:
             observations: the batched observation after the reset; only the masked ones count.
@@ -158,15 +162,24 @@ class VectorRows:
         """
         places = np.flatnonzero(mask) if mask is not None else np.arange(self._n)
         self.abort(places)
-        if self._observations is not None:
-            self._observations.put(self._slot, observations, mask)
-        text = encode_info(options) if options else None
-        reader = info_reader(infos)
-        if inside is not None:
-            self._begin(places, reader and inside.reset_info, inside.seed, text)
-        else:
-            self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
-        self._see(places, observations, pictures)
+        self._unseen[places] = True
+        try:
+            self._check_pictures(observations)
+            if self._observations is not None:
+                self._observations.put(self._slot, observations, mask)
+            text = encode_info(options) if options else None
+            reader = info_reader(infos)
+            if inside is not None:
+                self._begin(places, inside.reset_info, inside.seed, text)
+            else:
+                self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
+            self._see(places, observations, pictures)
+        except Exception as error:
+            self._lose_sight()
+            refuse("observations of a reset", error)
+        if self.oldest_ns is None and self._frames:
+            self.oldest_ns = self._now_ns()
+        return self._bulky and self._full()
 
     def step(
         self,
@@ -188,35 +201,39 @@ class VectorRows:
         """
         slot, valid = self._slot, self._open
         now = self._clock.now_us()
-        self._actions.put(slot, actions)
-        self._rewards[:, slot] = rewards
-        self._terminated[:, slot] = terminated
-        self._truncated[:, slot] = truncated
-        self._row_t[:, slot] = self._t
-        self._row_episode[:, slot] = self._episode
-        self._valid[:, slot] = valid
-        self._times[slot] = now
-        rows = int(np.count_nonzero(valid))
-        whole = rows == self._n
-        if whole:
-            self._t += 1
-            self._return += rewards
-        else:
-            self._t += valid
-            np.add(self._return, rewards, out=self._return, where=valid)
-        done = np.logical_or(terminated, truncated)
-        if not whole:
-            done &= valid
-        self.rows += rows
-        self.steps = self._page.words[STEPS] = self.steps + rows
-        if self._mode == AutoresetMode.SAME_STEP:
-            self._same_step(slot, done, observations, infos, terminated, truncated, inside, pictures)
-        else:
-            self._next_step(slot, done, observations, infos, terminated, truncated, inside, pictures)
-        self._slot = slot + 1
-        if self.oldest_ns is None:
-            self.oldest_ns = now * 1000 - self._clock.offset_ns
-        return self._slot >= self._slots or any(f.full for f in self._frames.values())
+        what = "actions"
+        try:
+            self._actions.put(slot, actions)
+            what = "observations"
+            self._check_pictures(observations)
+            if self._observations is not None:
+                self._observations.put(slot + 1, observations)
+            what = "rewards, terminated or truncated"
+            self._rewards[:, slot] = rewards
+            self._terminated[:, slot] = terminated
+            self._truncated[:, slot] = truncated
+            ended = np.logical_or(terminated, truncated)
+            rows = int(np.count_nonzero(valid))
+            whole = rows == self._n
+            done = ended if whole else ended & valid
+            what = "infos"
+            self._note_infos(slot, done, infos, inside)
+            what = "final_obs"
+            last = self._last_observations(slot, done, infos)
+            what = "pictures"
+            self._count(slot, valid, rows, whole, now)
+            ends = np.flatnonzero(done)
+            if not whole:
+                begins = self._beginnings(valid, ended)
+            else:
+                begins = ends if self._mode == AutoresetMode.SAME_STEP else ends[:0]
+            self._turn(slot, ends, begins, last, observations, infos, inside, pictures)
+        except Exception as error:
+            if self._slot == slot:
+                self._infos.drop(slot * self._n)
+            self._lose_sight()
+            refuse(what, error)
+        return self._slot >= self._slots or (self._bulky and self._full())
 
     def abort(self, places: np.ndarray | None = None) -> None:
         """Close the open episodes of `places` (None: all) as `aborted`."""
@@ -232,10 +249,13 @@ class VectorRows:
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
-        return self.rows * self._row_bytes + self._episodes.nbytes + sum(f.nbytes for f in self._frames.values())
+        return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
     def close(self, fragment: int) -> Batches:
-        """The open fragment as record batches by table, without the tables that have no rows; empty again."""
+        """The open fragment as record batches by table, without the tables that have no rows; empty again.
+
+        The batches may be views of buffers that the next step changes: send or copy them before.
+        """
         batches: Batches = {}
         frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._offset)) is not None]
         if frames:
@@ -248,8 +268,10 @@ class VectorRows:
             self._obituary = None
         if (episodes := self._episodes.close(self._key, fragment)) is not None:
             batches["episodes"] = episodes
-        if self._slot and self._observations is not None:
-            self._observations.carry(self._slot)
+        if self._slot:
+            self._actions.clear()
+            if self._observations is not None:
+                self._observations.carry(self._slot)
         self._slot = 0
         self.rows = 0
         self.oldest_ns = None
@@ -266,7 +288,8 @@ class VectorRows:
 
         counts = np.full(self._n, slots) if whole else np.count_nonzero(valid, axis=1)
         times = np.broadcast_to(self._times[:slots], (self._n, slots))
-        columns = key_columns(self._schema, self._key, fragment, np.repeat(self._sub_env, counts), flat(self._row_episode))
+        sub_env = np.repeat(self._sub_env, counts)
+        columns = key_columns(self._schema, self._key, fragment, sub_env, flat(self._row_episode))
         columns += [pa.array(flat(self._row_t)), pa.array(flat(times)).cast(pa.timestamp("us", tz="UTC"))]
         if self._observations is not None:
             columns.append(self._observations.take(valid))
@@ -287,105 +310,157 @@ class VectorRows:
         columns += [info_json] if info is None else [info, info_json]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema.arrow("steps", self._infos.struct))
 
-    def _next_step(
-        self,
-        slot: int,
-        done: np.ndarray,
-        observations: Any,
-        infos: dict[str, Any],
-        terminated: np.ndarray,
-        truncated: np.ndarray,
-        inside: Inside | None,
-        pictures: Pictures | None,
-    ) -> None:
-        step_info = reset_info = info_reader(infos) if infos else None
-        if inside is not None and infos:
-            step_info, reset_info = inside.step_info, inside.reset_info
-        if step_info is not None:
-            for place in np.flatnonzero(self._open).tolist():
-                self._infos.add(slot * self._n + place, step_info(place))
-        if self._observations is not None:
-            self._observations.put(slot + 1, observations)
-        stepped = self._open.copy() if self._frames_wanted else None
-        began = np.flatnonzero(~self._open) if self._mode == AutoresetMode.NEXT_STEP and not self._open.all() else ()
-        places = np.flatnonzero(done)
-        if len(places):
-            self._end(places, "completed", terminated, truncated, self._waiting(places, slot + 1))
-        if stepped is not None:
-            self._see(np.flatnonzero(stepped), observations, pictures, done)
-        if len(began):
-            self._begin(began, reset_info, inside and inside.seed, None)
-            self._see(began, observations, pictures)
+    def _count(self, slot: int, valid: np.ndarray, rows: int, whole: bool, now_us: int) -> None:
+        """From here on the step is recorded."""
+        self._row_t[:, slot] = self._t
+        self._row_episode[:, slot] = self._episode
+        self._valid[:, slot] = valid
+        self._times[slot] = now_us
+        rewards = self._rewards[:, slot]
+        if whole:
+            self._t += 1
+            self._return += rewards
+        else:
+            self._t += valid
+            np.add(self._return, rewards, out=self._return, where=valid)
+        self.rows += rows
+        self.steps = self._page.words[STEPS] = self.steps + rows
+        self._slot = slot + 1
+        if self.oldest_ns is None:
+            self.oldest_ns = now_us * 1000 - self._clock.offset_ns
 
-    def _same_step(
+    def _note_infos(self, slot: int, done: np.ndarray, infos: dict[str, Any], inside: Inside | None) -> None:
+        if inside is not None:
+            of_step = of_last = inside.step_info
+        elif infos:
+            of_step = of_last = info_reader(infos) or nothing
+            if self._mode == AutoresetMode.SAME_STEP:
+                of_last = final_reader(infos) or nothing
+        else:
+            return
+        for place in np.flatnonzero(self._open).tolist():
+            if info := (of_last if done[place] else of_step)(place):
+                self._infos.add(slot * self._n + place, info)
+                self._bulky = True
+
+    def _last_observations(self, slot: int, done: np.ndarray, infos: dict[str, Any]) -> pa.Array | None:
+        """The observations after which the episodes of `done` have ended, where they are a column."""
+        places = np.flatnonzero(done)
+        if not len(places):
+            return None
+        if self._mode != AutoresetMode.SAME_STEP:
+            return self._waiting(places, slot + 1)
+        final = infos.get("final_obs")
+        values = [None if final is None else final[place] for place in places.tolist()]
+        if self._observations is not None:
+            return self._schema.observation.encode(values)
+        for value in values:
+            if value is not None:
+                self._check_picture(np.asarray(value))
+        return None
+
+    def _turn(
         self,
         slot: int,
-        done: np.ndarray,
+        ends: np.ndarray,
+        begins: np.ndarray,
+        last: pa.Array | None,
         observations: Any,
         infos: dict[str, Any],
-        terminated: np.ndarray,
-        truncated: np.ndarray,
         inside: Inside | None,
         pictures: Pictures | None,
     ) -> None:
-        places = np.flatnonzero(done)
-        final = infos.get("final_obs")
-        reset_info = info_reader(infos)
-        step_info, last_info = reset_info or nothing, final_reader(infos) or nothing
-        if inside is not None and infos:
-            step_info = last_info = inside.step_info
-            reset_info = inside.reset_info
-        if infos:
-            for place in np.flatnonzero(self._open).tolist():
-                info = last_info(place) if done[place] else step_info(place)
-                if info:
-                    self._infos.add(slot * self._n + place, info)
-        if self._observations is not None:
-            self._observations.put(slot + 1, observations)
+        """Episodes end and begin, and what is seen now is kept; `ends` and `begins` are places."""
+        if pictures is not None:
+            pictures = _once(pictures)
         if self._frames_wanted:
-            self._see(np.flatnonzero(self._open & ~done), observations, pictures)
-        if len(places):
-            if self._schema.layout is not None:
-                for place in places.tolist():
-                    self._picture("observation", place, np.asarray(final[place]))
+            went_on = self._open.copy()
+            went_on[ends] = False
+            self._see(np.flatnonzero(went_on), observations, pictures)
+            if self._mode == AutoresetMode.SAME_STEP:
+                self._see_last(ends, infos, inside)
+            else:
+                self._see(ends, observations, pictures, last=True)
+        if len(ends):
+            self._end(ends, "completed", self._terminated[:, slot], self._truncated[:, slot], last)
+        if len(begins):
+            self._begin(begins, inside.reset_info if inside else info_reader(infos), inside and inside.seed, None)
+            self._see(begins, observations, pictures)
+
+    def _beginnings(self, valid: np.ndarray, ended: np.ndarray) -> np.ndarray:
+        """Where the observation of this step is that of a reset; counts the steps that are nobody's."""
+        if self._mode == AutoresetMode.SAME_STEP:
+            begins = ended & (valid | self._unseen)
+        elif self._mode == AutoresetMode.NEXT_STEP:
+            begins = ~(valid | self._unseen)
+            self._unseen &= ~ended
+        else:
+            begins = np.zeros(self._n, bool)
+        self.ignored_steps += int(np.count_nonzero(~(valid | begins)))
+        return np.flatnonzero(begins)
+
+    def _see_last(self, places: np.ndarray, infos: dict[str, Any], inside: Inside | None) -> None:
+        """The pictures of the ends of episodes under SAME_STEP."""
+        final = infos.get("final_obs")
+        for place in places.tolist():
+            if self._schema.layout is not None and final is not None and final[place] is not None:
+                self._picture("observation", place, np.asarray(final[place]))
             if self._schema.renders and inside is not None:
-                for place in places.tolist():
-                    self._picture("render", place, np.asarray(inside.last_picture(place)))
-            last = None if self._observations is None else self._schema.observation.encode([final[i] for i in places])
-            self._end(places, "completed", terminated, truncated, last)
-            self._begin(places, reset_info, inside and inside.seed, None)
-            self._see(places, observations, pictures)
+                self._picture("render", place, np.asarray(inside.last_picture(place)))
+
+    def _lose_sight(self) -> None:
+        self.abort()
+        self._unseen[:] = True
+
+    def _check_pictures(self, observations: Any) -> None:
+        if self._schema.layout is None:
+            return
+        if len(observations) != self._n:
+            raise SchemaMismatch(f"expected pictures of {self._n} sub-environments, found {len(observations)}.")
+        self._check_picture(np.asarray(observations[0]))
+
+    def _check_picture(self, picture: np.ndarray) -> None:
+        layout = self._schema.layout
+        if layout is not None and (picture.shape != layout.shape or picture.dtype != layout.dtype):
+            raise SchemaMismatch(
+                f"expected a picture {layout.dtype}{list(layout.shape)}, found {picture.dtype}{list(picture.shape)}."
+            )
+
+    def _full(self) -> bool:
+        return any(f.full for f in self._frames.values()) or self._loose_bytes() >= self._config.max_bytes
+
+    def _loose_bytes(self) -> int:
+        grids = self._actions.nbytes + (self._observations.nbytes if self._observations is not None else 0)
+        return grids + self._infos.nbytes + self._episodes.nbytes
+
+    def _now_ns(self) -> int:
+        return self._clock.now_us() * 1000 - self._clock.offset_ns
 
     @property
     def _frames_wanted(self) -> bool:
         return self._schema.layout is not None or self._schema.renders
 
-    def _see(self, places: np.ndarray, observations: Any, pictures: Pictures | None, last: np.ndarray | None = None) -> None:
+    def _see(self, places: np.ndarray, observations: Any, pictures: Pictures | None, *, last: bool = False) -> None:
         if self._schema.layout is not None:
             for place in places.tolist():
                 self._picture("observation", place, np.asarray(observations[place]))
         if pictures is None:
             return
-        wanted = self._t[places] % self._schema.every == 0
-        if last is not None:
-            wanted |= last[places]
-        if wanted.any():
+        wanted = places if last else places[self._t[places] % self._schema.every == 0]
+        if len(wanted):
             rendered = pictures()
-            for place in places[wanted].tolist():
+            for place in wanted.tolist():
                 self._picture("render", place, np.asarray(rendered[place]))
 
     def _picture(self, kind: str, place: int, picture: np.ndarray) -> None:
         rows = self._frames.get(kind)
         if rows is None:
-            layout = self._schema.layout if kind == "observation" and self._schema.layout else picture_layout(str(picture.dtype), picture.shape)
+            layout = self._schema.layout if kind == "observation" else None
+            layout = layout or FrameLayout(str(picture.dtype), picture.shape)
             rows = self._frames[kind] = FrameRows(self._schema, kind, layout, self._n, self._config.max_bytes)
-        rows.add(place, int(self._episode[place]), self._picture_t(place), picture)
+            self._bulky = True
+        rows.add(place, int(self._episode[place]), int(self._t[place]), picture)
         self.frames += 1
-
-    def _picture_t(self, place: int) -> int:
-        """The t of what is seen now: the length of the episode where it has just ended."""
-        t = int(self._t[place])
-        return t if t >= 0 else int(self._length[place])
 
     def _waiting(self, places: np.ndarray, slot: int) -> pa.Array | None:
         return None if self._observations is None else self._observations.pick(places, slot)
@@ -397,6 +472,7 @@ class VectorRows:
         self._return[places] = 0.0
         self._start_us[places] = self._clock.now_us()
         self._open[places] = True
+        self._unseen[places] = False
         index = places.tolist() if seeds is not None or reader is not None or options or self._options else ()
         if seeds is None:
             replay = self._replay[places]
@@ -404,8 +480,9 @@ class VectorRows:
         else:
             for place in index:
                 if (seed := seeds(place)) is not None:
-                    self._seed[place], self._seed_episode[place] = seed, self._episode[place]
-                    self._replay[place] = self._own_seed
+                    known = seed <= LARGEST_SEED
+                    self._seed[place], self._seed_episode[place] = (seed, self._episode[place]) if known else (0, -1)
+                    self._replay[place] = self._own_seed if known else NONE
                 elif self._replay[place] == ALONE:
                     self._replay[place] = FORWARD
         if options is not None or self._options is not None:
@@ -451,7 +528,6 @@ class VectorRows:
             end_us=np.full(n, self._clock.now_us()),
             final_observation=final,
         )
-        self._length[places] = length
         self._t[places] = -1
         self._open[places] = False
         self.episodes += n
@@ -460,4 +536,16 @@ class VectorRows:
             self.completed += n
             self.return_sum += float(returns.sum())
         if self.oldest_ns is None:
-            self.oldest_ns = self._clock.now_us() * 1000 - self._clock.offset_ns
+            self.oldest_ns = self._now_ns()
+
+
+def _once(pictures: Pictures) -> Pictures:
+    """The same pictures, drawn when they are first asked for."""
+    drawn: list[Sequence[Any]] = []
+
+    def draw() -> Sequence[Any]:
+        if not drawn:
+            drawn.append(pictures())
+        return drawn[0]
+
+    return draw

@@ -218,7 +218,11 @@ def assert_rows(found: list[Any], expected: list[Any]) -> None:
     """The same rows in the same order, bit for bit; says which row and field is not."""
     for i, (left, right) in enumerate(zip(found, expected, strict=False)):
         for name in right.__slots__:
-            assert_same(getattr(left, name), getattr(right, name), f"row {i} of {right}: {name}")
+            try:
+                assert_same(getattr(left, name), getattr(right, name), f"row {i}: {name}")
+            except AssertionError as error:
+                error.add_note(f"found    {left}\nexpected {right}")
+                raise
     assert len(found) == len(expected), f"{len(found)} rows found, {len(expected)} expected"
 
 
