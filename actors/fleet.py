@@ -32,6 +32,7 @@ from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
+from .recorder import described
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 
@@ -415,6 +416,7 @@ def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_env
         vectorization="native" if native else "sync",
         autoreset=recipe.autoreset,
         render_mode=probe.render_mode,
+        metadata=described(probe),
     )
 
 

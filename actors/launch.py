@@ -14,24 +14,26 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psutil
 import pyarrow as pa
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, WorkerCrashedError
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import RecordConfig
-from rolltape.schema.errors import ClusterError, RolltapeError
+from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
 from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, ProducerKey, Registration, RunCounts, Watermark
 
 from .hub import TelemetryHub
 from .infos import Proposal
 from .writer import Writer, WriterStatistics
 
+T = TypeVar("T")
 NAMESPACE: Final = "rolltape"
 PUT_BYTES: Final = 256 << 10
 APPENDS_AT_ONCE: Final = 100_000
@@ -209,6 +211,27 @@ def result(ref: Any) -> Any:
         return ray.get(ref)
     except RayTaskError as error:
         raise unwrapped(error) from None
+
+
+def tasks(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], at_once: int) -> Iterator[T]:
+    """Run `function(*job)` for each job in worker processes, `at_once` at a time; results in the order of their ends.
+
+    Raises what a job raises, RunFailed where its process died.
+    """
+    task = ray.remote(function).options(num_cpus=1, max_retries=0)
+    waiting, running = list(jobs), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(task.remote(*waiting.pop(0)))
+            for ref in ready(running, 1.0):
+                running.remove(ref)
+                yield result(ref)
+    except WorkerCrashedError as error:
+        raise RunFailed(f"A process died while it replayed: {error}") from error
+    finally:
+        for ref in running:
+            ray.cancel(ref, force=True)
 
 
 def is_death(error: BaseException) -> bool:

@@ -208,6 +208,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
             stride=1 if run is None else JOIN_STRIDE,
             spec=_spec(env),
             render_mode=env.render_mode,
+            metadata=described(env),
         )
         self._recorder = _Recorder(env, description, lake, config, run)
         self._mutex = self._recorder.producer.mutex
@@ -265,6 +266,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             vectorization=type(env.unwrapped).__name__,
             autoreset=_MODE_NAMES[autoreset_of(env)],
             render_mode=env.render_mode,
+            metadata=described(env),
         )
         self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         self._recorder = _Recorder(env, description, lake, config, run)
@@ -320,6 +322,21 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             first = int(seed)
             return [first + i if self._per_env else first for i in range(self.num_envs)]
         return [None if s is None else int(s) for s in seed]
+
+
+def described(env: Any) -> dict[str, Any]:
+    """What a replay or a film of the recording wants to know besides: pictures a second, and vector wrappers."""
+    found: dict[str, Any] = {}
+    fps = (env.metadata or {}).get("render_fps")
+    if isinstance(fps, int | float) and fps > 0:
+        found["render_fps"] = fps
+    wrappers = []
+    while isinstance(env, VectorWrapper):
+        wrappers.append(type(env).__name__)
+        env = env.env
+    if wrappers:
+        found["vector_wrappers"] = wrappers
+    return found
 
 
 def autoreset_of(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -4,73 +4,170 @@ Rules:
 1. `alone`: the environment is reset with the episode's seed and options and given its recorded actions.
 2. `forward`: replayed in one environment from the seeded reset (`seed_episode`) through every episode after it, because
    between them the environment's random state goes on.
-3. `batch`: a native vector environment has one random state: all its sub-environments are replayed together from its reset.
-4. `none`: was never seeded, or the recording has a hole before it: it cannot be replayed, and that is said.
-5. Observation, reward, terminated, truncated and infos must be the same bits. The first difference ends the episode's replay.
-6. An episode that differs is replayed once more. If the two replays differ, the environment is not deterministic.
+3. `batch`: a native vector environment has one random state: its sub-environments are replayed together, from its
+   reset.
+4. `none`: was never seeded: it cannot be replayed, and that is said. So is a hole in a chain or batch.
+5. Observation, reward, terminated, truncated and infos must be the same bits. The first difference ends the replay.
+6. An episode that differs is replayed once more, in another environment. If the two replays differ from each other,
+   the environment is not deterministic. An info key in which they differ is named and left out instead: a clock.
 7. Aborted episodes are replayed as far as they went. Lost ones are not: nobody knows their end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
-import numpy as np
-import pyarrow as pa
 
-from rolltape.schema.errors import UnknownEnvironment
-from rolltape.schema.info_json import decode_info
-from rolltape.schema.space_codec import SpaceCodec
+from rolltape.schema.errors import ConfigError
+from rolltape.schema.info_json import decode_info, encode_value
 
-from .episode_rows import REPLAYS
-from .infos import InfoColumns
-from .stepping import EnvRecipe, make_env
+from . import launch
+from .blame import said
+from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, copied, picture_difference, read_some
+from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
+from .replayed import Divergence, Replayed, ReplayReport
 
 if TYPE_CHECKING:
-    from rolltape.storage.lake import Run
+    from rolltape.storage.runs import Run
 
-Outcome = Literal["exact", "diverged", "nondeterministic", "not replayable"]
-MakeEnv = Callable[[], gym.Env[Any, Any]]
+COMPARE_STEPS: Final = 2_000
+"""Steps after which a replay is compared with its recording."""
+COMPARE_BYTES: Final = 8 << 20
+"""Or bytes of observations."""
+JOBS_A_WORKER: Final = 4
 
-EPISODE_COLUMNS = ("episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options")
+LOST = "lost: its producer died before it ended"
+BATCHED = "replays only with its whole batch: a native vector environment has one random state"
+BROKEN = "an episode before it differs, and their random state goes on"
+UNSTEADY = (
+    "two replays with the same seed and actions differ: the environment is not deterministic, or carries something "
+    "from one episode to the next"
+)
+UNSEEDED = "never seeded: no reset up to its own was given a seed"
+
+Verdict = tuple[Divergence | None, int]
+"""The first difference of an episode, None where there is none; and the steps that were compared."""
+OnProgress = Callable[[int, int], None]
+"""Called with the episodes done and wanted."""
 
 
-READ_STEPS = 100_000
-"""Steps that are read from the lake at once."""
+def replay(
+    run: Run,
+    episodes: int | Iterable[int] | None = None,
+    *,
+    where: str | None = None,
+    make: Maker | None = None,
+    workers: int = 1,
+    progress: OnProgress | None = None,
+) -> ReplayReport:
+    """Run recorded episodes again from their seeds and actions, and compare every value bit for bit.
 
+    Args:
+        run: the recording, as `rolltape.open(lake).run(…)` gives it.
+        episodes: a number, or several; None: all.
+        where: an SQL condition such as "return > 400"; with `episodes`, both must hold.
+        make: what makes the environment, where the recording does not say it: `"module:callable"`, an id with its
+            module, or a callable.
+        workers: Ray processes that share the work; 1: this process, without Ray.
+        progress: called with the episodes done and wanted, now and then.
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """The first difference between a recording and its replay.
+    Returns:
+        The verdicts; `report.exact` says whether all that was replayed is the same.
 
-    `magnitude` is the largest absolute difference of numbers, None where the values are not numbers of one shape.
+    Raises:
+        UnknownEnvironment, MissingExtra, EnvError, ReplayFailed: the environment cannot be made again.
+        ConfigError: `workers` below 1.
     """
+    if workers < 1:
+        raise ConfigError(f"workers: must be at least 1 (got {workers}).")
+    began = time.perf_counter()
+    conditions = [f"({where})"] if where else []
+    if episodes is not None:
+        numbers = [episodes] if isinstance(episodes, int) else list(episodes)
+        conditions.append(f"episode in ({', '.join(map(str, map(int, numbers))) or 'NULL'})")
+    report = ReplayReport(run.run_id, versions=version_differences(run))
+    wanted = episode_rows(run, " and ".join(conditions) or None)
+    for part in _parts(run, wanted, make, workers):
+        report.add(part.results)
+        report.uncompared |= part.uncompared
+        report.seconds = time.perf_counter() - began
+        if progress is not None:
+            progress(len(report), len(wanted))
+    return report
 
-    t: int
-    field: str
-    recorded: Any
-    replayed: Any
-    magnitude: float | None
 
-    def __str__(self) -> str:
-        size = "" if self.magnitude is None else f" (differs by {self.magnitude:g})"
-        return f"t {self.t}, {self.field}: recorded {self.recorded}, replayed {self.replayed}{size}"
+def episode_rows(run: Run, where: str | None = None) -> list[dict[str, Any]]:
+    """What a replay needs of the episodes that fit, in the order of sub-environments and episodes."""
+    ended = run.episodes()
+    if not ended.columns:
+        return []
+    return run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_dicts()
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """What came of one episode; `seconds` is the time in the environment and in comparing."""
+class Part:
+    """Some of the verdicts."""
 
-    episode: int
-    outcome: Outcome
-    steps: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    divergence: Divergence | None = None
+    results: list[Replayed]
+    uncompared: set[str]
+
+
+def _parts(run: Run, wanted: list[dict[str, Any]], make: Maker | None, workers: int) -> Iterator[Part]:
+    if workers == 1:
+        yield from _replayed(run, wanted, make)
+        return
+    launch.ensure_ray()
+    lake = str(run.lake.path)
+    jobs = [(lake, run.run_id, [row["episode"] for row in share], make) for share in _shares(wanted, workers)]
+    yield from launch.tasks(_job, jobs, workers)
+
+
+def _job(lake: str, run_id: str, episodes: list[int], make: Maker | None) -> Part:
+    from rolltape.storage.lake import open_lake
+
+    run = open_lake(lake, threads=1).run(run_id)
+    rows = episode_rows(run, f"episode in ({', '.join(map(str, episodes))})")
+    parts = list(_replayed(run, rows, make))
+    return Part([r for part in parts for r in part.results], set().union(*(part.uncompared for part in parts)))
+
+
+def _replayed(run: Run, wanted: list[dict[str, Any]], make: Maker | None) -> Iterator[Part]:
+    replayer = Replayer(run, make)
+    try:
+        for results in replayer.replay(wanted):
+            yield Part(results, set(replayer.uncompared))
+    finally:
+        replayer.close()
+
+
+def _shares(wanted: list[dict[str, Any]], workers: int) -> list[list[dict[str, Any]]]:
+    """Divide episodes among jobs: what has to be replayed together stays together, and steps are about equal."""
+    together: dict[Any, list[dict[str, Any]]] = {}
+    for row in wanted:
+        together.setdefault(_chain_of(row), []).append(row)
+    steps = sum(row["length"] or 0 for row in wanted)
+    most = max(1, steps // (workers * JOBS_A_WORKER))
+    shares: list[list[dict[str, Any]]] = [[]]
+    room = most
+    for rows in together.values():
+        if room <= 0:
+            shares.append([])
+            room = most
+        shares[-1] += rows
+        room -= sum(row["length"] or 0 for row in rows)
+    return [share for share in shares if share]
+
+
+def _chain_of(row: dict[str, Any]) -> Any:
+    if row["replay"] == "forward":
+        return "forward", row["sub_env"], row["seed_episode"]
+    if row["replay"] == "batch":
+        return "batch", row["worker"], row["incarnation"]
+    return "alone", row["episode"]
 
 
 class Replayer:
@@ -78,331 +175,284 @@ class Replayer:
 
     Args:
         run: the recording.
-        make: makes the environment; None: as `run.json` says. Needed where the recorded one was made by a callable
-            that cannot be imported, or was wrapped by hand.
+        make: what makes the environment; None: as `run.json` says.
+        renders: make it so that it draws.
+
+    Attributes:
+        uncompared: info keys that are different in every replay and were left out.
     """
 
-    def __init__(self, run: Run, make: MakeEnv | None = None) -> None:
-        self._run = run
-        self._make = make or recorded_env(run)
-        self._observation = SpaceCodec(run.info["spaces"]["observation"])
-        self._action = SpaceCodec(run.info["spaces"]["action"])
-        self._images = run.info["frames"]["policy"] != "none"
+    def __init__(self, run: Run, make: Maker | None = None, *, renders: bool = False) -> None:
+        self._run, self._given, self._renders = run, make, renders
+        self._observation, self._action = run.codec("observation"), run.codec("action")
         self._env: gym.Env[Any, Any] | None = None
-
-    def episodes(self, where: str | None = None) -> Iterator[Replayed]:
-        """Replay the episodes that fit an SQL condition, in the order of sub-environments."""
-        wanted = self._rows(where)
-        kept = {kind: [r for r in wanted if r["replay"] == kind and r["status"] != "lost"] for kind in REPLAYS}
-        for episodes in self._read(kept["alone"]):
-            for episode in episodes:
-                yield self._play([episode])[0]
-        yield from self._forward(kept["forward"])
-        if kept["batch"]:
-            from .replay_batch import replay_batches
-
-            yield from replay_batches(self._run, kept["batch"])
-        for row in wanted:
-            if row["replay"] == "none" or row["status"] == "lost":
-                reason = "its producer died before it ended" if row["status"] == "lost" else "no reset before it was seeded"
-                yield Replayed(row["episode"], "not replayable", reason=reason)
-
-    def close(self) -> None:
-        """Close the environment."""
-        if self._env is not None:
-            self._env.close()
-            self._env = None
-
-    def _forward(self, wanted: list[dict[str, Any]]) -> Iterator[Replayed]:
-        chains: dict[tuple[int, int], set[int]] = {}
-        for row in wanted:
-            chains.setdefault((row["sub_env"], row["seed_episode"]), set()).add(row["episode"])
-        stride = self._run.info["episode_stride"]
-        for (sub_env, seeded), episodes in chains.items():
-            where = f"sub_env = {sub_env} and episode >= {seeded} and episode <= {max(episodes)}"
-            chain = self._rows(where)
-            numbers = [row["episode"] for row in chain]
-            if numbers != list(range(seeded, max(episodes) + 1, stride)) or any(r["status"] == "lost" for r in chain):
-                for episode in sorted(episodes):
-                    yield Replayed(episode, "not replayable", reason="an episode between its seeded reset and it is missing")
-                continue
-            read = [episode for part in self._read(chain) for episode in part]
-            for result in self._play(read):
-                if result.episode in episodes:
-                    yield result
-
-    def _rows(self, where: str | None) -> list[dict[str, Any]]:
-        return self._run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_dicts()
-
-    def _read(self, rows: list[dict[str, Any]]) -> Iterator[list[RecordedEpisode]]:
-        """The recorded values of many episodes, read some `READ_STEPS` steps at a time."""
-        start = 0
-        while start < len(rows):
-            stop, steps = start, 0
-            while stop < len(rows) and (steps == 0 or steps + rows[stop]["length"] <= READ_STEPS):
-                steps += rows[stop]["length"]
-                stop += 1
-            part = rows[start:stop]
-            start = stop
-            among = f"episode in ({', '.join(str(row['episode']) for row in part)})"
-            table = self._run.steps(where=among).order("sub_env", "episode", "t").to_arrow()
-            ended = self._run.episodes(among).order("sub_env", "episode").to_arrow()
-            edges = np.searchsorted(_ranks(table, part), np.arange(len(part) + 1))
-            yield [
-                RecordedEpisode(self._run, row, table.slice(a, b - a), ended.slice(place, 1), self._observation, self._action)
-                for place, (row, a, b) in enumerate(zip(part, edges[:-1], edges[1:], strict=True))
-            ]
-
-    def _play(self, chain: Sequence[RecordedEpisode]) -> list[Replayed]:
-        results = self._play_once(chain)
-        bad = next((r for r in results if r.divergence is not None), None)
-        if bad is None:
-            return results
-        again = next((r for r in self._play_once(chain) if r.divergence is not None), None)
-        if again is not None and (again.episode, again.divergence) == (bad.episode, bad.divergence):
-            return results
-        reason = "two replays with the same seed and actions differ: the environment is not deterministic"
-        return [
-            r if r.divergence is None else Replayed(r.episode, "nondeterministic", r.steps, r.seconds, reason, r.divergence)
-            for r in results
-        ]
-
-    def _play_once(self, chain: Sequence[RecordedEpisode]) -> list[Replayed]:
-        if self._env is None:
-            self._env = self._make()
-        env, results = self._env, []
-        diverged: Replayed | None = None
-        for place, recorded in enumerate(chain):
-            row = recorded.row
-            if diverged is not None:
-                reason = f"episode {diverged.episode} before it diverged"
-                results.append(Replayed(row["episode"], "diverged", reason=reason))
-                continue
-            began = time.perf_counter()
-            options = decode_info(row["options"]) or None
-            seed = row["seed"] if place == 0 else None
-            observation, _ = env.reset(seed=seed, options=options)
-            divergence, steps = recorded.compare(env, observation)
-            seconds = time.perf_counter() - began
-            outcome: Outcome = "exact" if divergence is None else "diverged"
-            results.append(Replayed(row["episode"], outcome, steps, seconds, "", divergence))
-            if divergence is not None:
-                diverged = results[-1]
-        return results
-
-
-class RecordedEpisode:
-    """The recorded values of one episode, to be compared with a replay of it."""
-
-    def __init__(
-        self,
-        run: Run,
-        row: dict[str, Any],
-        steps: pa.Table,
-        ended: pa.Table,
-        observation: SpaceCodec,
-        action: SpaceCodec,
-    ) -> None:
-        self._run, self.row, self._observation = run, row, observation
-        self._vectorised = run.info["env"]["kind"] == "recorder" and run.info["env"]["vectorization"] != "none"
-        self.steps = steps
-        self.actions = action.decode(steps["action"])
-        self._final = ended["final_observation"] if "final_observation" in ended.column_names else None
+        self._other: gym.Env[Any, Any] | None = None
+        wrappers = vector_wrappers(run)
+        self._note = f"recorded above {', '.join(wrappers)}, which a replay has not" if wrappers else ""
+        self.uncompared: set[str] = set()
 
     @property
-    def whole(self) -> bool:
-        """Whether every step of the episode is there."""
-        return self.steps.num_rows == self.row["length"]
+    def env(self) -> gym.Env[Any, Any]:
+        """The environment in which episodes are replayed; made when it is first asked for."""
+        if self._env is None:
+            self._env = self._made()
+        return self._env
 
-    def compare(self, env: gym.Env[Any, Any], observation: Any) -> tuple[Divergence | None, int]:
-        """Step `env`, which was just reset and returned `observation`; the first difference and the steps taken."""
-        if not self.whole:
-            return Divergence(self.steps.num_rows, "length", self.row["length"], self.steps.num_rows, None), 0
-        seen, rewards, ends = [_copied(observation)], [], []
-        infos: list[dict[str, Any]] = []
-        step = env.step
-        n = len(self.actions)
-        for place, action in enumerate(self.actions):
-            observation, reward, terminated, truncated, info = step(action)
-            seen.append(_copied(observation))
-            rewards.append(reward)
-            infos.append(dict(info))
-            if terminated or truncated:
-                ends.append((place, bool(terminated), bool(truncated)))
+    def replay(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
+        """Replay episodes, given by their rows (`episode_rows`); some verdicts at a time."""
+        kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
+        for row in wanted:
+            kinds["none" if row["status"] == "lost" else row["replay"]].append(row)
+        yield from self._alone(kinds["alone"])
+        yield from self._forward(kinds["forward"])
+        if kinds["batch"]:
+            from .replay_batch import replay_batches
+
+            yield from replay_batches(self._run, kinds["batch"], recipe_of(self._run, self._given))
+        if kinds["none"]:
+            yield [_not(row, LOST if row["status"] == "lost" else UNSEEDED) for row in kinds["none"]]
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in (self._env, self._other):
+            if env is not None:
+                env.close()
+        self._env = self._other = None
+
+    def chain(self, row: dict[str, Any]) -> list[dict[str, Any]] | str:
+        """The episodes that must be replayed in a row to replay the last of them, or why that cannot be."""
+        if row["status"] == "lost" or row["replay"] in ("none", "batch"):
+            return LOST if row["status"] == "lost" else BATCHED if row["replay"] == "batch" else UNSEEDED
+        if row["replay"] == "alone":
+            return [row]
+        stride, seeded = self._run.info["episode_stride"], row["seed_episode"]
+        where = f"sub_env = {row['sub_env']} and episode >= {seeded} and episode <= {row['episode']}"
+        rows = episode_rows(self._run, where)
+        whole = [r["episode"] for r in rows] == list(range(seeded, row["episode"] + 1, stride))
+        if not whole or any(r["status"] == "lost" for r in rows):
+            return "an episode between its seeded reset and it is missing"
+        return rows
+
+    def read(self, rows: list[dict[str, Any]]) -> Iterator[RecordedSteps]:
+        """The recorded values of episodes, some at a time."""
+        return read_some(self._run, rows, self._observation, self._action)
+
+    def verdict(self, rows: list[dict[str, Any]]) -> Replayed:
+        """The verdict on the last episode of a chain."""
+        divergence, steps, row = *self._last(self.env, rows), rows[-1]
+        if divergence is None:
+            return Replayed(row["episode"], "exact", row["status"], steps)
+        return self._checked(rows, divergence, steps)
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _made(self) -> gym.Env[Any, Any]:
+        return make_again(self._run, recipe_of(self._run, self._given, renders=self._renders))
+
+    def _alone(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
+        for recorded in self.read(wanted):
+            found = _Pass(self.env, recorded, self.uncompared, chained=False).through()
+            yield [self._told(recorded, place, found, [row]) for place, row in enumerate(recorded.rows)]
+
+    def _forward(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
+        chains: dict[Any, list[dict[str, Any]]] = {}
+        for row in wanted:
+            chains.setdefault(_chain_of(row), []).append(row)
+        for rows in chains.values():
+            chain = self.chain(rows[-1])
+            if isinstance(chain, str):
+                yield [_not(row, chain) for row in rows]
+                continue
+            episodes = {row["episode"] for row in rows}
+            for results in self._chained(chain):
+                yield [result for result in results if result.episode in episodes]
+
+    def _chained(self, chain: list[dict[str, Any]], told: int = 0) -> Iterator[list[Replayed]]:
+        """The verdicts on a chain, from its episode number `told` on."""
+        done, broken = 0, False
+        for recorded in self.read(chain):
+            first, done = done, done + len(recorded.rows)
+            if broken:
+                yield [_not(row, BROKEN) for row in recorded.rows]
+                continue
+            found = _Pass(self.env, recorded, self.uncompared, chained=True, seeded=first == 0).through()
+            known = len(self.uncompared)
+            results = [self._told(recorded, i, found, chain[: first + i + 1]) for i in range(len(recorded.rows))]
+            if len(self.uncompared) > known:  # a key more is left out: what stopped this chain does not count
+                yield from self._chained(chain, max(told, first))
+                return
+            broken = any(result.outcome != "exact" for result in results)
+            yield results[max(0, told - first) :]
+
+    def _told(
+        self, recorded: RecordedSteps, place: int, found: dict[int, Verdict], rows: list[dict[str, Any]]
+    ) -> Replayed:
+        row = recorded.rows[place]
+        if not recorded.is_whole(place):
+            return _not(row, "some of its steps are missing")
+        if place not in found:
+            return _not(row, BROKEN)
+        divergence, steps = found[place]
+        if divergence is None:
+            return Replayed(row["episode"], "exact", row["status"], steps)
+        return self._checked(rows, divergence, steps)
+
+    def _checked(self, rows: list[dict[str, Any]], divergence: Divergence, steps: int) -> Replayed:
+        """Rule 6: the verdict on the last episode of a chain that differed."""
+        row = rows[-1]
+        if divergence.field.partition("info.")[2] in self.uncompared:  # it was not when these were compared
+            return self.verdict(rows)
+        if self._note and "info." in divergence.field and divergence.replayed is None:  # brought by those wrappers
+            self.uncompared.add(divergence.field.partition("info.")[2])
+            return self.verdict(rows)
+        if self._other is None:
+            self._other = self._made()
+        again, _ = self._last(self._other, rows)
+        if _same(again, divergence):
+            return Replayed(row["episode"], "diverged", row["status"], steps, self._note, divergence)
+        fields = {d.field for d in (divergence, again) if d is not None}
+        if again is not None and all("info." in name for name in fields):
+            self.uncompared |= {name.partition("info.")[2] for name in fields}
+            return self.verdict(rows)
+        return Replayed(row["episode"], "nondeterministic", row["status"], steps, UNSTEADY, divergence)
+
+    def _last(self, env: gym.Env[Any, Any], rows: list[dict[str, Any]]) -> Verdict:
+        """Replay a chain: the first difference in it, and the steps of its last episode."""
+        verdict: Verdict = None, 0
+        for number, recorded in enumerate(self.read(rows)):
+            found = _Pass(env, recorded, self.uncompared, chained=True, seeded=number == 0).through()
+            verdict = found.get(max(found, default=-1), (None, 0))
+            if verdict[0] is not None or len(found) < len(recorded.rows):
                 break
-        return self.difference(seen, rewards, infos, ends), min(n, len(rewards))
-
-    def difference(
-        self, seen: list[Any], rewards: list[Any], infos: list[dict[str, Any]], ends: list[tuple[int, bool, bool]]
-    ) -> Divergence | None:
-        """Compare what a replay gave with what was recorded.
-
-        Args:
-            seen: observations, one more than steps.
-            rewards, infos: of each step.
-            ends: place, terminated and truncated of the step that ended the episode, if one did.
-        """
-        n = self.steps.num_rows
-        done = len(rewards)
-        found: list[Divergence] = []
-        found += self._observations(seen)
-        recorded = self.steps["reward"].to_numpy()[:done]
-        replayed = np.asarray(rewards, np.float64)
-        found += _first(recorded.view(np.int64) != replayed.view(np.int64), "reward", recorded, replayed)
-        for field, part in (("terminated", 1), ("truncated", 2)):
-            flags = np.zeros(done, bool)
-            for end in ends:
-                flags[end[0]] = end[part]
-            was = self.steps[field].to_numpy(zero_copy_only=False)[:done]
-            found += _first(was != flags, field, was, flags)
-        found += self._infos(infos)
-        if not found and done < n:
-            found.append(Divergence(done, "length", n, done, float(n - done)))
-        return min(found, key=lambda d: d.t, default=None)
-
-    def _observations(self, seen: list[Any]) -> list[Divergence]:
-        if "observation" not in self.steps.column_names:
-            return self._pictures(seen)
-        recorded = self.steps["observation"]
-        if self._final is not None and len(self._final) and self._final[0].is_valid:
-            recorded = pa.chunked_array([*recorded.chunks, *self._final.chunks])
-        n = min(len(recorded), len(seen))
-        replayed = self._observation.encode(seen[:n])
-        return _column_difference("observation", recorded.slice(0, n), replayed, self._observation)
-
-    def _as_vectorised(self, row: int, info: dict[str, Any]) -> dict[str, Any]:
-        """The info as a vector environment hands it on: a number in the type of the key's first value."""
-        was = decode_info(self.steps["info_json"][row].as_py())
-        typed = self.steps["info"][row].as_py() if "info" in self.steps.column_names else {}
-        was |= {key: value for key, value in typed.items() if value is not None}
-        return {
-            key: type(was[key])(value) if type(was.get(key)) in (int, bool) and isinstance(value, float) else value
-            for key, value in info.items()
-        }
-
-    def _pictures(self, seen: list[Any]) -> list[Divergence]:
-        if self._run.info["frames"]["policy"] == "none":
-            return []
-        for t, (was, now) in enumerate(zip(self._run.frames(self.row["episode"], kind="observation"), seen, strict=False)):
-            if was.tobytes() != np.ascontiguousarray(now).tobytes():
-                size = float(np.abs(was.astype(np.int64) - now.astype(np.int64)).max())
-                pixels = int((was != now).sum())
-                return [Divergence(t, "observation", f"picture {was.shape}", f"{pixels} values differ", size)]
-        return []
-
-    def _infos(self, infos: list[dict[str, Any]]) -> list[Divergence]:
-        types: dict[str, pa.DataType] = {}
-        if "info" in self.steps.column_names:
-            types = {field.name: field.type for field in self.steps["info"].type}
-        columns = InfoColumns(lambda _: types)
-        for row, info in enumerate(infos):
-            if info:
-                columns.add(row, self._as_vectorised(row, info) if self._vectorised else info)
-        done = len(infos)
-        struct, json = columns.close(done)
-        found = []
-        if types and struct is not None:
-            found += _rows_difference("info", self.steps["info"].slice(0, done), struct)
-        return found + _rows_difference("info_json", self.steps["info_json"].slice(0, done), json)
+        return verdict
 
 
-def recorded_env(run: Run) -> MakeEnv:
-    """How to make the environment that `run.json` describes.
+class _Pass:
+    """One way through some episodes in one environment."""
 
-    Raises UnknownEnvironment where it says too little: made by a callable that cannot be imported.
-    """
-    env = run.info["env"]
-    if env.get("source"):
-        recipe = EnvRecipe(env["source"], env.get("kwargs") or {})
-        return lambda: make_env(recipe)
-    spec = env.get("spec")
-    if isinstance(spec, str) and spec.startswith("{"):
-        from gymnasium.envs.registration import EnvSpec
+    def __init__(
+        self, env: gym.Env[Any, Any], recorded: RecordedSteps, ignored: set[str], *, chained: bool, seeded: bool = True
+    ) -> None:
+        self._env, self._recorded, self._ignored = env, recorded, ignored
+        self._chained, self._seeded = chained, seeded
+        self._found: dict[int, Verdict] = {}
+        self._seen = recorded.seen(0)
+        self._open: list[int] = []
+        self._nbytes = 0
 
-        made = EnvSpec.from_json(spec)
-        for name in ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"):
-            made.kwargs.pop(name, None)
-        recipe = EnvRecipe(made)
-        return lambda: make_env(recipe)
-    raise UnknownEnvironment(
-        f"Run {run.run_id} does not say how to make {env['env_id']} again. Give a function that does: "
-        f"Replayer(run, make=lambda: …)."
-    )
+    def through(self) -> dict[int, Verdict]:
+        """Replay all: place -> verdict. Episodes that are not whole have none, nor has what follows them in a chain."""
+        recorded = self._recorded
+        for place in range(len(recorded.rows)):
+            if not recorded.is_whole(place):
+                self._compare()
+                if self._chained:
+                    break
+                continue
+            first = int(recorded.edges[place])
+            if not self._open:
+                self._seen = recorded.seen(first)
+            self._open.append(place)
+            goes_on = self._episode(place, seeded=not self._chained or (self._seeded and place == 0))
+            if not goes_on or self._enough:
+                self._compare()
+            if self._chained and any(divergence is not None for divergence, _ in self._found.values()):
+                break
+        self._compare()
+        bad = [place for place, (divergence, _) in self._found.items() if divergence is not None]
+        if self._chained and bad:
+            return {place: verdict for place, verdict in self._found.items() if place <= min(bad)}
+        return self._found
+
+    @property
+    def _enough(self) -> bool:
+        return len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES
+
+    def _episode(self, place: int, *, seeded: bool) -> bool:
+        """Replay one episode; False when it differs in a way that shows at once."""
+        recorded, env = self._recorded, self._env
+        row = recorded.rows[place]
+        first, stop = recorded.edges[place : place + 2].tolist()
+        pictures = recorded.pictures(place)
+        step = env.step
+        t = 0
+        try:
+            options = decode_info(row["options"]) or None
+            observation, info = env.reset(seed=row["seed"] if seeded else None, options=options)
+            if info or row["reset_info"]:
+                self._seen.resets.append((place, dict(info)))
+            seen = self._seen
+            size = getattr(observation, "nbytes", 64) if pictures is None else 0
+            for at in range(first, stop):
+                t = at - first
+                if pictures is not None:
+                    if (different := picture_difference(t, next(pictures), observation)) is not None:
+                        return self._stop(place, different)
+                    observation = None
+                seen.observations.append(copied(observation))
+                observation, reward, terminated, truncated, info = step(recorded.actions[at])
+                seen.rewards.append(float(reward))
+                seen.terminated.append(bool(terminated))
+                seen.truncated.append(bool(truncated))
+                if info:
+                    seen.infos.add(at - seen.first, info)
+                self._nbytes += size
+                if (terminated or truncated) and at + 1 < stop:
+                    return False  # the flags of this step are not the recorded ones
+                if at + 1 < stop and self._enough:
+                    self._compare(going_on=place)
+                    if place in self._found:
+                        return True
+                    seen = self._seen
+            t = stop - first
+            if pictures is not None:
+                last = next(pictures, None)
+                if last is not None and (different := picture_difference(t, last, observation)) is not None:
+                    return self._stop(place, different)
+            else:
+                seen.finals.append((place, copied(observation)))
+        except Exception as error:  # a replay that left the recorded way may be refused an action
+            return self._stop(place, Divergence(t, "error", "a step", said(error), None))
+        return True
+
+    def _stop(self, place: int, divergence: Divergence) -> bool:
+        """An episode ends here, unless something before differs as well."""
+        self._compare(going_on=place)
+        if place not in self._found:
+            self._found[place] = divergence, divergence.t
+            self._open = []
+        return False
+
+    def _compare(self, going_on: int | None = None) -> None:
+        """Compare what was seen since the last time. `going_on` is the episode that has not ended."""
+        seen, recorded = self._seen, self._recorded
+        rows = seen.first + len(seen.rewards)
+        del seen.observations[len(seen.rewards) :]
+        start = 0
+        opened = self._open
+        while start < len(opened):
+            different = recorded.difference(seen, opened[start], self._ignored)
+            if different is None:
+                break
+            place, divergence = different
+            for exact in opened[start : opened.index(place)]:
+                self._found[exact] = None, recorded.rows[exact]["length"]
+            self._found[place] = divergence, min(divergence.t + 1, recorded.rows[place]["length"])
+            start = opened.index(place) + 1
+        left = opened[start:]
+        for place in left:
+            if place != going_on:
+                self._found[place] = None, recorded.rows[place]["length"]
+        self._open = [place for place in left if place == going_on]
+        self._seen = recorded.seen(rows)
+        self._nbytes = 0
 
 
-def version_differences(run: Run) -> dict[str, tuple[str, str | None]]:
-    """Packages whose version differs from the recording's: name -> (recorded, here)."""
-    from .recording import package_versions
-
-    here = package_versions()
-    return {name: (was, here.get(name)) for name, was in run.info.get("versions", {}).items() if here.get(name) != was}
+def _same(a: Divergence | None, b: Divergence) -> bool:
+    if a is None:
+        return False
+    return (a.t, a.field, encode_value(a.replayed)) == (b.t, b.field, encode_value(b.replayed))
 
 
-def _ranks(table: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
-    """For each step the place of its episode in `rows`; both are sorted alike."""
-    place = {row["episode"]: i for i, row in enumerate(rows)}
-    numbers, back = np.unique(table["episode"].to_numpy(), return_inverse=True)
-    return np.array([place[n] for n in numbers.tolist()], np.int64)[back]
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def _first(different: np.ndarray, field: str, recorded: np.ndarray, replayed: np.ndarray) -> list[Divergence]:
-    places = np.flatnonzero(different)
-    if not len(places):
-        return []
-    t = int(places[0])
-    size = abs(float(recorded[t]) - float(replayed[t]))
-    return [Divergence(t, field, recorded[t].item(), replayed[t].item(), size)]
-
-
-def _column_difference(field: str, recorded: pa.ChunkedArray, replayed: pa.Array, codec: SpaceCodec) -> list[Divergence]:
-    if _same_bits(recorded, replayed, codec):
-        return []
-    was, now = codec.decode(recorded), codec.decode(replayed)
-    for t, (a, b) in enumerate(zip(was, now, strict=True)):
-        if codec.encode([a]).to_pylist() != codec.encode([b]).to_pylist() or _bits(a) != _bits(b):
-            return [Divergence(t, field, a, b, _magnitude(a, b))]
-    return []
-
-
-def _same_bits(recorded: pa.ChunkedArray, replayed: pa.Array, codec: SpaceCodec) -> bool:
-    if codec.is_fixed:
-        was, now = codec.decode_batch(recorded), codec.decode_batch(replayed)
-        return all(a.tobytes() == b.tobytes() for a, b in zip(_leaves(was), _leaves(now), strict=True))
-    return recorded.combine_chunks().equals(replayed)
-
-
-def _leaves(value: Any) -> Iterable[np.ndarray]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield np.ascontiguousarray(value)
-
-
-def _bits(value: Any) -> Any:
-    return value.tobytes() if isinstance(value, np.ndarray) else repr(value)
-
-
-def _magnitude(a: Any, b: Any) -> float | None:
-    try:
-        return float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max())
-    except (TypeError, ValueError):
-        return None
-
-
-def _rows_difference(field: str, recorded: pa.ChunkedArray, replayed: pa.Array) -> list[Divergence]:
-    joined = recorded.combine_chunks() if recorded.num_chunks != 1 else recorded.chunk(0)
-    if joined.equals(replayed) or joined.type != replayed.type:
-        return []
-    for t, (a, b) in enumerate(zip(joined.to_pylist(), replayed.to_pylist(), strict=True)):
-        if repr(a) != repr(b):
-            return [Divergence(t, field, a, b, None)]
-    return []
-
+def _not(row: dict[str, Any], reason: str) -> Replayed:
+    return Replayed(row["episode"], "not replayable", row["status"], reason=reason)

@@ -89,8 +89,8 @@ def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
     try:
         if callable(source):
             return source(**recipe.kwargs)
-        _import_namespace(recipe.env_id)
-        if isinstance(source, str) and _is_entry_point(source):
+        import_namespace(recipe.env_id)
+        if isinstance(source, str) and is_entry_point(source):
             return _entry_point(source)(**recipe.kwargs)
         search_here()
         return gym.make(source, **recipe.kwargs)
@@ -193,7 +193,7 @@ def make_sub_environments(
     draws = renders and recipe.autoreset == "same_step"
     batch_seed = episode_seed(run_seed, sub_env_offset, max(first_index))
     if native:
-        _import_namespace(str(recipe.source))
+        import_namespace(str(recipe.source))
         env = gym.make_vec(recipe.source, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.kwargs)
         return SubEnvironments(env, True, batch_seed)
 
@@ -207,7 +207,8 @@ def make_sub_environments(
     return SubEnvironments(env, False, batch_seed)
 
 
-def _import_namespace(env_id: str) -> None:
+def import_namespace(env_id: str) -> None:
+    """Import the package that registers environments of this name, where we know it."""
     namespace = env_id.partition("/")[0] if "/" in env_id else env_id.partition("-")[0]
     module = NAMESPACES.get(namespace)
     if module is None:
@@ -218,7 +219,8 @@ def _import_namespace(env_id: str) -> None:
         package.ALEInterface.setLoggerMode(package.LoggerMode.Warning)
 
 
-def _is_entry_point(source: str) -> bool:
+def is_entry_point(source: str) -> bool:
+    """Whether a source is `module:callable` rather than an id (`module:Id-v0`)."""
     module, colon, name = source.partition(":")
     return bool(colon) and name.isidentifier() and "-v" not in name and bool(module)
 

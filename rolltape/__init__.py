@@ -18,12 +18,16 @@ __all__ = [
     "RecordConfig",
     "RolltapeError",
     "parts",
+    "replay",
+    "ReplayReport",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
     from rolltape.actors.recorder import record
+    from rolltape.actors.replay import replay
+    from rolltape.actors.replayed import ReplayReport
     from rolltape.schema.config import RecordConfig
     from rolltape.schema.errors import RolltapeError
     from rolltape.storage.lake import Episode, Lake, Run, parts
@@ -40,6 +44,8 @@ else:
         "RecordConfig": "rolltape.schema.config:RecordConfig",
         "RolltapeError": "rolltape.schema.errors:RolltapeError",
         "parts": "rolltape.storage.lake:parts",
+        "replay": "rolltape.actors.replay:replay",
+        "ReplayReport": "rolltape.actors.replayed:ReplayReport",
     }
 
     def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ RolltapeError
 │   ├── CorruptRecording    a marker or part that cannot be read
 │   └── Fenced              this writer was replaced and must stop
 ├── ClusterError            Ray cannot be reached or started
+├── ReplayFailed            an episode cannot be replayed, or its replay differs
 └── RunFailed
     ├── WriterStalled       nothing was committed for too long
     └── CountMismatch       produced is not durable plus declared lost
@@ -106,6 +107,10 @@ class Fenced(StorageError):
 
 class ClusterError(RolltapeError):
     """Ray cannot be reached or started."""
+
+
+class ReplayFailed(RolltapeError):
+    """An episode cannot be replayed, or its replay differs from the recording; the message says why or where."""
 
 
 class RunFailed(RolltapeError):

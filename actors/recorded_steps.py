@@ -1,0 +1,339 @@
+"""Recorded episodes that were read at once, and the comparison of a replay with them.
+
+Rules:
+1. Steps are compared some at a time, column by column; only where a column differs is its first difference looked for.
+2. Equal means the same bits: -0.0 is not 0.0, a NaN is itself with its payload.
+3. Of one step the fields are compared in the order of `FIELDS`.
+4. Infos that went through somebody's vector environment lost their types there: its arrays have that of the first
+   value. Of those, numbers are compared as the recorded type holds them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.errors import SchemaError
+from rolltape.schema.info_json import decode_info, encode_info, encode_value
+from rolltape.schema.space_codec import SpaceCodec
+
+from .infos import InfoColumns
+from .replayed import Divergence
+
+if TYPE_CHECKING:
+    from rolltape.storage.runs import Run
+
+EPISODE_COLUMNS: Final = (
+    "episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
+    "worker", "incarnation",
+)  # fmt: skip
+FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
+READ_BYTES: Final = 64 << 20
+READ_STEPS: Final = 100_000
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a replay gave for consecutive steps.
+
+    Attributes:
+        first: row of the first of them.
+        observations: seen before each step, copied.
+        infos: of the steps, counted from `first`.
+        resets: places of episodes that began, and the infos of their resets.
+        finals: places of episodes that were stepped to their end, and the observation after it.
+    """
+
+    first: int
+    infos: InfoColumns
+    observations: list[Any] = field(default_factory=list)
+    rewards: list[Any] = field(default_factory=list)
+    terminated: list[bool] = field(default_factory=list)
+    truncated: list[bool] = field(default_factory=list)
+    resets: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    finals: list[tuple[int, Any]] = field(default_factory=list)
+    closed: tuple[pa.Array | None, pa.Array] | None = None
+
+
+class RecordedSteps:
+    """Episodes of a run, in the order of `rows`, and their steps one after the other.
+
+    Attributes:
+        rows: the episodes' rows.
+        edges: steps `edges[i]` to `edges[i + 1]` (exclusive) are those of episode i.
+        actions: one a step.
+    """
+
+    def __init__(self, run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec) -> None:
+        self.run, self.rows, self._codec = run, rows, observation
+        among = f"episode in ({', '.join(str(row['episode']) for row in rows)})"
+        steps = run.steps(where=among).order("sub_env", "episode", "t").to_arrow()
+        ended = run.episodes(among).order("sub_env", "episode").to_arrow()
+        self.edges = _edges(steps, rows)
+        self.actions = action.decode(steps["action"])
+        self._rewards = steps["reward"].to_numpy()
+        self._ends = {name: steps[name].to_numpy(zero_copy_only=False) for name in ("terminated", "truncated")}
+        self._observations = steps["observation"] if "observation" in steps.column_names else None
+        self._finals = ended["final_observation"] if "final_observation" in ended.column_names else None
+        self._info = steps["info"].combine_chunks() if "info" in steps.column_names else None
+        self._info_json = steps["info_json"].combine_chunks()
+        env = run.info["env"]
+        self._loose = env["kind"] == "recorder" and env["vectorization"] != "none"
+
+    @property
+    def last_flags(self) -> tuple[np.ndarray, np.ndarray]:
+        """terminated and truncated of each step."""
+        return self._ends["terminated"], self._ends["truncated"]
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """Rewards, float64, one a step."""
+        return self._rewards
+
+    def is_whole(self, place: int) -> bool:
+        """Whether every step of an episode is there."""
+        return int(self.edges[place + 1] - self.edges[place]) == self.rows[place]["length"]
+
+    def pictures(self, place: int) -> Iterator[np.ndarray] | None:
+        """The observations of an episode where they are stored as pictures; None where they are not."""
+        frames = self.run.info["frames"]
+        if self._observations is not None or not frames["layouts"].get("observation"):
+            return None
+        return iter(self.run.frames(self.rows[place]["episode"], kind="observation"))
+
+    def seen(self, first: int) -> Seen:
+        """What a replay fills, beginning with the step `first`."""
+        types = {f.name: f.type for f in self._info.type} if self._info is not None else {}
+        return Seen(first, InfoColumns(lambda _: types))
+
+    # ---- comparing ----------------------------------------------------------------------------------------------
+
+    def difference(self, seen: Seen, place: int, ignored: Collection[str] = ()) -> tuple[int, Divergence] | None:
+        """The first episode from `place` on that differs, and its first difference; None where all is the same.
+
+        Args:
+            seen: what a replay gave.
+            place: episodes before it do not count.
+            ignored: info keys that are not compared.
+        """
+        start, stop = max(seen.first, int(self.edges[place])), seen.first + len(seen.rewards)
+        found: list[tuple[int, int, Divergence]] = []
+        found += self._columns(seen, start, stop)
+        found += self._step_infos(seen, start, stop, ignored)
+        found += self._reset_infos([reset for reset in seen.resets if reset[0] >= place], ignored)
+        found += self._last_observations([final for final in seen.finals if final[0] >= place])
+        if not found:
+            return None
+        place, _, divergence = min(found, key=lambda f: (f[0], f[2].t, f[1]))
+        return place, divergence
+
+    def _columns(self, seen: Seen, start: int, stop: int) -> Iterator[tuple[int, int, Divergence]]:
+        if start >= stop:
+            return
+        at = start - seen.first
+        if self._observations is not None:
+            row = self._unlike(self._observations.slice(start, stop - start), seen.observations[at:])
+            if row is not None:
+                was = self._codec.decode(self._observations.slice(start + row, 1))[0]
+                yield self._named(start + row, "observation", was, seen.observations[at + row])
+        was, now = self._rewards[start:stop], np.asarray(seen.rewards[at:], np.float64)
+        different = np.flatnonzero(was.view(np.int64) != now.view(np.int64))
+        if len(different):
+            row = int(different[0])
+            yield self._named(start + row, "reward", was[row].item(), now[row].item())
+        for name, flags in (("terminated", seen.terminated), ("truncated", seen.truncated)):
+            ends, now = self._ends[name][start:stop], np.asarray(flags[at:], bool)
+            different = np.flatnonzero(ends != now)
+            if len(different):
+                row = int(different[0])
+                yield self._named(start + row, name, bool(ends[row]), bool(now[row]))
+
+    def _last_observations(self, finals: list[tuple[int, Any]]) -> Iterator[tuple[int, int, Divergence]]:
+        if self._finals is None or not finals:
+            return
+        known = [(place, value) for place, value in finals if self._finals[place].is_valid]
+        if not known:
+            return
+        recorded = self._finals.take(pa.array([place for place, _ in known]))
+        row = self._unlike(recorded, [value for _, value in known])
+        if row is not None:
+            place, value = known[row]
+            was = self._codec.decode(recorded.slice(row, 1))[0]
+            t = self.rows[place]["length"]
+            yield place, FIELDS.index("observation"), Divergence(t, "observation", was, value, magnitude(was, value))
+
+    def _unlike(self, recorded: pa.ChunkedArray, values: Sequence[Any]) -> int | None:
+        """The first row in which a column is not these values; None where it is."""
+        codec = self._codec
+        try:
+            encoded = codec.encode(values)
+        except SchemaError:  # a value that is none of the space: find it
+            encoded = None
+        if codec.is_fixed:
+            if encoded is None:
+                return next(i for i, value in enumerate(values) if not _encodes(codec, value))
+            was, now = leaves(codec.decode_batch(recorded)), leaves(codec.decode_batch(encoded))
+            rows = [row for a, b in zip(was, now, strict=True) if (row := first_row(a, b)) is not None]
+            return min(rows, default=None)
+        decoded = codec.decode(recorded)
+        if encoded is not None and _bytes(codec.encode(decoded)) == _bytes(encoded):
+            return None
+        for row, (a, b) in enumerate(zip(decoded, values, strict=True)):
+            if not _encodes(codec, b) or _bytes(codec.encode([a])) != _bytes(codec.encode([b])):
+                return row
+        return None
+
+    def _step_infos(
+        self, seen: Seen, start: int, stop: int, ignored: Collection[str]
+    ) -> Iterator[tuple[int, int, Divergence]]:
+        n = stop - start
+        if n <= 0:
+            return
+        if seen.closed is None:
+            seen.closed = seen.infos.close(len(seen.rewards))
+        typed, texts = (None if c is None else c.slice(start - seen.first, n) for c in seen.closed)
+        was_typed = None if self._info is None else self._info.slice(start, n)
+        was_texts = self._info_json.slice(start, n)
+        if was_texts.equals(texts) and (was_typed is None or was_typed.equals(typed)):
+            return
+        for row in range(n):
+            was, now = _merged(was_typed, was_texts, row), _merged(typed, texts, row)
+            key = self._unlike_key(was, now, ignored)
+            if key is not None:
+                yield self._named(start + row, f"info.{key}", was.get(key), now.get(key))
+                return
+
+    def _reset_infos(
+        self, resets: list[tuple[int, dict[str, Any]]], ignored: Collection[str]
+    ) -> Iterator[tuple[int, int, Divergence]]:
+        for place, info in resets:
+            recorded = self.rows[place]["reset_info"]
+            text = encode_info(info) if info else None
+            if text == recorded:
+                continue
+            was, now = decode_info(recorded), decode_info(text)
+            key = self._unlike_key(was, now, ignored)
+            if key is not None:
+                name = f"reset_info.{key}"
+                yield place, 0, Divergence(0, name, was.get(key), now.get(key), magnitude(was.get(key), now.get(key)))
+                return
+
+    def _unlike_key(self, was: dict[str, Any], now: dict[str, Any], ignored: Collection[str]) -> str | None:
+        for key in (*was, *(k for k in now if k not in was)):
+            if key in ignored:
+                continue
+            if key not in was or key not in now:
+                return key
+            a, b = was[key], now[key]
+            if self._loose and _is_number(a) and _is_number(b):
+                b = type(a)(b)
+            if encode_value(a) != encode_value(b):
+                return key
+        return None
+
+    def place_of(self, row: int) -> int:
+        """The place of the episode that a step belongs to."""
+        return int(np.searchsorted(self.edges, row, side="right")) - 1
+
+    def _named(self, row: int, name: str, was: Any, now: Any) -> tuple[int, int, Divergence]:
+        place = self.place_of(row)
+        order = FIELDS.index(name.partition(".")[0])
+        return place, order, Divergence(row - int(self.edges[place]), name, was, now, magnitude(was, now))
+
+
+def read_some(
+    run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec
+) -> Iterator[RecordedSteps]:
+    """Read episodes, so many at a time that their steps are about `READ_BYTES`, and at least one."""
+    row_bytes = sum(
+        int(np.prod(leaf.shape)) * leaf.dtype.itemsize for codec in (observation, action) for leaf in codec.leaves
+    )
+    most = max(1, min(READ_STEPS, READ_BYTES // (row_bytes + 256)))
+    start = 0
+    while start < len(rows):
+        stop, steps = start, 0
+        while stop < len(rows) and (stop == start or steps + rows[stop]["length"] <= most):
+            steps += rows[stop]["length"]
+            stop += 1
+        yield RecordedSteps(run, rows[start:stop], observation, action)
+        start = stop
+
+
+def copied(value: Any) -> Any:
+    """A value that its environment will not change any more."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value if isinstance(value, int | float | str | np.generic) else copy.deepcopy(value)
+
+
+def leaves(value: Any) -> list[np.ndarray]:
+    """The arrays of a batched value, depth first."""
+    if isinstance(value, dict):
+        return [leaf for item in value.values() for leaf in leaves(item)]
+    if isinstance(value, tuple):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [np.ascontiguousarray(value)]
+
+
+def first_row(was: np.ndarray, now: np.ndarray) -> int | None:
+    """The first row in which two arrays of one shape and dtype have other bits."""
+    if was.tobytes() == now.tobytes():
+        return None
+    n = len(was)
+    a, b = (np.ascontiguousarray(x).reshape(n, -1).view(np.uint8) for x in (was, now))
+    return int(np.flatnonzero((a != b).any(axis=1))[0])
+
+
+def magnitude(a: Any, b: Any) -> float | None:
+    """The largest absolute difference of two numbers or arrays of numbers; None where they are something else."""
+    try:
+        x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        return float(np.abs(x - y).max()) if x.shape == y.shape and x.size and a is not None else None
+    except (TypeError, ValueError):
+        return None
+
+
+def picture_difference(t: int, was: np.ndarray, now: Any) -> Divergence | None:
+    """What differs between a recorded picture and one of a replay."""
+    now = np.ascontiguousarray(now)
+    if was.shape != now.shape or was.dtype != now.dtype:
+        said = f"picture {was.dtype}{list(was.shape)}", f"{now.dtype}{list(now.shape)}"
+        return Divergence(t, "observation", *said, None)
+    if was.tobytes() == now.tobytes():
+        return None
+    values = int((was != now).sum())
+    said = f"picture {was.dtype}{list(was.shape)}", f"one in which {values:,} of {was.size:,} values differ"
+    return Divergence(t, "observation", *said, magnitude(was, now))
+
+
+def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Where the steps of each episode begin and end; both are sorted by sub-environment and episode."""
+    numbers, counts = np.unique(steps["episode"].to_numpy(), return_counts=True)
+    lengths = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    return np.cumsum([0, *(lengths.get(row["episode"], 0) for row in rows)])
+
+
+def _merged(typed: pa.StructArray | None, texts: pa.Array, row: int) -> dict[str, Any]:
+    values = {} if typed is None else typed[row].as_py() or {}
+    return {key: value for key, value in values.items() if value is not None} | decode_info(texts[row].as_py())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float) or (isinstance(value, np.generic) and value.dtype.kind in "biuf")
+
+
+def _encodes(codec: SpaceCodec, value: Any) -> bool:
+    try:
+        codec.encode([value])
+    except SchemaError:
+        return False
+    return True
+
+
+def _bytes(array: pa.Array) -> bytes:
+    return pa.RecordBatch.from_arrays([array], ["value"]).serialize().to_pybytes()

@@ -1,0 +1,95 @@
+"""How the environment of a recording is made again, and what differs here from where it was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from rolltape.schema.errors import ConfigError, EnvError, ReplayFailed, UnknownEnvironment
+from rolltape.schema.space_codec import SpaceCodec
+
+from .stepping import EnvRecipe, is_entry_point, make_env
+
+if TYPE_CHECKING:
+    from rolltape.storage.runs import Run
+
+Maker = str | Callable[..., gym.Env[Any, Any]]
+"""`module:callable`, an id with its module (`module:Id-v0`), or a callable. Called without arguments, for pictures with
+`render_mode="rgb_array"`; an id gets the recorded arguments."""
+
+HOW = (
+    "Say what makes the environment, wrappers included: `--make module:callable` (or module:Id-v0) on the command "
+    "line, rolltape.replay(run, make=…) in Python."
+)
+
+
+def recipe_of(run: Run, make: Maker | None = None, *, renders: bool = False) -> EnvRecipe:
+    """How to make one environment as it was recorded; with `renders` so that it draws.
+
+    Raises UnknownEnvironment where `run.json` does not say it: made by a callable that cannot be imported.
+    """
+    env = run.info["env"]
+    kwargs = dict(env.get("kwargs") or {})
+    if make is not None:
+        is_id = isinstance(make, str) and not is_entry_point(make)
+        return _drawing(EnvRecipe(make, kwargs if is_id else {}), renders)
+    if env.get("source"):
+        return _drawing(EnvRecipe(env["source"], kwargs), renders)
+    spec = env.get("spec")
+    if isinstance(spec, str) and spec.startswith("{"):
+        made = EnvSpec.from_json(spec)
+        for name in ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"):
+            made.kwargs.pop(name, None)
+        mode = _mode(made.kwargs.get("render_mode"), renders)
+        made.kwargs = {**made.kwargs, "render_mode": mode} if mode else _without(made.kwargs, "render_mode")
+        return EnvRecipe(made)
+    raise UnknownEnvironment(f"Run {run.run_id} does not say how {env['env_id']} was made. {HOW}")
+
+
+def make_again(run: Run, recipe: EnvRecipe) -> gym.Env[Any, Any]:
+    """One environment for a replay. Raises EnvError and the like, or ReplayFailed where it has other spaces."""
+    try:
+        env = make_env(recipe)
+    except (EnvError, ConfigError) as error:
+        raise type(error)(f"{error} {HOW}") from error
+    for name in ("observation", "action"):
+        space = getattr(env, f"{name}_space")
+        if SpaceCodec(space).signature != run.info["space_signature"][name]:
+            env.close()
+            above = ", ".join(vector_wrappers(run))
+            raise ReplayFailed(
+                f"Run {run.run_id}: made again, {recipe.env_id} has the {name} space {space}; recorded was "
+                f"{run.info['spaces'][name]}{f', above the vector wrappers {above}' if above else ''}. {HOW}"
+            )
+    return env
+
+
+def vector_wrappers(run: Run) -> list[str]:
+    """Names of the vector wrappers around the sub-environments that were recorded: a replay has none of them."""
+    return list((run.info["env"].get("metadata") or {}).get("vector_wrappers") or ())
+
+
+def version_differences(run: Run) -> dict[str, tuple[str, str | None]]:
+    """Packages whose version differs from the recording's: name -> (recorded, here or None)."""
+    from .recording import package_versions
+
+    here = package_versions()
+    return {name: (was, here.get(name)) for name, was in run.info.get("versions", {}).items() if here.get(name) != was}
+
+
+def _drawing(recipe: EnvRecipe, renders: bool) -> EnvRecipe:
+    mode = _mode(recipe.kwargs.get("render_mode"), renders)
+    kwargs = _without(recipe.kwargs, "render_mode")
+    return replace(recipe, kwargs={**kwargs, "render_mode": mode} if mode else kwargs)
+
+
+def _mode(recorded: str | None, renders: bool) -> str | None:
+    return "rgb_array" if renders else None if recorded == "human" else recorded
+
+
+def _without(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if key != name}
