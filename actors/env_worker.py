@@ -192,7 +192,8 @@ class EnvWorker:
         seeds = [self._sub.batch_seed] * self._order.num_envs if native else None
         observations, infos = self._reset(seed=self._sub.batch_seed) if native else self._reset()
         with self._producer.mutex:
-            self._rows.reset(observations, infos, seeds=seeds, inside=self._sub.inside, pictures=self._pictures)
+            if self._rows.reset(observations, infos, seeds=seeds, inside=self._sub.inside, pictures=self._pictures):
+                self._producer.flush()
         self._observations = observations
 
     def _reset_ended(self, observations: Any, done: np.ndarray) -> Any:
@@ -200,7 +201,8 @@ class EnvWorker:
             return observations
         observations, infos = self._reset(options={"reset_mask": done})
         with self._producer.mutex:
-            self._rows.reset(observations, infos, mask=done, inside=self._sub.inside, pictures=self._pictures)
+            if self._rows.reset(observations, infos, mask=done, inside=self._sub.inside, pictures=self._pictures):
+                self._producer.flush()
         return observations
 
     def _reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
