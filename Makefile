@@ -27,8 +27,8 @@ demo: $(STAMP)  ## record real environments and show what was recorded
 	$(BIN)/python -m rolltape.scripts.demo $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP) $(if $(PEERS),.venv/.peers)  ## what recording costs; PEERS=1 measures others too, ARGS="--help"
-	$(BIN)/python -m rolltape.scripts.bench $(ARGS)
+bench: $(STAMP) $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEERS=1 measures others too, ARGS="--help"
+	$(BIN)/python -m rolltape.scripts.bench $(if $(PEERS),--peers) $(ARGS)
 
 # ---- is it right ----------------------------------------------------------------------------------------------------
 
@@ -70,9 +70,11 @@ $(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Peers of the benchmarks: heavy, and not needed for anything else.
-.venv/.peers: $(STAMP) requirements/peers.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/peers.txt
+# Peers of the benchmarks: heavy, and not needed for anything else, so they have an environment of their own.
+.venv-peers/.stamp: $(STAMP) requirements/peers.txt
+	test -x .venv-peers/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-peers
+	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --require-hashes -r requirements/peers.txt
+	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -83,10 +85,9 @@ lock: $(BIN)/uv  ## compile requirements/*.txt anew; UPGRADE=1 takes newer versi
 	$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --all-extras --group dev -c requirements/uv.txt \
 		-o requirements/dev.txt
-	test ! -e requirements/peers.in || $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers.in \
-		-c requirements/dev.txt -o requirements/peers.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers.in -o requirements/peers.txt
 
 .PHONY: clean
 clean:  ## remove .venv, caches and build outputs; recordings stay
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
