@@ -298,14 +298,15 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         kept = None if options is None else {k: v for k, v in options.items() if k != "reset_mask"}
         observations, infos = self.env.reset(seed=seed, options=options)
         with self._mutex:
-            self._rows.reset(
+            if self._rows.reset(
                 observations,
                 infos,
                 mask=mask,
                 seeds=self._seeds(seed),
                 options=kept,
                 pictures=self._pictures,
-            )
+            ):
+                self._recorder.producer.flush()
         return observations, infos
 
     def close(self, **kwargs: Any) -> None:
