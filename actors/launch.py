@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from .writer import Writer, WriterStatistics
 
 T = TypeVar("T")
 NAMESPACE: Final = "rolltape"
+KNOCK_S: Final = 10.0
 PUT_BYTES: Final = 256 << 10
 APPENDS_AT_ONCE: Final = 100_000
 """Calls that a writer holds open: more than all windows together can have in flight."""
@@ -56,6 +58,8 @@ def ensure_ray() -> None:
         return
     address = os.environ.get("RAY_ADDRESS")
     _silence()
+    if address:
+        _knock(address)
     try:
         if address:
             _bring_token()
@@ -71,8 +75,22 @@ def ensure_ray() -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
         raise ClusterError(
-            f"Cannot reach {where}: {error}. "
+            f"Cannot reach {where}: {str(error).rstrip('.')}. "
             + (HOW_TO_CONNECT if address else "")
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise ClusterError where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Nobody answers at RAY_ADDRESS={address} ({error.strerror or error}). Start the cluster, correct the address, "
+            f"or unset RAY_ADDRESS to run on this machine alone."
         ) from error
 
 
