@@ -267,7 +267,7 @@ class Fleet:
         launch.kill(slot.worker)
         mark = launch.fence(self._recording.writer, order.key)
         obituary = write_obituary(
-            self._recording.folder, order.key, mark, order.offset, order.num_envs, order.stride
+            self._recording.folder, order.key, mark, order.offset, order.num_envs, order.stride, order.obituary
         )
         self._recording.declare_lost(order.key, obituary.lost_steps or 0, len(obituary.lost_episodes))
         self._recording.restarts += 1

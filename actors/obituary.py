@@ -2,6 +2,10 @@
 
 The page says what was produced, the writer's watermark what is durable. The difference is lost, and it is said so:
 open episodes and those that ended without becoming durable get a row with status `lost`, the steps a row in the ledger.
+
+1. These rows are in the successor's first fragment. A successor that dies before that is durable leaves them, unsaid, to its
+   own successor, with what it lost itself.
+2. Without a page and without anything durable it never began: nothing is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder, list_parts
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, constant, key_columns
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, choice, constant, key_columns
 from .page import LastWords, page_path, read_page
 
 INDEX_BLOCK = 1 << 20
@@ -36,6 +40,7 @@ class Obituary:
         lost_episodes: their sub-environments, numbers and lengths (-1: unknown).
         produced_steps: produced by it; the durable ones where that is unknown.
         durable_completed: episodes that it completed and that are durable.
+        unsaid: obituaries of its predecessors that did not become durable, the oldest first.
     """
 
     key: ProducerKey
@@ -45,31 +50,53 @@ class Obituary:
     lost_episodes: list[tuple[int, int, int]]
     produced_steps: int
     durable_completed: int
+    unsaid: tuple[Obituary, ...] = ()
+
+    @property
+    def all(self) -> tuple[Obituary, ...]:
+        """What its successor has to say: the unsaid ones and this."""
+        return (*self.unsaid, self)
 
 
-def write_obituary(folder: RunFolder, key: ProducerKey, mark: Watermark, offset: int, num_envs: int, stride: int) -> Obituary:
-    """Compare a dead producer's page with what is durable of it. Everything received must be committed before."""
+def write_obituary(
+    folder: RunFolder,
+    key: ProducerKey,
+    mark: Watermark,
+    offset: int,
+    num_envs: int,
+    stride: int,
+    predecessor: Obituary | None = None,
+) -> Obituary:
+    """Compare a dead producer's page with what is durable of it. Everything received must be committed before.
+
+    `predecessor` is the obituary that the dead one had to say itself; None for a first life.
+    """
     durable, completed = _durable_episodes(folder, key, offset, num_envs, stride)
+    unsaid = predecessor.all if predecessor is not None and mark.sequence == 0 else ()
+    begun = predecessor.first_index if predecessor is not None else [0] * num_envs
     page: LastWords | None = read_page(page_path(folder.producers, key))
+    if page is None and mark.sequence == 0:
+        return Obituary(key, begun, 0, 0, [], 0, 0, unsaid)
     if page is None:
         first = [int((k // INDEX_BLOCK + 1) * INDEX_BLOCK) for k in durable]
-        return Obituary(key, first, None, mark.steps, [], mark.steps, completed)
+        return Obituary(key, first, None, mark.steps, [], mark.steps, completed, unsaid)
     lost: list[tuple[int, int, int]] = []
     for place in range(num_envs):
         newest, steps = int(page.episode_index[place]), int(page.episode_steps[place])
-        for k in range(int(durable[place]) + 1, newest + 1):
+        for k in range(max(int(durable[place]) + 1, begun[place]), newest + 1):
             is_open = k == newest and steps >= 0
             lost.append((offset + place, offset + place + stride * k, steps if is_open else -1))
     first = [max(int(a), int(b)) + 1 for a, b in zip(page.episode_index, durable, strict=True)]
-    return Obituary(key, first, page.steps - mark.steps, mark.steps, lost, page.steps, completed)
+    return Obituary(key, first, page.steps - mark.steps, mark.steps, lost, page.steps, completed, unsaid)
 
 
 def add_lost_episodes(rows: EpisodeRows, obituary: Obituary) -> None:
     """Put the lost episodes among the successor's rows."""
-    n = len(obituary.lost_episodes)
+    lost = [episode for one in obituary.all for episode in one.lost_episodes]
+    n = len(lost)
     if not n:
         return
-    sub_env, episode, length = (np.array(column, np.int64) for column in zip(*obituary.lost_episodes, strict=True))
+    sub_env, episode, length = (np.array(column, np.int64) for column in zip(*lost, strict=True))
     no, now = np.zeros(n, bool), np.full(n, time.time_ns() // 1000)
     rows.extend(
         n,
@@ -92,18 +119,20 @@ def add_lost_episodes(rows: EpisodeRows, obituary: Obituary) -> None:
 
 
 def ledger_batch(schema: RunSchema, obituary: Obituary, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
-    """One ledger row for the lost steps, in the name of the one who lost them; None where nothing was lost."""
-    if obituary.lost_steps == 0:
+    """A ledger row for the lost steps of each who lost some; None where nothing was lost."""
+    losses = [one for one in obituary.all if one.lost_steps != 0]
+    n = len(losses)
+    if not n:
         return None
     utc = pa.timestamp("us", tz="UTC")
-    columns = key_columns(schema, key, fragment, np.array([-1]), np.array([-1]))
+    columns = key_columns(schema, key, fragment, np.full(n, -1), np.full(n, -1))
     columns += [
-        constant("steps", 1),
-        constant(f"killed:{obituary.key}", 1),
-        pa.array([obituary.lost_steps], pa.int64()),
-        pa.array([obituary.durable_steps], pa.int64()),
-        pa.array([obituary.produced_steps], pa.int64()),
-        pa.array([time.time_ns() // 1000], pa.int64()).cast(utc),
+        constant("steps", n),
+        choice(range(n), [f"killed:{one.key}" for one in losses]),
+        pa.array([one.lost_steps for one in losses], pa.int64()),
+        pa.array([one.durable_steps for one in losses], pa.int64()),
+        pa.array([one.produced_steps for one in losses], pa.int64()),
+        pa.array([time.time_ns() // 1000] * n, pa.int64()).cast(utc),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema.arrow("ledger"))
 

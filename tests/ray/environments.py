@@ -138,6 +138,24 @@ class Fragile(Paced):
         return super().step(action)
 
 
+class Unlucky(Paced):
+    """Its n-th process exits at step `plan[n]`; later ones live. The n-th made a file in `folder`."""
+
+    def __init__(self, plan: list[int], folder: str, step_s: float = 0.001) -> None:
+        super().__init__(step_s)
+        self._plan, self._folder, self._steps, self._at = plan, Path(folder), 0, 0
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        if self._steps == 1:
+            life = len(list(self._folder.iterdir()))
+            (self._folder / str(life)).touch()
+            self._at = self._plan[life] if life < len(self._plan) else 0
+        if self._steps == self._at:
+            os._exit(7)
+        return super().step(action)
+
+
 class Stillborn(gym.Wrapper[Any, Any, Any, Any]):
     """Can be made in the process `parent`, which asks for its spaces, and nowhere else."""
 
