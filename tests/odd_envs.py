@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces as gs
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 DICT = gs.Dict(
     position=gs.Box(-1.0, 1.0, (2,), np.float64),
@@ -165,6 +166,49 @@ def vector_infos(random: np.random.Generator, t: int) -> dict[str, Any]:
         info["word"] = "odd"
         info["nested"]["deep"] = {"x": True}
     return info
+
+
+class Scripted(VectorEnv[Any, Any, Any]):
+    """A native vector environment: its observations count, and a script says when what ends.
+
+    `ends[k][i]` tells whether sub-environment i ends in step k; what is returned then follows the autoreset mode.
+    """
+
+    def __init__(self, ends: np.ndarray, mode: AutoresetMode, **space: Any) -> None:
+        self.num_envs = ends.shape[1]
+        self.metadata = {"autoreset_mode": mode}
+        self.single_observation_space = space.get("space", gs.Box(-np.inf, np.inf, (2,), np.float64))
+        self.single_action_space = gs.Discrete(5)
+        self.ends, self.mode, self.render_mode = ends, mode, None
+        self.k = 0
+        self.count = np.zeros((self.num_envs, 2))
+        self.done = np.zeros(self.num_envs, bool)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        self.count[mask] += [1000, -1]
+        self.count[mask, 0] -= self.count[mask, 0] % 1000
+        self.done[mask] = False
+        return self.count, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        ends = self.ends[self.k % len(self.ends)].copy()
+        self.k += 1
+        infos: dict[str, Any] = {}
+        was_done = self.done.copy()
+        if self.mode == AutoresetMode.NEXT_STEP:
+            ends &= ~was_done
+        self.count[:, 0] += 1 + 0.125 * np.asarray(actions)
+        if self.mode == AutoresetMode.NEXT_STEP and was_done.any():
+            self.reset(options={"reset_mask": was_done})
+        self.done = ends.copy()
+        if self.mode == AutoresetMode.SAME_STEP and ends.any():
+            infos = {"final_obs": self.count.copy(), "_final_obs": ends}
+            self.reset(options={"reset_mask": ends})
+        rewards = np.where(was_done & (self.mode == AutoresetMode.NEXT_STEP), 0.0, self.count[:, 0] / 3).astype(
+            np.float32
+        )
+        return self.count, rewards, ends, np.zeros(self.num_envs, bool), infos
 
 
 ENVIRONMENTS: dict[str, Callable[[], gym.Env[Any, Any]]] = {

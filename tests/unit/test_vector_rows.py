@@ -9,76 +9,20 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rolltape.actors.seeding import EpisodeSeeding, episode_seed
 from rolltape.actors.stepping import SubEnvironments
-from rolltape.actors.vector_rows import VectorRows
-from rolltape.schema.messages import ProducerKey
-from tests.fakes import Agreement, MemoryPage, Ticks, fragments, run_schema
+from tests.fakes import run_schema
 from tests.odd_envs import ENVIRONMENTS, Sampled, odd_infos, vector_infos
 from tests.plain_loops import PlainLoop, assert_recorded
-from tests.recorded import Tape
+from tests.recorders import OFFSET, STRIDE, VectorRecorder
 
 NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
 MODES = [NEXT_STEP, SAME_STEP, DISABLED]
-OFFSET, STRIDE = 3, 10
-
-
-class VectorRecorder:
-    """What the wrapper of a recorded vector environment does, without a producer."""
-
-    def __init__(
-        self, env: VectorEnv[Any, Any, Any], schema: Any, mode: AutoresetMode, *, max_rows: int = 1000, **rows: Any
-    ) -> None:
-        self.env, self.mode, self.page = env, mode, MemoryPage(env.num_envs)
-        self.rows = VectorRows(
-            schema,
-            ProducerKey(2, 1),
-            self.page,  # type: ignore[arg-type]
-            fragments(max_rows, max_bytes=rows.pop("max_bytes", 8 << 20)),
-            num_envs=env.num_envs,
-            autoreset=mode,
-            sub_env_offset=OFFSET,
-            stride=STRIDE,
-            agree=Agreement(),
-            clock=Ticks(),  # type: ignore[arg-type]
-            **rows,
-        )
-        self.tape = Tape(schema, ProducerKey(2, 1))
-        self.inside: Any = None
-        self.pictures: Any = env.render if schema.renders else None
-
-    def reset(self, seeds: Any = None, mask: np.ndarray | None = None, options: dict[str, Any] | None = None) -> None:
-        given = None if options is None and mask is None else {**(options or {}), "reset_mask": mask}
-        if given is not None and mask is None:
-            del given["reset_mask"]
-        observations, infos = self.env.reset(seed=seeds, options=given)
-        full = self.rows.reset(
-            observations,
-            infos,
-            mask=mask,
-            seeds=seeds,
-            options=options,
-            inside=self.inside,
-            pictures=self.pictures,
-        )
-        if full:
-            self.tape.take(self.rows)
-
-    def step(self, actions: Any) -> np.ndarray:
-        """Which have ended."""
-        result = self.env.step(actions)
-        if self.rows.step(actions, *result, inside=self.inside, pictures=self.pictures):
-            self.tape.take(self.rows)
-        return np.logical_or(result[2], result[3])
-
-    def close(self) -> None:
-        self.rows.abort()
-        self.tape.take(self.rows)
 
 
 class Loops:
