@@ -73,7 +73,7 @@ class LeafGrid:
         slots = valid.shape[1]
         if valid.all():
             # A copy also where one sub-environment's slots are contiguous: `carry` writes there before they are sent.
-            flat = [a[:, :slots].copy().reshape(-1, *a.shape[2:]) for a in self._arrays]
+            flat = [a[:, :slots].copy().reshape(self._num_envs * slots, *a.shape[2:]) for a in self._arrays]
         else:
             flat = [a[:, :slots][valid] for a in self._arrays]
         return self._codec.from_leaves(flat)

@@ -84,7 +84,7 @@ def test_renders_every_so_many_steps(plan: list[Any], max_rows: int, every: int,
     assert_recorded(recorder.tape, [loop], recorder.rows)
 
 
-@pytest.mark.parametrize("size", [16, 300])
+@pytest.mark.parametrize("size", [16, 200])
 def test_resets_alone_never_run_out_of_room(size: int) -> None:
     """Each reset brings a picture and no row; a fragment has room for two at least."""
     space = gs.Box(0, 255, (size, size, 3), np.uint8)
