@@ -164,6 +164,11 @@ class CommitLog:
     # ---- what the owner sees ----
 
     @property
+    def broken(self) -> StorageError | None:
+        """Why this writer has to be replaced (Fenced, or a commit that may exist): trying again is of no use."""
+        return self._broken
+
+    @property
     def watermarks(self) -> dict[ProducerKey, Watermark]:
         """What is durable: over all writers of the run as of the start, and by this writer since. A copy."""
         with self._lock:

@@ -514,10 +514,12 @@ def test_an_error_at_any_operation_of_a_commit(number: int) -> None:
             world.check()
             if "cannot be said" in str(error):
                 assert "sync" in operations_of_a_commit()[operation]
+                assert log.broken is error
                 with pytest.raises(StorageError, match="cannot be said"):
                     world.commit(log)
             else:
                 assert isinstance(error, expected)
+                assert log.broken is None
                 report = world.commit(log)
                 assert report.marker == "w0.0-00000002-00000002.json"
         else:  # only tidying up failed
