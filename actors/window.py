@@ -4,7 +4,8 @@ Rules:
 1. Fragments are sent in the order of their sequence and kept until the writer says that they are durable.
 2. A fragment may be sent when its bytes fit into what the budget leaves, and always when nothing is on its way: one
    fragment may be in flight whatever the budget (liveness). Nothing is sent while the oldest is too old.
-3. A refused or broken call means: go back. Everything from the oldest unacknowledged fragment on is sent again, after a pause.
+3. A refused or broken call means: go back. Everything from the oldest unacknowledged fragment on is sent again, after a
+   pause.
 4. Answers to calls that were given up count only if they say `durable`: the fragment is, whoever asked.
 5. When nothing was acknowledged for `give_up_s`, the run has failed. So has it when the writer says that it cannot
    write: it gives up after as long, and is given `LAST_WORD_S` more, because it knows why.
@@ -45,6 +46,7 @@ class Link(Protocol):
 
     def answer(self, handle: Handle) -> Ack:
         """The answer of a call that is ready. Raises what the call raised."""
+        ...
 
     def hurry(self) -> None:
         """Ask the writer to commit what it has; returns at once."""
@@ -130,9 +132,9 @@ class Window:
         try:
             ack = self._link.answer(handle)
         except RolltapeError as error:
-            self.failed = error
+            self.fail(error)
             return
-        except Exception as error:  # whatever broke the call (writer killed, node gone): rule 3 sends again, rule 5 ends it
+        except Exception as error:  # the writer was killed, its node is gone: rule 3 sends again, rule 5 ends it
             self._trouble = error
             if any(u.handle is handle for u in self._unacked):
                 self._go_back()
@@ -140,12 +142,14 @@ class Window:
         if ack.status == "durable":
             self._acknowledge(ack)
         elif ack.status == "fenced":
-            self.failed = Fenced(f"Producer {self._key} was replaced by a newer incarnation and must stop.")
+            self.fail(Fenced(f"Producer {self._key} was replaced by a newer incarnation and must stop."))
         elif any(u.handle is handle for u in self._unacked):
             self._go_back()
 
     def tick(self) -> None:
         """Send again what is due, and notice when nothing moves."""
+        if self.failed is not None:
+            return
         now = self._clock()
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
@@ -153,13 +157,19 @@ class Window:
                 item.handle = self._link.append(item.header, item.payload)
                 self.resent += 1
         patience_s = self._config.give_up_s + LAST_WORD_S
-        if self._unacked and now - self._progress_at > patience_s and self.failed is None:
+        if self._unacked and now - self._progress_at > patience_s:
             cause = f" The last trouble: {self._trouble}" if self._trouble is not None else ""
-            self.failed = WriterStalled(
-                f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; {len(self._unacked)} "
-                f"fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
-                f"Check the disk, or raise budget.give_up_s.{cause}"
+            self.fail(
+                WriterStalled(
+                    f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; {len(self._unacked)} "
+                    f"fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
+                    f"Check the disk, or raise budget.give_up_s.{cause}"
+                )
             )
+
+    def fail(self, error: RolltapeError) -> None:
+        """Nothing more can be sent. The first error stands: it is the reason."""
+        self.failed = self.failed or error
 
     def raise_if_failed(self) -> None:
         """Raise the error that ended this window, if one did."""
@@ -181,4 +191,4 @@ class Window:
             self.lag_s = now - item.opened_s
             self.lag_high_s = max(self.lag_high_s, self.lag_s)
             self._progress_at = now
-        self.commit_s = ack.commit_s
+        self.commit_s = ack.commit_s or self.commit_s  # a duplicate's answer does not say

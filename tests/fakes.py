@@ -8,7 +8,10 @@ import numpy as np
 
 from rolltape.actors.infos import Proposal
 from rolltape.schema.config import FragmentConfig, FramesConfig
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey
 from rolltape.schema.run_schema import RunSchema
+
+from .recorded import copied
 
 RUN_ID = "01K00000000000000000000000"
 
@@ -74,3 +77,61 @@ def run_schema(observation_space: Any, action_space: Any, frames: Any = "auto", 
 def fragments(max_rows: int = 1_000_000, **values: Any) -> FragmentConfig:
     """When to close fragments."""
     return FragmentConfig(max_rows=max_rows, **values)
+
+
+class FakeLink:
+    """A way to a writer that a test answers by hand: `answers[handle]` is an `Ack` or what the call raises."""
+
+    def __init__(self) -> None:
+        self.sent: list[FragmentHeader] = []
+        self.handles: list[object] = []
+        self.payloads: list[Any] = []
+        self.answers: dict[object, Ack | BaseException] = {}
+        self.hurried = 0
+        self.broken: Exception | None = None
+
+    def hold(self, batches: dict[str, Any]) -> Any:
+        return copied(batches)
+
+    def append(self, header: FragmentHeader, payload: Any) -> object:
+        if self.broken is not None:
+            raise self.broken
+        handle = object()
+        self.sent.append(header)
+        self.handles.append(handle)
+        self.payloads.append(payload)
+        return handle
+
+    def answer(self, handle: object) -> Ack:
+        answer = self.answers[handle]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+    @property
+    def sequences(self) -> list[int]:
+        """What was sent, in order, resent fragments too."""
+        return [header.sequence for header in self.sent]
+
+
+def header(sequence: int, nbytes: int = 10, steps: int = 2, key: ProducerKey | None = None) -> FragmentHeader:
+    """The header of a fragment; all before it had as many steps, and no episode ended."""
+    return FragmentHeader(
+        key=key or ProducerKey(0, 0),
+        sequence=sequence,
+        steps=steps,
+        episodes=0,
+        steps_total=steps * sequence,
+        episodes_total=0,
+        nbytes=nbytes,
+        opened_ns=1,
+        closed_ns=2,
+    )
+
+
+def durable(sequence: int, commit_s: float = 0.0, key: ProducerKey | None = None) -> Ack:
+    """A writer's answer: committed."""
+    return Ack("durable", key or ProducerKey(0, 0), sequence, commit_s=commit_s)
