@@ -161,8 +161,8 @@ class Window:
             cause = f" The last trouble: {self._trouble}" if self._trouble is not None else ""
             self.fail(
                 WriterStalled(
-                    f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; {len(self._unacked)} "
-                    f"fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
+                    f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; "
+                    f"{len(self._unacked)} fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
                     f"Check the disk, or raise budget.give_up_s.{cause}"
                 )
             )

@@ -142,7 +142,7 @@ def test_it_gives_up_when_nothing_is_acknowledged() -> None:
     sent.answer(1, RuntimeError("no such actor"))
     sent.clock.advance(0.5)
     sent.window.tick()
-    with pytest.raises(WriterStalled, match="p0.0 for 70 s; 1 fragments .10 bytes.*budget.give_up_s.*no such actor"):
+    with pytest.raises(WriterStalled, match=r"p0\.0 for 70 s; 1 fragments.*budget\.give_up_s.*no such actor"):
         sent.window.raise_if_failed()
     with pytest.raises(WriterStalled):
         sent.push(3)
