@@ -33,6 +33,8 @@ EPISODE_COLUMNS: Final = (
     "worker", "incarnation",
 )  # fmt: skip
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
+STORING: Final = ("observation", "render")
+"""Frame policies under which observations that are images are stored."""
 READ_BYTES: Final = 64 << 20
 READ_STEPS: Final = 100_000
 
@@ -101,8 +103,7 @@ class RecordedSteps:
 
     def pictures(self, place: int) -> Iterator[np.ndarray] | None:
         """The observations of an episode where they are stored as pictures; None where they are not."""
-        frames = self.run.info["frames"]
-        if self._observations is not None or not frames["layouts"].get("observation"):
+        if self._observations is not None or self.run.info["frames"]["policy"] not in STORING:
             return None
         return iter(self.run.frames(self.rows[place]["episode"], kind="observation"))
 

@@ -1,0 +1,178 @@
+"""Every cell of the table of what replays how is recorded, and what was recorded replays as the table says."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
+import rolltape
+from rolltape.actors.replay_table import Source, cells
+from rolltape.schema.errors import ConfigError
+from rolltape.storage.runs import Run
+
+from .environments import Garden
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+SEED = 11
+KINDS = {
+    AutoresetMode.NEXT_STEP: "next_step",
+    AutoresetMode.SAME_STEP: "same_step",
+    AutoresetMode.DISABLED: "disabled",
+}
+MODE = {name: mode for mode, name in KINDS.items()}
+
+
+def short_cartpole() -> gym.Env[Any, Any]:
+    return gym.make("CartPole-v1", max_episode_steps=15)
+
+
+def slippery() -> gym.Env[Any, Any]:
+    return gym.make("FrozenLake-v1", is_slippery=True, max_episode_steps=20)
+
+
+def garden() -> gym.Env[Any, Any]:
+    return Garden()
+
+
+def fleet(env: Any, lake: Path, steps: int, **kwargs: Any) -> Run:
+    with rolltape.Fleet(env, 3, lake, seed=SEED, **kwargs) as running:
+        return running.collect(steps=steps, progress=False)
+
+
+def single(env: gym.Env[Any, Any], lake: Path, steps: int, seeds: Callable[[int], int | None]) -> Run:
+    recorded = rolltape.record(env, lake)
+    recorded.action_space.seed(SEED)
+    recorded.reset(seed=seeds(0))
+    episodes = 1
+    for _ in range(steps):
+        _, _, terminated, truncated, _ = recorded.step(recorded.action_space.sample())
+        if terminated or truncated:
+            recorded.reset(seed=seeds(episodes))
+            episodes += 1
+    recorded.close()
+    return rolltape.open(lake).run(recorded.run_id)
+
+
+def vector(env: Any, lake: Path, steps: int, seed: int | None) -> Run:
+    disabled = env.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+    recorded = rolltape.record(env, lake)
+    recorded.action_space.seed(SEED)
+    recorded.reset(seed=seed)
+    for _ in range(steps):
+        _, _, terminated, truncated, _ = recorded.step(recorded.action_space.sample())
+        if disabled and (done := terminated | truncated).any():
+            recorded.reset(options={"reset_mask": done})
+    recorded.close()
+    return rolltape.open(lake).run(recorded.run_id)
+
+
+def record_cell(source: Source, mode: str | None, make: Callable[[], Any], lake: Path) -> Run:
+    """A short run of that kind, of the environment that `make` makes."""
+    seed = None if "never" in source.name else SEED
+    where = source.name.partition(",")[0]
+    if where == "Fleet":
+        native = "native" in source.name
+        env: Any = "CartPole-v1" if native else f"{make.__module__}:{make.__qualname__}"
+        vectorization = "native" if native else "sync"
+        return fleet(env, lake, 200, vectorization=vectorization, autoreset=mode, num_workers=1)
+    if where == "record(Env)":
+        each = "each" in source.name
+        return single(make(), lake, 160, lambda k: seed if k == 0 else SEED + k if each else None)
+    if where == "record(native)":
+        return vector(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point"), lake, 60, seed)
+    kind: Any = SyncVectorEnv if "Sync" in where else AsyncVectorEnv
+    return vector(kind([make] * 2, autoreset_mode=MODE[str(mode)]), lake, 50, seed)
+
+
+def check_cell(source: Source, run: Run, make: Any = None) -> None:
+    """Every episode says that it replays as the table has it, and does."""
+    rows = run.episodes().select("episode", "seed_episode", "replay").to_dicts()
+    assert len(rows) > 5
+    for row in rows:
+        own = row["episode"] == row["seed_episode"]
+        assert row["replay"] == (source.first if own else source.later), row
+    assert any(row["episode"] != row["seed_episode"] for row in rows) == (source.later != "alone")
+    report = rolltape.replay(run, make=make)
+    assert len(report) == len(rows)
+    if source.first == "none":
+        assert report.counts == {"not replayable": len(rows)}
+        assert [reason.partition(":")[0] for reason in report.reasons] == ["never seeded"]
+        assert not report.exact
+    else:
+        assert report.exact, report.divergence
+        assert report.counts == {"exact": len(rows)}
+        assert report.steps == len(run.steps())
+
+
+def name_of(value: Any) -> str:
+    return value.name if isinstance(value, Source) else str(getattr(value, "__name__", value))
+
+
+@pytest.mark.parametrize(("source", "mode"), list(cells()), ids=name_of)
+def test_cell(source: Source, mode: str | None, lake: Path) -> None:
+    check_cell(source, record_cell(source, mode, slippery, lake))
+
+
+@pytest.mark.parametrize("make", [short_cartpole, garden], ids=name_of)
+@pytest.mark.parametrize(
+    ("source", "mode"), [c for c in cells() if c[0].first == "alone" and "Async" not in c[0].name], ids=name_of
+)
+def test_cell_with_other_environments(source: Source, mode: str | None, make: Any, lake: Path) -> None:
+    run = record_cell(source, mode, make, lake)
+    check_cell(source, run, make if make is garden else None)  # Gymnasium does not know how it was made
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs", "steps", "package"),
+    [
+        ("Taxi-v4", {}, 300, ""),
+        ("LunarLander-v3", {}, 250, "Box2D"),
+        ("MiniGrid-Empty-5x5-v0", {"max_steps": 30}, 120, "minigrid"),
+        ("ALE/Breakout-v5", {"frameskip": 30, "repeat_action_probability": 0.25}, 150, "ale_py"),
+        ("CarRacing-v3", {}, 24, "Box2D"),
+    ],
+)
+def test_environments_of_many_kinds(env: str, kwargs: dict[str, Any], steps: int, package: str, lake: Path) -> None:
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    run = fleet(env, lake, steps, env_kwargs=kwargs, autoreset="same_step", num_workers=1)
+    report = rolltape.replay(run)
+    assert report.exact, report.divergence
+    assert set(report.counts) == {"exact"}
+    assert report.steps == len(run.steps())
+
+
+@pytest.mark.parametrize("mode", ["same_step", "disabled"])
+def test_a_native_environment_has_one_mode(mode: Any, lake: Path) -> None:
+    with pytest.raises(ConfigError, match="next_step"):
+        fleet("CartPole-v1", lake, 10, vectorization="native", autoreset=mode, num_workers=1)
+
+
+def test_a_batch_that_is_reset_in_between_is_said_so(lake: Path) -> None:
+    env = rolltape.record(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"), lake)
+    for _ in range(2):
+        env.reset(seed=3)
+        for _ in range(12):
+            env.step(np.array([0, 1]))
+    env.close()
+    report = rolltape.replay(rolltape.open(lake).run(env.run_id))
+    assert list(report.counts) == ["not replayable"]
+    assert list(report.reasons) == ["its batch was reset with a seed more than once"]
+
+
+def test_jobs_on_ray_give_the_same_verdicts(lake: Path) -> None:
+    run = fleet(f"{__name__}:slippery", lake, 300, vectorization="sync", num_workers=1)
+    seen: list[tuple[int, int]] = []
+    apart = rolltape.replay(run, workers=2, progress=lambda done, wanted: seen.append((done, wanted)))
+    together = rolltape.replay(run)
+    assert sorted(apart, key=lambda r: r.episode) == sorted(together, key=lambda r: r.episode)
+    assert len(seen) > 1
+    assert seen[-1] == (len(together), len(together))
