@@ -23,7 +23,14 @@ from typing import Any, Final, TypeVar
 import psutil
 import pyarrow as pa
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import RecordConfig
@@ -35,6 +42,8 @@ from .infos import Proposal
 from .writer import Writer, WriterStatistics
 
 T = TypeVar("T")
+GONE: Final = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+"""What a call says whose process is gone: crashed, killed by Ray for want of memory, or gone with its node."""
 NAMESPACE: Final = "rolltape"
 KNOCK_S: Final = 10.0
 PUT_BYTES: Final = 256 << 10
@@ -202,7 +211,7 @@ def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:
             return ray.get(method.remote(*args), timeout=max(0.1, deadline - time.monotonic()))
         except RayTaskError as error:
             raise unwrapped(error) from None
-        except (RayActorError, GetTimeoutError) as error:
+        except (*GONE, GetTimeoutError) as error:
             if time.monotonic() > deadline:
                 raise ClusterError(f"An actor did not answer within {timeout_s:g} s: {error}") from error
             time.sleep(0.1)
@@ -254,7 +263,7 @@ def tasks(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], at_once: 
 
 def is_death(error: BaseException) -> bool:
     """Whether a call failed because its actor's process is gone."""
-    return isinstance(error, RayActorError)
+    return isinstance(error, GONE)
 
 
 # ---- links ------------------------------------------------------------------------------------------------------------
