@@ -1,8 +1,8 @@
 """What may be on its way: bytes for producers.
 
-`ByteBudget` shares a fixed number of bytes among producers: each gets at least an equal share as far as it needs it, and
-what the slow ones do not need goes to the fast ones. A producer needs twice its rate times the commit latency (with less,
-its own window holds it back).
+`ByteBudget` shares a fixed number of bytes among producers: each gets at least an equal share as far as it needs it,
+and what the slow ones do not need goes to the fast ones. A producer needs twice its rate times the commit latency (with
+less, its own window holds it back).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Need:
 
     @property
     def nbytes(self) -> int:
+        """Bytes in flight with which its window does not hold it back."""
         return int(HEADROOM * self.rate_bytes_s * max(self.commit_s, 1.0))
 
 

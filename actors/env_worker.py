@@ -1,4 +1,5 @@
-"""An environment worker: sub-environments, a policy, and the producer that records them. A plain class; `launch` makes it an actor."""
+"""An environment worker: sub-environments, a policy, and the producer that records them. A plain class; `launch` makes
+it an actor."""
 
 from __future__ import annotations
 
@@ -106,7 +107,7 @@ class EnvWorker:
         registration = Registration(key, order.schema.run_id, order.offset, n)
         self._producer = Producer(registration, self._rows, page, launch.RayWriterLink(order.writer), hub, config)
         self._producer.start()
-        self._pictures = self._env.render if order.schema.renders else None
+        self._pictures: Any = self._env.render if order.schema.renders else None
         self._observations: Any = None
         self._disabled = order.recipe.autoreset == "disabled"
         self._policy: Any = None
@@ -121,8 +122,8 @@ class EnvWorker:
     def collect(self, policy: PolicySource, steps: int | None, episodes: int | None) -> Collected:
         """Step until so many more steps or episodes are recorded; everything is durable when this returns.
 
-        At least one of `steps` and `episodes` is given; the first that is reached ends it. A whole batch is stepped at a
-        time, so that up to `num_envs - 1` more may be recorded.
+        At least one of `steps` and `episodes` is given; the first that is reached ends it. A whole batch is stepped at
+        a time, so that up to `num_envs - 1` more may be recorded.
 
         Raises BadPolicy where the policy raises or returns what are no actions, RunFailed where the environment raises.
         """
@@ -220,4 +221,3 @@ def _is_same(policy: PolicySource, before: Any) -> bool:
 def policy_seed(run_seed: int, key: ProducerKey) -> int:
     """Seed of a worker's random policy: its own, and another in each of its lives."""
     return (run_seed * 1_000_003 + key.producer * 1009 + key.incarnation) % (1 << 31)
-

@@ -25,7 +25,7 @@ def constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([value]))
 
 
-def choice(places: Sequence[int], words: Sequence[str]) -> pa.DictionaryArray:
+def choice(places: Sequence[int] | np.ndarray, words: Sequence[str]) -> pa.DictionaryArray:
     """A dictionary column of `words` by their places."""
     return pa.DictionaryArray.from_arrays(pa.array(np.asarray(places, np.int8)), pa.array(list(words)))
 

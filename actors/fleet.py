@@ -4,8 +4,8 @@ The life of a worker slot:
 
 1. A slot has a producer number and a range of sub-environments. Its first worker is incarnation 0.
 2. When a worker's process dies, the writer takes nothing more from that incarnation (fence) and commits what it has.
-3. What the dead one produced and is not durable is declared lost: open episodes get rows with status `lost`, the steps a
-   ledger row. Its successor says so first.
+3. What the dead one produced and is not durable is declared lost: open episodes get rows with status `lost`, the steps
+   a ledger row. Its successor says so first.
 4. The successor, one incarnation higher, goes on with the next episode index and does what is left of the work.
 5. A slot whose worker dies `MAX_DEATHS` times in a row without one durable step fails the run.
 """
@@ -60,13 +60,14 @@ class Fleet:
     """Environment workers on Ray, recorded into one run.
 
     Args:
-        env: a registered id (`"CartPole-v1"`, `"ALE/Breakout-v5"`, `"module:Id-v0"`), an entry point `"module:callable"`, or a
-            callable that makes an environment.
+        env: a registered id (`"CartPole-v1"`, `"ALE/Breakout-v5"`, `"module:Id-v0"`), an entry point
+            `"module:callable"`, or a callable that makes an environment.
         num_envs: sub-environments in all.
         lake: the folder of recordings; made where it does not exist.
         num_workers: processes that share them; None: one a CPU but one, at most `num_envs`.
         env_kwargs: arguments for making the environment.
-        vectorization: `"auto"` uses a native vector environment where there is an equal one, `"sync"` and `"native"` insist.
+        vectorization: `"auto"` uses a native vector environment where there is an equal one, `"sync"` and `"native"`
+            insist.
         autoreset: `"next_step"` (Gymnasium's default), `"same_step"` or `"disabled"` (the worker resets).
         frames: `"auto"`, `"none"`, `"observation"`, `"render"`, or a dict such as `{"policy": "render", "every": 4}`.
         seed: seeds every episode of every sub-environment, and the random policy.
@@ -209,7 +210,9 @@ class Fleet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.summary is None and not self._abandoned:
             self._end("completed" if error is None else "stopped", "" if error is None else said(error))
 
@@ -251,9 +254,9 @@ class Fleet:
         if slot.deaths >= MAX_DEATHS:
             order = slot.order
             raise RunFailed(
-                f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times before a step was durable. "
-                f"{_cause_of_death(error)} Step the environment alone to see why, or give each worker fewer "
-                f"sub-environments if memory is short."
+                f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times before a "
+                f"step was durable. {_cause_of_death(error)} Step the environment alone to see why, or "
+                f"give each worker fewer sub-environments if memory is short."
             ) from error
         if slot.steps_left is not None:
             slot.steps_left = max(0, slot.steps_left - steps)

@@ -44,10 +44,12 @@ class FrameRows:
 
     @property
     def rows(self) -> int:
+        """Pictures in the open fragment."""
         return int(self._count.sum())
 
     @property
     def nbytes(self) -> int:
+        """Bytes of those pictures."""
         return self.rows * self._frame_bytes
 
     def check(self, episode: int, t: int, picture: np.ndarray) -> None:

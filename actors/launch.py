@@ -1,11 +1,12 @@
 """The only file that calls ray.init and ray.remote: plain classes become actors here, and their handles become links.
 
 Rules:
-1. Nothing that steps or appends is retried by Ray (`max_task_retries=0`): a retry would run it again under the same name.
-2. Hub and writer come back by themselves (`max_restarts=-1`); environment workers are replaced by the fleet, because a new
-   life needs a new incarnation.
-3. A batch of 256 KiB and more is put into the object store once and passed as a top-level argument, so that sending it again
-   copies nothing and the writer reads it there; a smaller one travels inside the call.
+1. Nothing that steps or appends is retried by Ray (`max_task_retries=0`): a retry would run it again under the same
+   name.
+2. Hub and writer come back by themselves (`max_restarts=-1`); environment workers are replaced by the fleet, because a
+   new life needs a new incarnation.
+3. A batch of 256 KiB and more is put into the object store once and passed as a top-level argument, so that sending it
+   again copies nothing and the writer reads it there; a smaller one travels inside the call.
 4. The process that put an object must live until the writer has it. It does: it waits for the acknowledgement.
 """
 
@@ -35,7 +36,16 @@ from ray.exceptions import (
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
-from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, ProducerKey, Registration, RunCounts, Watermark
+from rolltape.schema.messages import (
+    Ack,
+    FragmentHeader,
+    Grant,
+    Heartbeat,
+    ProducerKey,
+    Registration,
+    RunCounts,
+    Watermark,
+)
 
 from .hub import TelemetryHub
 from .infos import Proposal
@@ -53,8 +63,8 @@ EMBEDDED_STORE_BYTES: Final = 2 << 30
 
 
 HOW_TO_CONNECT: Final = (
-    "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 turns "
-    "that on by itself) needs RAY_AUTH_MODE=token and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN."
+    "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 "
+    "turns that on by itself) needs RAY_AUTH_MODE=token and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN."
 )
 
 
@@ -72,20 +82,19 @@ def ensure_ray() -> None:
     try:
         if address:
             _bring_token()
-            ray.init(namespace=NAMESPACE, logging_level="warning")
+            ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
         else:
             ray.init(
                 address="local",  # not a cluster that happens to run on this machine: it would have to be named
                 namespace=NAMESPACE,
                 include_dashboard=False,
-                logging_level="warning",
+                logging_level=logging.WARNING,
                 object_store_memory=_store_bytes(),
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
         raise ClusterError(
-            f"Cannot reach {where}: {str(error).rstrip('.')}. "
-            + (HOW_TO_CONNECT if address else "")
+            f"Cannot reach {where}: {str(error).rstrip('.')}. " + (HOW_TO_CONNECT if address else "")
         ) from error
 
 
@@ -98,13 +107,14 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
     except OSError as error:
         raise ClusterError(
-            f"Nobody answers at RAY_ADDRESS={address} ({error.strerror or error}). Start the cluster, correct the address, "
-            f"or unset RAY_ADDRESS to run on this machine alone."
+            f"Nobody answers at RAY_ADDRESS={address} ({error.strerror or error}). Start the cluster, correct "
+            f"the address, or unset RAY_ADDRESS to run on this machine alone."
         ) from error
 
 
 def _bring_token() -> None:
-    """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings none."""
+    """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings
+    none."""
     try:  # Ray reads its settings when it is imported, and only this function of its own reads them again
         from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     except ImportError:
@@ -135,12 +145,12 @@ def check_cpus(workers: int, cpus_per_worker: float) -> None:
     if workers * cpus_per_worker > have:
         fit = int(have // cpus_per_worker) if cpus_per_worker else workers
         raise ClusterError(
-            f"{workers} workers of {cpus_per_worker:g} CPU need {workers * cpus_per_worker:g} CPUs, the cluster has {have:g}. "
-            f"Use {max(1, fit)} of them, or {have / workers:.2g} CPUs for each (cpus_per_worker)."
+            f"{workers} workers of {cpus_per_worker:g} CPU need {workers * cpus_per_worker:g} CPUs, the "
+            f"cluster has {have:g}. Use {max(1, fit)} of them, or {have / workers:.2g} CPUs for each (cpus_per_worker)."
         )
 
 
-# ---- actors -----------------------------------------------------------------------------------------------------------
+# ---- actors ----
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +276,7 @@ def is_death(error: BaseException) -> bool:
     return isinstance(error, GONE)
 
 
-# ---- links ------------------------------------------------------------------------------------------------------------
+# ---- links ----
 
 
 class RayWriterLink:

@@ -3,8 +3,8 @@
 The page says what was produced, the writer's watermark what is durable. The difference is lost, and it is said so:
 open episodes and those that ended without becoming durable get a row with status `lost`, the steps a row in the ledger.
 
-1. These rows are in the successor's first fragment. A successor that dies before that is durable leaves them, unsaid, to its
-   own successor, with what it lost itself.
+1. These rows are in the successor's first fragment. A successor that dies before that is durable leaves them, unsaid,
+   to its own successor, with what it lost itself.
 2. Without a page and without anything durable it never began: nothing is lost.
 """
 

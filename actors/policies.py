@@ -1,6 +1,7 @@
 """How a fleet chooses actions: at random, by `module:callable`, by a Python callable, or from a recorded sequence.
 
-A policy is called once a step with the batched observations (leading axis: sub-environments) and returns batched actions.
+A policy is called once a step with the batched observations (leading axis: sub-environments) and returns batched
+actions.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def load_policy(
     """Make a policy for `num_envs` sub-environments.
 
     Args:
-        source: `"random"`; `"module:callable"`; a callable `act(observations) -> actions`; or actions, one entry a step, each
-            for all sub-environments (batched) or one for each of them. A class is made first, with the keyword
-            arguments among `observation_space, action_space, num_envs, seed` that its constructor takes.
+        source: `"random"`; `"module:callable"`; a callable `act(observations) -> actions`; or actions, one entry a
+            step, each for all sub-environments (batched) or one for each of them. A class is made first, with the
+            keyword arguments among `observation_space, action_space, num_envs, seed` that its constructor takes.
         observation_space: of one sub-environment.
         action_space: of one sub-environment.
         seed: of the random policy.

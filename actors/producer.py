@@ -41,13 +41,20 @@ class Rows(Protocol):
     oldest_ns: int | None
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of the open fragment, about."""
+        ...
 
-    def due(self, now_ns: int) -> bool: ...
+    def due(self, now_ns: int) -> bool:
+        """Whether its oldest row is too old to wait any longer."""
+        ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Close the open episodes as `aborted`."""
 
-    def close(self, fragment: int) -> dict[str, Any]: ...
+    def close(self, fragment: int) -> dict[str, Any]:
+        """The open fragment as record batches by table; empty again."""
+        ...
 
 
 class HubLink(Protocol):
@@ -55,15 +62,19 @@ class HubLink(Protocol):
 
     def register(self, registration: Registration) -> Grant:
         """Blocks until the hub answers."""
+        ...
 
     def beat(self, heartbeat: Heartbeat) -> Handle:
         """Send a heartbeat; returns at once."""
+        ...
 
     def grant(self, handle: Handle) -> Grant:
         """The answer of a heartbeat that is ready. Raises what the call raised."""
+        ...
 
     def wait(self, handles: list[Handle], timeout_s: float) -> list[Handle]:
         """Those of `handles` that are ready, waiting at most `timeout_s` for the first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,9 @@ class Producer:
             while len(self._window):
                 self._window.raise_if_failed()
                 if deadline is not None and self._clock() > deadline:
-                    raise RunFailed(f"{len(self._window)} fragments of {self.key} were not durable within {timeout_s:g} s.")
+                    raise RunFailed(
+                        f"{len(self._window)} fragments of {self.key} were not durable within {timeout_s:g} s."
+                    )
                 self.lock.wait(0.5)
             self._window.raise_if_failed()
 
@@ -241,9 +254,7 @@ class Producer:
                         self._window.answered(handle)
                 self._window.tick()
                 self._flush_if_due()
-                if ready:
-                    self.lock.notify_all()
-                elif self._window.failed is not None:
+                if ready or self._window.failed is not None:
                     self.lock.notify_all()
                 now = self._clock()
                 if now - beat_at >= HEARTBEAT_S:

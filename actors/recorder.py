@@ -57,7 +57,8 @@ def record(
     """Wrap an environment so that every step that you take is recorded.
 
     Args:
-        env: a `gymnasium.Env` or `gymnasium.vector.VectorEnv`, with any wrappers. What the outermost wrapper gives is recorded.
+        env: a `gymnasium.Env` or `gymnasium.vector.VectorEnv`, with any wrappers. What the outermost wrapper gives is
+            recorded.
         lake: the folder of recordings; made where it does not exist.
         frames: `"auto"` (images observed are kept), `"none"`, `"observation"`, `"render"` (needs
             `render_mode="rgb_array"`), or a dict such as `{"policy": "render", "every": 4}`.
@@ -100,7 +101,9 @@ class _Session:
         atexit.register(self.end)
 
     @classmethod
-    def join(cls, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None) -> _Session:
+    def join(
+        cls, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
+    ) -> _Session:
         vector = isinstance(env, VectorEnv)
         observation = env.single_observation_space if vector else env.observation_space
         action = env.single_action_space if vector else env.action_space
@@ -150,7 +153,9 @@ class _Session:
 class _Recorder:
     """What both wrappers share: a producer in this process and its session."""
 
-    def __init__(self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None) -> None:
+    def __init__(
+        self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
+    ) -> None:
         self.session = _Session.join(env, description, lake, config, run)
         recording = self.session.recording
         n = description.num_envs
@@ -358,8 +363,8 @@ def _renderer(env: Any, config: RecordConfig) -> Any:
         return None
     if env.render_mode not in ("rgb_array", "rgb_array_list"):
         raise ConfigError(
-            f"frames.policy: 'render' needs an environment made with render_mode='rgb_array' (got {env.render_mode!r}): "
-            f"gymnasium.make(..., render_mode='rgb_array')."
+            f"frames.policy: 'render' needs an environment made with render_mode='rgb_array' "
+            f"(got {env.render_mode!r}): gymnasium.make(..., render_mode='rgb_array')."
         )
     return env.render
 

@@ -72,8 +72,8 @@ class EndSummary:
 
     `steps`, `episodes`, `frames` are rows in the recording; `completed` are the episodes that came to their end, and
     `mean_return` is theirs. `seconds` go from the first possible step until everything was durable. `bytes` is what the
-    run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest time from a row's step to its
-    being durable; `waited_s` the time that producers stood still for room.
+    run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest
+    time from a row's step to its being durable; `waited_s` the time that producers stood still for room.
     """
 
     run_id: str
@@ -253,7 +253,7 @@ class Recording:
                 episodes=rows["episodes"],
                 completed=len(returns),
                 frames=rows["frames"],
-                mean_return=pc.mean(returns).as_py(),
+                mean_return=float(returns.to_numpy().mean()) if len(returns) else None,
                 lost_steps=sum(lost for lost, _ in self.lost.values()),
                 lost_episodes=sum(lost for _, lost in self.lost.values()),
                 bytes=disk_bytes(self.folder.path),
@@ -322,7 +322,12 @@ def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> d
         },
         "config": config.model_dump(mode="json"),
         "versions": package_versions(),
-        "host": {"name": socket.gethostname(), "pid": os.getpid(), "platform": platform.platform(), "cpus": os.cpu_count()},
+        "host": {
+            "name": socket.gethostname(),
+            "pid": os.getpid(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+        },
     }
 
 
@@ -339,5 +344,3 @@ def package_versions() -> dict[str, str]:
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=repr))
-
-

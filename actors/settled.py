@@ -1,7 +1,7 @@
 """What is settled once for all of a run, in a file that only its first writer makes: the types of its infos.
 
-The hub settles it, and its memory is gone when it is killed. A producer that came after that would have other columns than
-those before it, and its rows would be refused.
+The hub settles it, and its memory is gone when it is killed. A producer that came after that would have other columns
+than those before it, and its rows would be refused.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rolltape.storage.files import FileOps, storage_errors
 def settle(path: Path, proposal: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
     """The types that the file at `path` holds; where there is none, it is made and holds `proposal`.
 
-    The file is an Arrow schema. It is linked to its name, which fails when the name is taken: of two hubs at the same moment
-    both get the types of the first. Not synced: what was settled matters only as long as the run goes on.
+    The file is an Arrow schema. It is linked to its name, which fails when the name is taken: of two hubs at the same
+    moment both get the types of the first. Not synced: what was settled matters only as long as the run goes on.
 
     Raises LakeNotWritable, DiskFull or StorageError.
     """

@@ -53,6 +53,7 @@ class WallClock:
         self.offset_ns = time.time_ns() - time.perf_counter_ns()
 
     def now_us(self) -> int:
+        """UTC in microseconds."""
         return (time.perf_counter_ns() + self.offset_ns) // 1000
 
 

@@ -4,7 +4,8 @@ Rules:
 1. A native vector environment (`vector_entry_point`) is used where it exists, has the same single spaces as the plain
    environment, and offers the autoreset mode that was asked for. Otherwise a `SyncVectorEnv`.
 2. The spaces must be the same, because a native one may be another environment: Atari's is preprocessed.
-3. In a `SyncVectorEnv` every sub-environment seeds each of its resets (`seeding`); a native one has one random state, which
+3. In a `SyncVectorEnv` every sub-environment seeds each of its resets (`seeding`); a native one has one random state,
+   which
    the first reset seeds: the batch replays as a whole.
 """
 
@@ -113,7 +114,7 @@ def spaces_of(recipe: EnvRecipe) -> tuple[gym.Space[Any], gym.Space[Any], gym.En
 
 
 def uses_native(recipe: EnvRecipe, env: gym.Env[Any, Any]) -> bool:
-    """Whether a native vector environment is to be used; `env` is a plain one. Raises ConfigError where it cannot be."""
+    """Whether a native vector environment is to be used; `env` is a plain one. Raises ConfigError."""
     if recipe.vectorization == "sync":
         return False
     insist = recipe.vectorization == "native"
@@ -123,7 +124,7 @@ def uses_native(recipe: EnvRecipe, env: gym.Env[Any, Any]) -> bool:
             raise ConfigError(f"vectorization: {recipe.env_id} has no native vector environment; use 'sync' or 'auto'.")
         return False
     try:
-        native = gym.make_vec(recipe.source, num_envs=1, vectorization_mode="vector_entry_point", **recipe.kwargs)
+        native = gym.make_vec(recipe.env_id, num_envs=1, vectorization_mode="vector_entry_point", **recipe.kwargs)
     except Exception as error:
         if insist:
             raise why_not_made(f"{recipe.env_id} (native)", recipe.kwargs, error) from error
@@ -194,7 +195,7 @@ def make_sub_environments(
     batch_seed = episode_seed(run_seed, sub_env_offset, max(first_index))
     if native:
         import_namespace(str(recipe.source))
-        env = gym.make_vec(recipe.source, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.kwargs)
+        env = gym.make_vec(recipe.env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.kwargs)
         return SubEnvironments(env, True, batch_seed)
 
     def maker(place: int) -> Callable[[], gym.Env[Any, Any]]:

@@ -13,7 +13,8 @@ Reader = Callable[[int], dict[str, Any]]
 
 
 def info_reader(infos: dict[str, Any]) -> Reader | None:
-    """A function from the sub-environment's place to its info without `final_obs` and `final_info`; None when all are empty.
+    """A function from the sub-environment's place to its info without `final_obs` and `final_info`; None when all are
+    empty.
 
     Source: Gymnasium `VectorEnv._add_info`: each key has a boolean mask `_key`; nested dicts are vectorised likewise.
     """

@@ -486,14 +486,16 @@ class VectorRows:
                 elif self._replay[place] == ALONE:
                     self._replay[place] = FORWARD
         if options is not None or self._options is not None:
-            self._options = self._options or [None] * self._n
+            texts = self._options if self._options is not None else _no_texts(self._n)
+            self._options = texts
             for place in index:
-                self._options[place] = options
+                texts[place] = options
         if reader is not None:
-            self._reset_info = self._reset_info or [None] * self._n
+            infos = self._reset_info if self._reset_info is not None else _no_texts(self._n)
+            self._reset_info = infos
             for place in index:
                 info = reader(place)
-                self._reset_info[place] = encode_info(info) if info else None
+                infos[place] = encode_info(info) if info else None
         elif self._reset_info is not None:
             for place in places.tolist():
                 self._reset_info[place] = None
@@ -537,6 +539,10 @@ class VectorRows:
             self.return_sum += float(returns.sum())
         if self.oldest_ns is None:
             self.oldest_ns = self._now_ns()
+
+
+def _no_texts(n: int) -> list[str | None]:
+    return [None] * n
 
 
 def _once(pictures: Pictures) -> Pictures:

@@ -3,7 +3,8 @@
 Rules:
 1. `append` answers after the commit that made the fragment durable; until then the call is pending, and the producer's
    window counts it.
-2. Calls overtake each other on their way, because an async actor runs them in any order. A fragment that comes early waits a
+2. Calls overtake each other on their way, because an async actor runs them in any order. A fragment that comes early
+   waits a
    moment for those before it and is refused only then: a refusal makes its producer send everything again.
 3. One commit at a time, when the log says that it is due or a producer that waits asks for it.
 4. A commit that fails for want of room or rights is tried again every second, for `give_up_s`; then all pending calls

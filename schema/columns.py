@@ -18,8 +18,8 @@ PAYLOAD_VERSION: Final = 1
 Encoding = Literal["dictionary", "delta", "values", "facts", "plain"]
 """How Parquet stores a column.
 
-`dictionary`: few values. `delta`: integers that count. `values`: of a space, floats by BYTE_STREAM_SPLIT and single integers
-by dictionary. `facts`: infos, integers by delta, floats by BYTE_STREAM_SPLIT, strings by dictionary.
+`dictionary`: few values. `delta`: integers that count. `values`: of a space, floats by BYTE_STREAM_SPLIT and single
+integers by dictionary. `facts`: infos, integers by delta, floats by BYTE_STREAM_SPLIT, strings by dictionary.
 """
 
 CONSTANT: Final = pa.dictionary(pa.int8(), pa.string())

@@ -29,7 +29,8 @@ class FragmentConfig(_Frozen):
     """When a producer closes a fragment: whichever comes first."""
 
     max_bytes: Annotated[int, Field(ge=64 << 10, le=256 * MIB)] = 8 * MIB
-    """Bytes of column buffers. A remote call costs 0.3-1 ms whatever it carries, so small fragments cost more a step."""
+    """Bytes of column buffers. A remote call costs 0.3-1 ms whatever it carries, so small fragments cost more a
+    step."""
     max_rows: Annotated[int, Field(ge=1, le=16_000_000)] = 1_000_000
     """Rows of the steps table."""
     max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.5
@@ -87,14 +88,15 @@ class RecordConfig(_Frozen):
     def _lag_below_wait(self) -> RecordConfig:
         if self.durable_lag_s >= self.budget.max_unacked_age_s:
             raise ValueError(
-                f"fragment.max_age_s = {self.fragment.max_age_s} s and commit.max_age_s = {self.commit.max_age_s} s must be "
-                f"well below budget.max_unacked_age_s = {self.budget.max_unacked_age_s} s"
+                f"fragment.max_age_s = {self.fragment.max_age_s} s and commit.max_age_s = {self.commit.max_age_s} s "
+                f"must be well below budget.max_unacked_age_s = {self.budget.max_unacked_age_s} s"
             )
         return self
 
     @property
     def durable_lag_s(self) -> float:
-        """Seconds of steps that a crash may cost on a healthy disk: the age at which a commit starts, and the commit."""
+        """Seconds of steps that a crash may cost on a healthy disk: the age at which a commit starts, and the
+        commit."""
         return max(self.fragment.max_age_s, self.commit.max_age_s) + COMMIT_S
 
     @classmethod

@@ -75,8 +75,8 @@ class Watermark:
 class Ack:
     """A writer's answer to one fragment.
 
-    `durable`: it is committed (now or already before). `refused`: send again from `expected`. `fenced`: this incarnation
-    was replaced and must stop.
+    `durable`: it is committed (now or already before). `refused`: send again from `expected`. `fenced`: this
+    incarnation was replaced and must stop.
     """
 
     status: Literal["durable", "refused", "fenced"]

@@ -27,7 +27,12 @@ class RunSchema:
     """
 
     def __init__(
-        self, run_id: str, env_id: str, observation_space: gym.Space[Any], action_space: gym.Space[Any], frames: FramesConfig
+        self,
+        run_id: str,
+        env_id: str,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        frames: FramesConfig,
     ) -> None:
         self.run_id = run_id
         self.env_id = env_id
