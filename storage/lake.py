@@ -125,7 +125,7 @@ class Lake:
             raise ConfigError(f"run: expected a run, a run id, its beginning or 'latest', got {run!r}")
         if wanted == "latest":
             if not run_ids:
-                raise LakeNotFound(f"No runs in {self.path} yet: record one, e.g. `rolltape record CartPole-v1`.")
+                raise LakeNotFound(f"No runs in {self.path} yet: record one: `rolltape record CartPole-v1 --steps 10000`.")
             return run_ids[-1]
         found = [run_id for run_id in run_ids if run_id.startswith(wanted.upper())] if wanted else []
         if len(found) == 1:
@@ -292,5 +292,5 @@ def _no_lake(path: Path) -> str:
     what = "the folder has no runs/ in it" if path.is_dir() else "there is no such folder"
     return (
         f"No lake at {path}: {what}. Give the folder that was recorded into, or record something: "
-        f"`rolltape record CartPole-v1 --lake {path}`."
+        f"`rolltape record CartPole-v1 --steps 10000 --lake {path}`."
     )

@@ -19,7 +19,7 @@ def print_summary(summary: EndSummary, lake: Path) -> None:
     facts(facts_of(summary))
     out = console()
     out.print()
-    for line in next_commands(summary, lake):
+    for line in next_commands(summary, lake) if summary.episodes else ():
         out.print(f"  {line}", style="cyan", soft_wrap=True)
 
 
@@ -34,7 +34,7 @@ def facts_of(summary: EndSummary) -> dict[str, str]:
     found = {
         "run": summary.run_id,
         "path": summary.path,
-        "status": f"{summary.status} ({summary.reason})" if summary.reason else summary.status,
+        "status": f"stopped: {summary.reason}" if summary.status == "stopped" else summary.status,
         "steps": f"{summary.steps:,}",
         "episodes": ended,
         "frames": f"{summary.frames:,}",
@@ -63,14 +63,18 @@ def as_json(summary: EndSummary | None, *, run_id: str | None, error: str | None
 
 def next_commands(summary: EndSummary, lake: Path) -> list[str]:
     """Commands that read this run, with the lake where it is not the one that they read by themselves."""
-    usual = Path(os.environ.get("ROLLTAPE_LAKE") or "lake")
-    where = "" if lake == usual else f" --lake {shlex.quote(str(lake))}"
-    run = summary.run_id
+    run, where = summary.run_id, lake_option(lake)
     return [
         f'rolltape episodes {run} --order "return desc"{where}',
         f"rolltape info {run}{where}",
         f'rolltape sql "select * from episodes where run_id = \'{run}\' limit 5"{where}',
     ]
+
+
+def lake_option(lake: Path) -> str:
+    """` --lake DIR`, or nothing where that is the lake that commands read by themselves."""
+    usual = Path(os.environ.get("ROLLTAPE_LAKE") or "lake")
+    return "" if lake == usual else f" --lake {shlex.quote(str(lake))}"
 
 
 def mib(nbytes: int) -> str:
