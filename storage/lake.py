@@ -125,7 +125,8 @@ class Lake:
             raise ConfigError(f"run: expected a run, a run id, its beginning or 'latest', got {run!r}")
         if wanted == "latest":
             if not run_ids:
-                raise LakeNotFound(f"No runs in {self.path} yet. Record one: `rolltape record CartPole-v1 --steps 1000`.")
+                how = "rolltape record CartPole-v1 --steps 1000"
+                raise LakeNotFound(f"No runs in {self.path} yet. Record one: `{how} --lake {self.path}`.")
             return run_ids[-1]
         found = [run_id for run_id in run_ids if run_id.startswith(wanted.upper())] if wanted else []
         if len(found) == 1:

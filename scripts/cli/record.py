@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ConfigError, RolltapeError
 
 from .options import Lake
@@ -50,8 +51,8 @@ class Durability(StrEnum):
 def frames_of(text: str) -> dict[str, Any]:
     """The frames policy that `--frames` names: `render:4` is every fourth step. Raises typer.BadParameter."""
     policy, colon, every = text.partition(":")
-    if policy not in ("auto", "none", "observation", "render"):
-        raise typer.BadParameter(f"expected auto, none, observation, render or render:K, got {text!r}")
+    if policy not in ("auto", "none", "observation", "render", "replay"):
+        raise typer.BadParameter(f"expected auto, none, observation, render, render:K or replay, got {text!r}")
     if not colon:
         return {"policy": policy}
     if policy != "render" or not every.isdecimal() or int(every) < 1:
@@ -82,6 +83,7 @@ def arguments_of(given: list[str] | None) -> dict[str, Any]:
     return found
 
 
+DEFAULTS = RecordConfig()
 RUNS = "How it runs"
 KEPT = "How it is kept"
 
@@ -110,7 +112,7 @@ def record(
         typer.Option(
             metavar="POLICY",
             help="Pictures to keep: none; observation, where that is one; render; render:K, every K-th step. "
-            "auto is observation where it can be, otherwise none.",
+            "replay: none, drawn again when asked for. auto is observation where it can be, otherwise none.",
         ),
     ] = "auto",
     policy: Annotated[
@@ -155,15 +157,18 @@ def record(
         float | None,
         typer.Option(
             metavar="S",
-            help="Workers send what is this old; with the next, what a crash may cost.",
-            show_default="0.5",
+            help="Workers send what is this old, in seconds.",
+            show_default=f"{DEFAULTS.fragment.max_age_s:g}",
             rich_help_panel=KEPT,
         ),
     ] = None,
     commit_age_s: Annotated[
         float | None,
         typer.Option(
-            metavar="S", help="The writer commits what is this old.", show_default="0.5", rich_help_panel=KEPT
+            metavar="S",
+            help="The writer commits what is this old; this and the commit is what a crash may cost.",
+            show_default=f"{DEFAULTS.commit.max_age_s:g}",
+            rich_help_panel=KEPT,
         ),
     ] = None,
     give_up_s: Annotated[
@@ -171,7 +176,7 @@ def record(
         typer.Option(
             metavar="S",
             help="Fail when nothing could be written for so long.",
-            show_default="120",
+            show_default=f"{DEFAULTS.budget.give_up_s:g}",
             rich_help_panel=KEPT,
         ),
     ] = None,
@@ -192,8 +197,6 @@ def record(
 
     rolltape record my.envs:make --episodes 10 --policy my.agents:act
     """
-    from rolltape.schema.config import RecordConfig
-
     if steps is None and episodes is None:
         raise typer.BadParameter("give --steps, --episodes, or both", param_hint="--steps")
     if workers is not None and workers > envs:
