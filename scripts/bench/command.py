@@ -14,7 +14,7 @@ from rolltape.schema.errors import RolltapeError
 
 from . import catalogue, machine
 from .figure import Figure
-from .pairs import Plan, run_pairs
+from .pairs import Pair, Plan, run_pairs
 from .processes import MeasurementFailed, run_fresh
 from .results import ResultFolder
 from .tables import print_tables, write_files, write_into_page
@@ -98,13 +98,14 @@ def _measure(
             if (peers_only and ours) or (not peers and not ours):
                 continue
             theirs = PEER_PYTHON.absolute() if catalogue.PEERS.get(recorder) else python
+            measured: list[Pair] = []
             try:
-                measured = run_pairs(name, recorder, theirs, plan, notice)
+                for pair in run_pairs(name, recorder, theirs, plan, notice):
+                    measured.append(pair)
+                    folder.keep_pairs(measured, circumstances)  # what is there stays, whatever ends the next pair
             except (MeasurementFailed, FileNotFoundError) as error:
                 failed.append(f"{name} {recorder}: {error}")
                 notice(f"{name} {recorder} failed")
-                continue
-            folder.keep_pairs(measured, circumstances)
     for group in () if peers_only else groups:
         try:
             order = {"group": group, "quick": quick}

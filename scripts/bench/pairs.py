@@ -6,7 +6,7 @@ stops earlier, and then both sides do what it did in that time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,8 +39,8 @@ class Plan:
     scratch: Path
 
 
-def run_pairs(name: str, recorder: str, python: Path, plan: Plan, notice: Notice) -> list[Pair]:
-    """Measure a workload under a recorder. Raises MeasurementFailed."""
+def run_pairs(name: str, recorder: str, python: Path, plan: Plan, notice: Notice) -> Iterator[Pair]:
+    """Measure a workload under a recorder, a pair at a time. Raises MeasurementFailed."""
 
     def run(who: str, calls: int | None, seconds: float | None, rows: int | None = None) -> Outcome:
         order = Order(name, who, "", seconds, calls, rows, plan.settle_s)
@@ -56,8 +56,7 @@ def run_pairs(name: str, recorder: str, python: Path, plan: Plan, notice: Notice
     calls = recorded.calls
     if calls < bare.calls:
         bare = run("bare", calls, None)
-    pairs = [(bare, recorded)]
+    yield bare, recorded
     for _ in range(plan.pairs - 1):
         bare = run("bare", calls, None)
-        pairs.append((bare, run(recorder, calls, None, bare.rows)))
-    return pairs
+        yield bare, run(recorder, calls, None, bare.rows)

@@ -98,4 +98,5 @@ def measure(order: FigureOrder) -> list[Figure]:
         Figure("memory.drift", "drift of resident memory", drift(rss), "MiB", detail),
         Figure("memory.private_drift", "drift of private memory", drift(private), "MiB", "without what is shared"),
         Figure("memory.peak", "most resident memory", max(rss), "MiB", f"of it private {max(private):.0f} MiB"),
+        Figure("memory.lag", "oldest row when it became durable", summary.lag_high_s, "s", "the drain included"),
     ]
