@@ -52,7 +52,10 @@ def load_policy(
             "num_envs": num_envs,
             "seed": seed,
         }
-        taken = inspect.signature(source).parameters
+        try:
+            taken = set(inspect.signature(source).parameters)
+        except ValueError:  # one written in C tells nothing
+            taken = set()
         given = {name: value for name, value in offered.items() if name in taken}
         try:
             made = source(**given)

@@ -118,7 +118,7 @@ def watching(progress: bool | Watcher | None, title: str) -> Iterator[Watcher]:
         with _bar(console, title) as show:
             yield show
     else:
-        yield _lines(title) if progress else lambda _: None
+        yield printing(title) if progress else lambda _: None
 
 
 @contextmanager
@@ -141,7 +141,8 @@ def _bar(console: Console, title: str) -> Iterator[Watcher]:
         yield show
 
 
-def _lines(title: str, clock: Callable[[], float] = time.monotonic) -> Watcher:
+def printing(title: str, clock: Callable[[], float] = time.monotonic) -> Watcher:
+    """A watcher that prints a line on stderr every `LINE_EVERY_S`."""
     said = clock()
 
     def show(now: CollectProgress) -> None:
