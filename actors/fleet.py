@@ -34,6 +34,7 @@ from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
 from .recorder import described
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
+from .remaking import check_drawable
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Fleet:
         vectorization: `"auto"` uses a native vector environment where there is an equal one, `"sync"` and `"native"`
             insist.
         autoreset: `"next_step"` (Gymnasium's default), `"same_step"` or `"disabled"` (the worker resets).
-        frames: `"auto"`, `"none"`, `"observation"`, `"render"`, or a dict such as `{"policy": "render", "every": 4}`.
+        frames: `"auto"`, `"none"`, `"observation"`, `"render"`, `"replay"` (stored none, drawn when
+            asked for), or a dict such as `{"policy": "render", "every": 4}`.
         seed: seeds every episode of every sub-environment, and the random policy.
         cpus_per_worker: what a worker asks Ray for.
         **config: further fields of `RecordConfig`.
@@ -116,6 +118,9 @@ class Fleet:
                     f"frames: renders are recorded with render_mode='rgb_array', {recipe.env_id} has "
                     f"{probe.render_mode!r} and offers {probe.metadata.get('render_modes', [])}."
                 )
+            if settings.frames.policy == "replay":
+                check_drawable(recipe.env_id, probe, native=vectorization == "native")
+                recipe = replace(recipe, vectorization="sync")  # so that each episode replays alone
             native = uses_native(recipe, probe)
             description = _describe(recipe, probe, native, num_envs, workers)
         finally:

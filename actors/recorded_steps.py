@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from rolltape.schema.errors import SchemaError
 from rolltape.schema.info_json import decode_info, encode_info, encode_value
+from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
 from .infos import InfoColumns
@@ -33,8 +34,6 @@ EPISODE_COLUMNS: Final = (
     "worker", "incarnation",
 )  # fmt: skip
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
-STORING: Final = ("observation", "render")
-"""Frame policies under which observations that are images are stored."""
 READ_BYTES: Final = 64 << 20
 READ_STEPS: Final = 100_000
 

@@ -25,6 +25,7 @@ from rolltape.schema.messages import ProducerKey, Registration
 from .page import ProducerPage, page_path
 from .producer import Producer
 from .recording import EndSummary, EnvDescription, Recording
+from .remaking import check_drawable
 from .single_rows import SingleRows
 from .vector_rows import VectorRows
 
@@ -61,7 +62,7 @@ def record(
             recorded.
         lake: the folder of recordings; made where it does not exist.
         frames: `"auto"` (images observed are kept), `"none"`, `"observation"`, `"render"` (needs
-            `render_mode="rgb_array"`), or a dict such as `{"policy": "render", "every": 4}`.
+            `render_mode="rgb_array"`), `"replay"` (stored none, drawn when asked for), or a dict such as `{"policy": "render", "every": 4}`.
         run: a name under which several environments of this process go into one run, such as the environments of a
             Stable-Baselines3 `VecEnv`. None: a run of its own.
         **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`.
@@ -359,6 +360,9 @@ def autoreset_of(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
 
 
 def _renderer(env: Any, config: RecordConfig) -> Any:
+    if config.frames.policy == "replay":
+        own = not isinstance(env, VectorEnv) or isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+        check_drawable(_env_id(env), env, native=not own)
     if config.frames.policy != "render":
         return None
     if env.render_mode not in ("rgb_array", "rgb_array_list"):

@@ -10,6 +10,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rolltape.schema.errors import ConfigError, EnvError, ReplayFailed, UnknownEnvironment
+from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.space_codec import SpaceCodec
 
 from .stepping import EnvRecipe, is_entry_point, make_env
@@ -66,6 +67,22 @@ def make_again(run: Run, recipe: EnvRecipe) -> gym.Env[Any, Any]:
                 f"{run.info['spaces'][name]}{f', above the vector wrappers {above}' if above else ''}. {HOW}"
             )
     return env
+
+
+def check_drawable(env_id: str, env: Any, *, native: bool) -> None:
+    """Refuse frames="replay" where no single episode could be drawn again. Raises ConfigError."""
+    if native:
+        raise ConfigError(
+            f"frames: 'replay' draws single episodes again, but a native {env_id} replays only as a whole batch. Use "
+            "vectorization 'sync', or another frames policy."
+        )
+    space = getattr(env, "single_observation_space", None) or env.observation_space
+    offered = (env.metadata or {}).get("render_modes") or []
+    if "rgb_array" not in offered and not is_image_space(space):
+        raise ConfigError(
+            f"frames: 'replay' draws with render_mode='rgb_array', but {env_id} offers {offered}. Use 'none', or give "
+            "the environment that mode."
+        )
 
 
 def vector_wrappers(run: Run) -> list[str]:

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from rolltape.actors.recorder import record
     from rolltape.actors.replay import replay
     from rolltape.actors.replayed import ReplayReport
+    from rolltape.actors.rerender import open_lake as open
     from rolltape.schema.config import RecordConfig
     from rolltape.schema.errors import RolltapeError
     from rolltape.storage.lake import Episode, Lake, Run, parts
-    from rolltape.storage.lake import open_lake as open
 else:
     # Name -> "module:attribute". For type checkers: the imports above; tests/test_face.py keeps both equal.
     _PLACES = {
         "Fleet": "rolltape.actors.fleet:Fleet",
         "record": "rolltape.actors.recorder:record",
-        "open": "rolltape.storage.lake:open_lake",
+        "open": "rolltape.actors.rerender:open_lake",
         "Lake": "rolltape.storage.lake:Lake",
         "Run": "rolltape.storage.lake:Run",
         "Episode": "rolltape.storage.lake:Episode",

@@ -13,6 +13,9 @@ from .errors import ConfigError
 from .frame_layout import FrameLayout, is_image_space, stored_layout
 from .space_codec import SpaceCodec
 
+STORING = ("observation", "render")
+"""Frame policies under which observations that are images are stored."""
+
 
 class RunSchema:
     """The contract of a run, built once from the single (not batched) spaces.
@@ -50,7 +53,7 @@ class RunSchema:
         self.frame_policy = policy
         self.renders = policy == "render"
         self.every = frames.every
-        self.layout: FrameLayout | None = stored_layout(observation_space) if image and policy != "none" else None
+        self.layout: FrameLayout | None = stored_layout(observation_space) if image and policy in STORING else None
         self.has_observation_column = not image
 
     def arrow(self, table: str, info: pa.DataType | None = None) -> pa.Schema:

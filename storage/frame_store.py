@@ -163,6 +163,14 @@ class Frames:
     def __len__(self) -> int:
         return len(self.t)
 
+    def between(self, first: int, last: int) -> Frames:
+        """The pictures from t = `first` to t = `last`, both among them. Raises LakeNotFound where there are none."""
+        start, stop = np.searchsorted(self.t, (first, last + 1)).tolist()
+        if start >= stop:
+            has = f"there are some for t {self.t[0]} to {self.t[-1]}"
+            raise LakeNotFound(f"No pictures for t {first} to {last}: {has}.")
+        return self._between(start, stop)
+
     def batches(self) -> Iterator[np.ndarray]:
         """The pictures some at a time, (n, *shape): the cheapest way through an episode."""
         done = 0

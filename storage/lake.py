@@ -16,6 +16,7 @@ import pyarrow as pa
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
 
+from .drawn_frames import DrawnFrames, Renderer
 from .episode_rows import EpisodeRows, once_more
 from .episodes import Episode
 from .frame_store import Frames, FrameStore
@@ -34,18 +35,25 @@ WhichRun: TypeAlias = "Run | str | Any"
 """A `Run`, anything with a `run_id`, a run id, the beginning of one, or "latest"."""
 
 
-def open_lake(path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None) -> Lake:
+def open_lake(
+    path: str | os.PathLike[str] = "lake",
+    *,
+    threads: int | None = None,
+    memory: str | None = None,
+    renderer: Renderer | None = None,
+) -> Lake:
     """Open a lake for reading, also while runs are being written into it. Nothing is created or locked.
 
     Args:
         path: the lake's folder.
         threads: threads of its queries; None for one a core.
         memory: memory limit of its queries such as "2GB"; None for 80 % of the machine.
+        renderer: draws the pictures of runs that store none (frames="replay"); None: those have no pictures.
 
     Raises:
         LakeNotFound: there is no lake at `path`.
     """
-    return Lake(path, threads=threads, memory=memory)
+    return Lake(path, threads=threads, memory=memory, renderer=renderer)
 
 
 def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, table: str = "steps") -> list[Path]:
@@ -74,17 +82,24 @@ class Lake:
         listing: which parts exist.
         engine: what runs the queries of its relations.
         frame_store: what finds and decodes pictures.
+        renderer: what draws the pictures of runs that store none; None: nothing does.
         episode_rows: what finds the rows of single episodes.
         runs_table, part_table: the rows of `runs` and `parts`, remembering what does not change.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] = "lake", *, threads: int | None = None, memory: str | None = None
+        self,
+        path: str | os.PathLike[str] = "lake",
+        *,
+        threads: int | None = None,
+        memory: str | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         if not (self.path / "runs").is_dir():
             raise LakeNotFound(_no_lake(self.path))
-        self._settings = (threads, memory)
+        self._settings = (threads, memory, renderer)
+        self.renderer = renderer
         self.listing = LakeListing(self.path)
         self.episode_rows = EpisodeRows(self.listing)
         self.runs_table = RunsTable(self)
@@ -242,12 +257,30 @@ class Lake:
 
         Raises:
             LakeNotFound: there is no such picture; the message says which there are.
+            ReplayFailed: of a run with frames="replay", the replay differs from the recording, or cannot be.
         """
-        return self.frame_store.one(self.resolve(run), episode, t, kind=kind)
+        run_id = self.resolve(run)
+        if (renderer := self._renderer_of(run_id)) is not None:
+            return renderer.picture(Run(self, run_id), int(episode), int(t), kind)
+        return self.frame_store.one(run_id, episode, t, kind=kind)
 
     def frames(self, run: WhichRun, episode: int, *, kind: str | None = None) -> Frames:
         """The pictures of an episode in order: iterate, index, or take all with `.array()`."""
-        return self.frame_store.episode(self.resolve(run), episode, kind=kind)
+        run_id = self.resolve(run)
+        if (renderer := self._renderer_of(run_id)) is not None:
+            return DrawnFrames(renderer, Run(self, run_id), int(episode), kind)
+        return self.frame_store.episode(run_id, episode, kind=kind)
+
+    def _renderer_of(self, run_id: str) -> Renderer | None:
+        """What draws the pictures of a run, where they are not stored."""
+        if (self.run_info(run_id).get("frames") or {}).get("policy") != "replay":
+            return None
+        if self.renderer is None:
+            raise LakeNotFound(
+                f"Run {run_id} stores no pictures (frames=replay), they are drawn again: open the lake with "
+                "rolltape.open."
+            )
+        return self.renderer
 
     # ---- files ----------------------------------------------------------------------------------------------------
 
@@ -271,8 +304,8 @@ class Lake:
         return f"<Lake {self.path}, {len(run_ids)} runs{newest}>"
 
 
-def _reopened(path: Path, threads: int | None, memory: str | None) -> Lake:
-    return Lake(path, threads=threads, memory=memory)
+def _reopened(path: Path, threads: int | None, memory: str | None, renderer: Renderer | None = None) -> Lake:
+    return Lake(path, threads=threads, memory=memory, renderer=renderer)
 
 
 def _where(relation: Relation, condition: str | None) -> Relation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,6 +124,44 @@ class Run:
     def frames(self, episode: int, *, kind: str | None = None) -> Frames:
         """The pictures of an episode in order; see `Lake.frames`."""
         return self.lake.frames(self, episode, kind=kind)
+
+    def video(
+        self,
+        episode: int,
+        path: str | os.PathLike[str],
+        *,
+        first: int = 0,
+        last: int | None = None,
+        fps: float | None = None,
+        speed: float = 1.0,
+        kind: str | None = None,
+    ) -> Path:
+        """Write pictures of an episode as a film.
+
+        Args:
+            episode: number of the episode.
+            path: the file; its suffix says what it becomes: `.gif`, `.mp4`, `.webm`, `.mkv`. Replaced where it exists.
+            first, last: the range of `t`, both among them; last None: to the end.
+            fps: steps a second at speed 1; None: what the environment says, or 30.
+            speed: 2.0 shows it in half the time.
+            kind: "observation" or "render"; None for whichever there is, observations first.
+
+        Raises:
+            LakeNotFound: there are no such pictures.
+            MissingExtra: Pillow (for GIF) or PyAV is not installed.
+            ConfigError: the suffix is unknown, or fps or speed is not above 0.
+            ReplayFailed: of a run with frames="replay", the replay differs from the recording, or cannot be.
+        """
+        from .film import FPS, check_film, write_film
+
+        info = self.info
+        steps_per_s = fps if fps is not None else (info["env"].get("metadata") or {}).get("render_fps") or FPS
+        check_film(path, steps_per_s * speed)
+        frames = self.frames(episode, kind=kind)
+        frames = frames.between(first, int(frames.t[-1]) if last is None else last)
+        between = float(frames.t[1] - frames.t[0]) if len(frames) > 1 else 1.0  # render:K keeps every K-th
+        write_film(path, frames, steps_per_s * speed / between)
+        return Path(path)
 
     def observations(self, episode: int) -> Any:
         """The observations of an episode, the final one included; see `Episode.observations`."""
