@@ -154,7 +154,7 @@ class Fleet:
     @property
     def run(self) -> Run:
         """The run, to be read; also while it goes on."""
-        from rolltape.storage.lake import open_lake
+        from .rerender import open_lake
 
         return open_lake(self._lake).run(self.run_id)
 
