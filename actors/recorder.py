@@ -62,7 +62,8 @@ def record(
             recorded.
         lake: the folder of recordings; made where it does not exist.
         frames: `"auto"` (images observed are kept), `"none"`, `"observation"`, `"render"` (needs
-            `render_mode="rgb_array"`), `"replay"` (stored none, drawn when asked for), or a dict such as `{"policy": "render", "every": 4}`.
+            `render_mode="rgb_array"`), `"replay"` (stored none, drawn when asked for), or a dict such as
+            `{"policy": "render", "every": 4}`.
         run: a name under which several environments of this process go into one run, such as the environments of a
             Stable-Baselines3 `VecEnv`. None: a run of its own.
         **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`.

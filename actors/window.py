@@ -162,8 +162,8 @@ class Window:
             self.fail(
                 WriterStalled(
                     f"The writer acknowledged nothing of producer {self._key} for {patience_s:g} s; "
-                    f"{len(self._unacked)} fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is safe. "
-                    f"Check the disk, or raise budget.give_up_s.{cause}"
+                    f"{len(self._unacked)} fragments ({self.inflight_bytes:,} bytes) wait. What was acknowledged is "
+                    f"safe. Check the disk, or raise budget.give_up_s.{cause}"
                 )
             )
 

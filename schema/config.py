@@ -18,8 +18,8 @@ COMMIT_S = 0.2
 """What a commit may take on a healthy disk."""
 
 FramePolicy = Literal["auto", "none", "observation", "render", "replay"]
-"""What pictures are kept; `auto` is `observation` where the observation is an image, otherwise `none`. With `replay` none
-are stored: they are drawn again when asked for, from seed and actions."""
+"""What pictures are kept; `auto` is `observation` where the observation is an image, otherwise `none`. With `replay`
+none are stored: they are drawn again when asked for, from seed and actions."""
 
 
 class _Frozen(BaseModel):

@@ -20,7 +20,6 @@ from rolltape.schema.messages import Ack
 from .readback import Found, Fragment, digest
 
 
-
 class Keeper:
     """Notes the acknowledgements of this process in a file in `folder`."""
 

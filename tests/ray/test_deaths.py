@@ -73,11 +73,10 @@ def test_a_worker_that_dies_at_once_fails_the_run(lake: Path) -> None:
 
 def test_other_workers_keep_what_they_recorded(lake: Path) -> None:
     """One of two workers always dies at the same step: the run fails, what both recorded is there."""
-    with pytest.raises(RunFailed, match="died 3 times"):
-        with Fleet(
-            Fragile, 2, lake, num_workers=2, env_kwargs={"how": "exit", "at": 1, "step_s": 0.002}, **QUICK
-        ) as fleet:
-            fleet.collect(steps=100_000)
+    with pytest.raises(RunFailed, match="died 3 times"), Fleet(
+        Fragile, 2, lake, num_workers=2, env_kwargs={"how": "exit", "at": 1, "step_s": 0.002}, **QUICK
+    ) as fleet:
+        fleet.collect(steps=100_000)
     read(fleet, 2, "failed")
 
 
@@ -104,9 +103,8 @@ def test_a_policy_that_raises(lake: Path) -> None:
 
 
 def test_a_recorded_sequence_that_is_too_short(lake: Path) -> None:
-    with pytest.raises(EnvError, match="20 steps"):
-        with Fleet(Paced, 2, lake, num_workers=1, **QUICK) as fleet:
-            fleet.collect(steps=100, policy=np.zeros((20, 2), int))
+    with pytest.raises(EnvError, match="20 steps"), Fleet(Paced, 2, lake, num_workers=1, **QUICK) as fleet:
+        fleet.collect(steps=100, policy=np.zeros((20, 2), int))
     found = read(fleet, 2, "failed")
     assert len(found.column("steps", "t")) >= 30
 

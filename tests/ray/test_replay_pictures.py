@@ -94,7 +94,8 @@ def test_what_is_not_there(cartpole: Path) -> None:
 
 def test_a_recording_that_differs_shows_nothing(lake: Path) -> None:
     with rolltape.Fleet("CartPole-v1", 1, lake, frames="replay") as fleet:
-        fleet.collect(steps=150, progress=False)
+        run = fleet.collect(steps=150, progress=False)
+        assert run.frame(0, 0).shape == (400, 600, 3)
     episode = an_episode(lake)
     change(lake, "steps", "reward", {"episode": episode, "t": 3}, lambda was: 2.0)
     with pytest.raises(ReplayFailed, match=r"t 3, reward: recorded 2\.0, replayed 1\.0 \(differs by 1\)"):
