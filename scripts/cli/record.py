@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from rolltape.schema.config import RecordConfig
+from rolltape.schema.config import FramePolicy, RecordConfig
 from rolltape.schema.errors import ConfigError, RolltapeError
 
 from .options import Lake
@@ -51,8 +51,9 @@ class Durability(StrEnum):
 def frames_of(text: str) -> dict[str, Any]:
     """The frames policy that `--frames` names: `render:4` is every fourth step. Raises typer.BadParameter."""
     policy, colon, every = text.partition(":")
-    if policy not in ("auto", "none", "observation", "render", "replay"):
-        raise typer.BadParameter(f"expected auto, none, observation, render, render:K or replay, got {text!r}")
+    policies = get_args(FramePolicy)
+    if policy not in policies:
+        raise typer.BadParameter(f"expected {', '.join(policies)} or render:K, got {text!r}")
     if not colon:
         return {"policy": policy}
     if policy != "render" or not every.isdecimal() or int(every) < 1:

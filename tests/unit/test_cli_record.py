@@ -16,6 +16,7 @@ from rolltape.scripts.cli.record import arguments_of, frames_of
         ("none", {"policy": "none"}),
         ("observation", {"policy": "observation"}),
         ("render", {"policy": "render"}),
+        ("replay", {"policy": "replay"}),
         ("render:4", {"policy": "render", "every": 4}),
     ],
 )
