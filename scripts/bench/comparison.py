@@ -27,6 +27,8 @@ class Comparison:
         step_per_s, step_ratio: recorded, while stepping.
         total_per_s, total_ratio: recorded, until everything was durable.
         ratio_low, ratio_high: the lowest and highest `total_ratio` of a pair.
+        cpu_ratio: processor time of the bare process divided by that of the recording one: what the ratio would be
+            where every process has a core for itself.
         added_us: processor time a transition that the recording process used more than the bare one, in microseconds.
         producer_cpu_s, writer_cpu_s, hub_cpu_s, other_cpu_s: seconds of processor time for a million transitions; the
             producer's as in `added_us`.
@@ -49,6 +51,7 @@ class Comparison:
     total_ratio: float
     ratio_low: float
     ratio_high: float
+    cpu_ratio: float
     added_us: float
     producer_cpu_s: float
     writer_cpu_s: float
@@ -84,6 +87,7 @@ class Comparison:
             total_ratio=median(ratios),
             ratio_low=min(ratios),
             ratio_high=max(ratios),
+            cpu_ratio=median(_cpu(bare) / _cpu(recorded) for bare, recorded in pairs),
             added_us=median(added) * 1e6,
             producer_cpu_s=median(added) * 1e6,
             writer_cpu_s=median(o.writer_cpu_s / o.rows for o in recordeds) * 1e6,

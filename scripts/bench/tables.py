@@ -53,6 +53,7 @@ COLUMNS = (
     Column("with drain steps/s", lambda c: _number(c.total_per_s)),
     Column("ratio with drain", lambda c: _ratio(c.total_ratio)),
     Column("lowest–highest", lambda c: f"{_ratio(c.ratio_low)}–{_ratio(c.ratio_high)}"),
+    Column("ratio by CPU", lambda c: _ratio(c.cpu_ratio)),
     Column("added µs CPU/step", lambda c: _number(c.added_us)),
     Column("producer CPU s/M", lambda c: _number(c.producer_cpu_s)),
     Column("writer CPU s/M", lambda c: _number(c.writer_cpu_s)),

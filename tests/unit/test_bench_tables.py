@@ -60,6 +60,7 @@ def test_a_comparison() -> None:
     assert compared.bare_per_s == 100_000
     assert compared.total_per_s == 80_000
     assert compared.step_ratio == pytest.approx(10 / 12)
+    assert compared.cpu_ratio == pytest.approx(10 / 13)
     assert compared.added_us == pytest.approx(3.0)
     assert compared.writer_cpu_s == pytest.approx(2.0)
     assert compared.bytes_per_step == 16
