@@ -25,7 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from rolltape.schema.config import RecordConfig
-from rolltape.schema.errors import Fenced, StorageError
+from rolltape.schema.errors import StorageError
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
@@ -170,11 +170,16 @@ class Writer:
                 if trouble_since is None:
                     trouble_since = now
                     logger.warning("%s It is tried again for %g s.", error, self._config.budget.give_up_s)
-                if isinstance(error, Fenced) or now - trouble_since > self._config.budget.give_up_s:
+                if self._log.broken is not None or now - trouble_since > self._config.budget.give_up_s:
                     self._fail(error)
                     return
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception as error:  # not the disk: trying again is of no use, and whoever waits must hear of it
+                failure = StorageError(f"The writer broke: {error}")
+                failure.__cause__ = error
+                self._fail(failure)
+                raise
             if trouble_since is not None:
                 logger.warning("Writing again, after %.0f s.", time.monotonic() - trouble_since)
                 trouble_since = None

@@ -41,8 +41,8 @@ class FragmentConfig(_Frozen):
 class CommitConfig(_Frozen):
     """When a writer commits, and what a commit survives."""
 
-    max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB)] = 32 * MIB
-    """Bytes received since the last commit."""
+    max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB)] = 128 * MIB
+    """Bytes received since the last commit. Every commit costs 10-14 kB on disk, so that pictures want large ones."""
     max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.8
     """Age of the oldest row, counted from its step: with the time that a commit takes, this is the crash bound."""
     durability: Literal["machine", "process"] = "machine"
