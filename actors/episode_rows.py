@@ -11,7 +11,7 @@ import pyarrow as pa
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .value_lists import Waiting, value_list
+from .value_lists import value_list
 
 Status = Literal["completed", "aborted", "lost"]
 STATUSES: Final = ("completed", "aborted", "lost")
@@ -65,7 +65,7 @@ ROW_BYTES: Final = 160
 
 
 class EpisodeRows:
-    """Rows of the episodes table, in no particular order.
+    """Rows of the episodes table, in no particular order. Each is added by one append, which nothing can interrupt.
 
     Each has the values of `_NUMBERS` and `_TEXTS`: `status` and `replay` as places in `STATUSES` and `REPLAYS`; a
     `seed_episode` of -1 means never seeded; a lost episode's return is unknown. Times are UTC microseconds.
@@ -77,50 +77,44 @@ class EpisodeRows:
         self._clear()
 
     def _clear(self) -> None:
-        self._lists: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *_TEXTS)}
-        self._chunks: list[dict[str, Any]] = []
-        self._final_chunks: list[pa.Array] = []
-        self._rows = 0
-        self._text_bytes = 0
+        self._ended: list[tuple[dict[str, Any], Any]] = []
+        self._chunks: list[tuple[int, dict[str, Any], pa.Array | None]] = []
+        self.nbytes = 0
 
     def __len__(self) -> int:
-        return self._rows
+        return len(self._ended) + sum(n for n, _, _ in self._chunks)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the rows, about."""
-        return self._rows * ROW_BYTES + self._text_bytes + (self._final.nbytes if self._final is not None else 0)
+    def newest(self) -> Any:
+        """The number of the episode added last, or the numbers of those; None where none is waiting."""
+        if self._chunks:
+            return self._chunks[-1][1]["episode"]
+        return self._ended[-1][0]["episode"] if self._ended else None
 
-    def add(self, *, final_observation: Any, **values: Any) -> None:
-        """Append one ended episode; its last observation is a value of the space or `Waiting`."""
-        for name, items in self._lists.items():
-            items.append(values[name])
-        self._text_bytes += sum(len(values[name] or "") for name in _TEXTS)
-        if self._final is not None:
-            if type(final_observation) is Waiting:
-                self._final.push_item(final_observation.source.pop_item())
-            else:
-                self._final.append(final_observation)
-        self._rows += 1
+    def add(self, *, final_item: Any, **values: Any) -> None:
+        """Append one ended episode; `final_item` is its last observation as a list of the space keeps it, or None."""
+        self.nbytes += ROW_BYTES + sum(len(values[name] or "") for name in _TEXTS)
+        if isinstance(final_item, pa.Array):
+            self.nbytes += final_item.nbytes
+        self._ended.append((values, final_item))
 
     def extend(self, n: int, *, final_observation: pa.Array | None, **values: Any) -> None:
         """Append `n` episodes: arrays of length n; texts are lists or None for no text at all.
 
         `final_observation` None means unknown.
         """
-        self._chunks.append(values)
-        if self._final is not None:
-            kind = self._schema.observation.arrow_type
-            self._final_chunks.append(pa.nulls(n, kind) if final_observation is None else final_observation)
-        self._rows += n
+        self.nbytes += n * ROW_BYTES + (0 if final_observation is None else final_observation.nbytes)
+        self._chunks.append((n, values, final_observation))
 
     def close(self, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
         """All rows as a batch, and empty again; None where no episode ended."""
-        n = self._rows
+        n = len(self)
         if not n:
             return None
         number = {
-            name: np.concatenate([*(c[name] for c in self._chunks), np.array(self._lists[name], dtype)])
+            name: np.concatenate(
+                [*(c[name] for _, c, _ in self._chunks), np.array([e[name] for e, _ in self._ended], dtype)]
+            )
             for name, dtype in _NUMBERS.items()
         }
         text = {name: self._text(name) for name in _TEXTS}
@@ -143,18 +137,25 @@ class EpisodeRows:
             text["reset_info"],
         ]
         if self._final is not None:
-            chunks = [*self._final_chunks, self._final.take(len(self._final))]
-            columns.append(pa.concat_arrays(chunks))
+            columns.append(self._final_observations())
         columns += [pa.array(number["start_us"]).cast(utc), pa.array(number["end_us"]).cast(utc)]
         self._clear()
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
+    def _final_observations(self) -> pa.Array:
+        kind = self._schema.observation.arrow_type
+        chunks = [pa.nulls(n, kind) if final is None else final for n, _, final in self._chunks]
+        if self._ended and self._final is not None:
+            for _, item in self._ended:
+                self._final.push_item(item)
+            chunks.append(self._final.take(len(self._ended)))
+        return pa.concat_arrays(chunks)
+
     def _text(self, name: str) -> pa.Array:
-        listed = self._lists[name]
-        given = any(c[name] is not None for c in self._chunks) or any(t is not None for t in listed)
-        if not given:
-            return pa.nulls(self._rows, pa.string())
+        listed = [values[name] for values, _ in self._ended]
+        if all(chunk[name] is None for _, chunk, _ in self._chunks) and not any(listed):
+            return pa.nulls(len(self), pa.string())
         texts: list[str | None] = []
-        for chunk in self._chunks:
-            texts += chunk[name] or [None] * len(chunk["episode"])
+        for n, chunk, _ in self._chunks:
+            texts += chunk[name] or [None] * n
         return pa.array(texts + listed, pa.string())

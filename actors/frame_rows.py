@@ -65,11 +65,30 @@ class FrameRows:
         """Copy one picture of sub-environment `place` (from 0 in this producer). Raises SchemaMismatch."""
         self.check(episode, t, picture)
         slot = int(self._count[place])
+        if slot == self._slots:
+            self._grow()
         self._block[place, slot] = self._layout.to_stored(picture)
         self._episode[place, slot] = episode
         self._t[place, slot] = t
         self._count[place] = slot + 1
         self._highest = max(self._highest, slot + 1)
+
+    def drop(self, place: int, episode: int, t: int) -> None:
+        """Take back the newest pictures of an episode after `t`."""
+        slot = int(self._count[place])
+        while slot and self._episode[place, slot - 1] == episode and self._t[place, slot - 1] > t:
+            slot -= 1
+        self._count[place] = slot
+
+    def _grow(self) -> None:
+        """More room, where a full fragment could not be sent because the wait for it was interrupted."""
+        more = self._slots + ROOM
+        for name in ("_block", "_episode", "_t"):
+            old = getattr(self, name)
+            new = np.empty((self._num_envs, more, *old.shape[2:]), old.dtype)
+            new[:, : self._slots] = old
+            setattr(self, name, new)
+        self._slots = more
 
     def close(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch | None:
         """All pictures as a batch (its data is a view of this block until the next `add`), and empty again."""

@@ -32,6 +32,9 @@ class Grid(Protocol):
     def clear(self) -> None:
         """Forget everything."""
 
+    def grow(self) -> None:
+        """Make room for one slot more."""
+
 
 def grid(codec: SpaceCodec, num_envs: int, slots: int) -> Grid:
     """A grid for the space of `codec` with room for `slots` steps."""
@@ -85,6 +88,9 @@ class LeafGrid:
     def clear(self) -> None:
         pass  # the arrays are written again
 
+    def grow(self) -> None:
+        self._arrays = [np.concatenate([array, array[:, :1]], axis=1) for array in self._arrays]
+
 
 class ObjectGrid:
     """Spaces without a fixed size: a column a slot."""
@@ -119,3 +125,6 @@ class ObjectGrid:
 
     def clear(self) -> None:
         self._slots, self.nbytes = {}, 0
+
+    def grow(self) -> None:
+        pass  # a slot more is an entry more

@@ -48,17 +48,6 @@ def info_type(value: Any) -> pa.DataType | None:
     return None
 
 
-class _Key:
-    """The values of one key that have a type, by the rows that they belong to."""
-
-    __slots__ = ("kinds", "rows", "values")
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.values: list[Any] = []
-        self.kinds: list[pa.DataType] = []
-
-
 class InfoColumns:
     """Collects infos row by row and closes them into the two info columns of a steps batch.
 
@@ -72,7 +61,7 @@ class InfoColumns:
         self._clear()
 
     def _clear(self) -> None:
-        self._keys: dict[str, _Key] = {}
+        self._keys: dict[str, list[tuple[int, Any, pa.DataType]]] = {}
         self._json: dict[int, dict[str, str]] = {}
         self._only_json: set[str] = set()
         self.nbytes = 0
@@ -98,27 +87,26 @@ class InfoColumns:
                 self._only_json.add(name)
                 self.nbytes += len(name) + len(text)
                 continue
-            key = self._keys.get(name)
-            if key is None:
-                key = self._keys[name] = _Key()
             if isinstance(value, np.ndarray):
                 value = value.copy()
                 self.nbytes += value.nbytes
             elif type(value) is str:
                 self.nbytes += len(value)
             self.nbytes += BYTES_PER_VALUE
-            key.values.append(value)
-            key.kinds.append(kind)
-            key.rows.append(row)
+            noted = self._keys.get(name)
+            if noted is None:
+                self._keys[name] = [(row, value, kind)]
+            else:
+                noted.append((row, value, kind))
 
     def drop(self, first: int) -> None:
         """Forget the rows from `first` on, also what was noted in part."""
         for row in [row for row in self._json if row >= first]:
             del self._json[row]
-        for name, key in list(self._keys.items()):
-            while key.rows and key.rows[-1] >= first:
-                del key.rows[-1], key.values[-1], key.kinds[-1]
-            if not key.rows:
+        for name, noted in list(self._keys.items()):
+            while noted and noted[-1][0] >= first:
+                noted.pop()
+            if not noted:
                 del self._keys[name]
 
     def close(self, n: int, place: Callable[[list[int]], np.ndarray] = np.asarray) -> tuple[pa.Array | None, pa.Array]:
@@ -135,17 +123,16 @@ class InfoColumns:
         columns: list[pa.Array] = []
         for name, kind in sorted(self._types.items()):
             cells: list[Any] = [None] * n
-            key = keys.pop(name, None)
-            if key is not None:
-                rows = place(key.rows).tolist()
-                for at, row, value, own in zip(key.rows, rows, key.values, key.kinds, strict=True):
-                    if own != kind:
-                        json.setdefault(at, {})[name] = encode_value(value)
-                    elif row >= 0:
-                        cells[row] = value
+            noted = keys.pop(name, [])
+            rows = place([row for row, _, _ in noted]).tolist() if noted else []
+            for (at, value, own), row in zip(noted, rows, strict=True):
+                if own != kind:
+                    json.setdefault(at, {})[name] = encode_value(value)
+                elif row >= 0:
+                    cells[row] = value
             columns.append(pa.array(cells, kind))
-        for name, key in keys.items():
-            for at, value in zip(key.rows, key.values, strict=True):
+        for name, noted in keys.items():
+            for at, value, _ in noted:
                 json.setdefault(at, {})[name] = encode_value(value)
         struct = None
         if self._types:
@@ -155,9 +142,9 @@ class InfoColumns:
 
     def _proposal(self) -> Proposal:
         return {
-            name: key.kinds[0]
-            for name, key in self._keys.items()
-            if name not in self._only_json and all(kind == key.kinds[0] for kind in key.kinds)
+            name: noted[0][2]
+            for name, noted in self._keys.items()
+            if name not in self._only_json and all(kind == noted[0][2] for _, _, kind in noted)
         }
 
 

@@ -9,6 +9,8 @@ The life of an episode, which both this file and `vector_rows` keep:
 5. A fragment takes whole rows. The observation that waits for its action stays for the next fragment.
 6. A step whose values do not fit raises SchemaMismatch and gives no row; its episode is closed as `aborted`, because
    what follows would have a hole. A reset whose observation does not fit opens nothing.
+7. An interrupt (Ctrl-C) may come anywhere. A row is recorded by assignments between which nothing is called; what an
+   interrupt left behind of a row that is not recorded is taken back, and its episode is closed as `aborted`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_co
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns
 from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
-from .value_lists import Waiting, value_list
+from .value_lists import value_list
 
 Batches = dict[str, pa.RecordBatch]
 Render = Callable[[], Any]
@@ -96,11 +98,15 @@ class SingleRows:
         self._replay: Replay = "none"
         self._options: str | None = None
         self._reset_info: str | None = None
+        self._start_us = 0
+        self._start_row = 0
+        self._return = 0.0
+        self._before = 0  # steps before the open fragment, and of the open episode before the open fragment
+        self._t_before = 0
+        self._frames_before = 0
         self.rows = 0
-        self.steps = 0
         self.episodes = 0
         self.completed = 0
-        self.frames = 0
         self.return_sum = 0.0
         self.ignored_steps = 0
         self.oldest_ns: int | None = None
@@ -119,6 +125,16 @@ class SingleRows:
         """The id of the newest episode, -1 before the first reset."""
         return self._episode
 
+    @property
+    def steps(self) -> int:
+        """Steps recorded since the start."""
+        return self._before + self.rows
+
+    @property
+    def frames(self) -> int:
+        """Pictures recorded since the start."""
+        return self._frames_before + sum(frames.rows for frames in self._frames.values())
+
     def reset(
         self,
         observation: Any,
@@ -132,32 +148,31 @@ class SingleRows:
         True when the fragment should be closed now.
         """
         self.abort()
-        self._index += 1
-        self._episode = self._sub_env + self._stride * self._index
+        index = self._index + 1
         try:
+            self._episode = episode = self._sub_env + self._stride * index
             self._see(observation, 0, render, False)
-        except Exception as error:
-            self._withdraw(self.rows)
-            self._index -= 1
-            self._episode -= self._stride
-            refuse(f"observation of reset {self._index + 1}", error)
-        self._open = True
-        self._start_steps = self.steps
-        self._start_row = self.rows
-        self._return = 0.0
-        self._start_us = self._clock.now_us()
-        if seed is not None:
-            known = seed <= LARGEST_SEED
-            self._seed, self._seed_episode = (int(seed), self._episode) if known else (0, -1)
-            self._replay = "alone" if known else "none"
-        elif self._seed_episode >= 0:
-            self._replay = "forward"
-        self._options = encode_info(options) if options else None
-        self._reset_info = encode_info(info) if info else None
-        self._segments.append((self.rows, self._episode, 0))
-        self._page.episode_index[0] = self._index
-        self._page.words[STEPS_BEFORE] = self.steps
-        self._page.episode_steps[0] = COUNTED
+            self._options = encode_info(options) if options else None
+            self._reset_info = encode_info(info) if info else None
+            self._start_us = self._clock.now_us()
+            if seed is not None:
+                known = seed <= LARGEST_SEED
+                self._seed, self._seed_episode = (int(seed), episode) if known else (0, -1)
+                self._replay = "alone" if known else "none"
+            elif self._seed_episode >= 0:
+                self._replay = "forward"
+            self._segments.append((self.rows, episode, 0))
+            self._page.episode_index[0] = index
+            self._page.words[STEPS_BEFORE] = self.steps
+            self._page.episode_steps[0] = COUNTED
+            self._start_row, self._t_before, self._return = self.rows, -self.rows, 0.0
+            self._index, self._open = index, True
+        except BaseException as error:
+            self._withdraw(-1)
+            self._episode = self._sub_env + self._stride * self._index if self._index >= 0 else -1
+            self._page.episode_index[0] = self._index
+            self._page.episode_steps[0] = -1
+            refuse(f"observation of reset {index}", error)
         if self.oldest_ns is None and self._frames:
             self.oldest_ns = self._counter_ns()
         return self._bulky and self._full()
@@ -185,38 +200,55 @@ class SingleRows:
             if self._observations is not None and render is None:
                 self._observations.append(observation)
             else:
-                self._see(observation, self.steps + 1 - self._start_steps, render, ended)
+                self._see(observation, self._t_before + row + 1, render, ended)
             if info:
                 self._infos.add(row, info)
                 self._bulky = True
-        except Exception as error:
-            name = self._withdraw(row)
-            refuse(f"{name} of episode {self._episode}, t {self.steps - self._start_steps}", error)
-        self._times.append(now)
-        self.rows = row + 1
-        self.steps = self._page.words[STEPS] = self.steps + 1
+            self._times.append(now)
+            if ended:
+                self._ends.append((row, bool(terminated), bool(truncated)))
+            self._page.words[STEPS] = self._before + row + 1
+            self.rows = row + 1
+        except BaseException as error:
+            t = self._t_before + row
+            what = self._misfit()
+            self._withdraw(t)
+            refuse(f"{what} of episode {self._episode}, t {t}", error)
         if ended:
-            self._ends.append((row, bool(terminated), bool(truncated)))
             self._end("completed", bool(terminated), bool(truncated))
         if self.oldest_ns is None:
             self.oldest_ns = now
         return self.rows >= self._limit or (self._bulky and self._full())
 
-    def _withdraw(self, rows: int) -> str:
-        """Take back a row that was begun, and close its episode; returns what of it did not fit."""
-        name = "observation or info"
-        if len(self._rewards) == rows:
-            name = "action" if len(self._actions) == rows else "reward"
-        self._actions.trim(rows)
-        del self._rewards[rows:]
-        if self._observations is not None:
-            self._observations.trim(rows + self._open)
-        self._infos.drop(rows)
+    def _misfit(self) -> str:
+        """What of the row that was begun did not fit: the first that is missing."""
+        if len(self._rewards) == self.rows:
+            return "action" if len(self._actions) == self.rows else "reward"
+        return "observation or info"
+
+    def _withdraw(self, t: int) -> None:
+        """Take back what was noted of a row that is not recorded, or of a reset (t is -1), and close the episode."""
+        self._page.words[STEPS] = self.steps
+        for frames in self._frames.values():
+            frames.drop(0, self._episode, t)
+        self._infos.drop(self.rows)
+        while self._ends and self._ends[-1][0] >= self.rows:
+            self._ends.pop()
         self.abort()
-        return name
+        self._trim()
+
+    def _trim(self) -> None:
+        """The lists hold what is recorded, and the observation that waits for its action."""
+        if self._open and self._episodes.newest == self._episode:
+            self._open = False
+        self._actions.trim(self.rows)
+        del self._rewards[self.rows :], self._times[self.rows :]
+        if self._observations is not None:
+            self._observations.trim(self.rows + self._open)
 
     def abort(self) -> None:
         """Close the open episode, if there is one, as `aborted`."""
+        self._trim()
         if self._open:
             self._end("aborted", False, False)
 
@@ -231,7 +263,9 @@ class SingleRows:
 
     def close(self, fragment: int) -> Batches:
         """The open fragment as record batches by table, without the tables that have no rows; empty again."""
+        self._trim()
         n, batches = self.rows, {}
+        self._frames_before = self.frames
         frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._sub_env)) is not None]
         if frames:
             batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
@@ -239,7 +273,7 @@ class SingleRows:
             batches["steps"] = self._steps_batch(n, fragment)
         if (episodes := self._episodes.close(self._key, fragment)) is not None:
             batches["episodes"] = episodes
-        self.rows = 0
+        self._before, self.rows = self._before + n, 0
         self.oldest_ns = None
         return batches
 
@@ -266,12 +300,12 @@ class SingleRows:
         ]
         columns += [info_json] if info is None else [info, info_json]
         schema = self._schema.arrow("steps", self._infos.struct)
-        self._carry_return()
+        self._return, self._start_row = self._total(), 0
+        self._t_before += n
         self._rewards.clear()
         self._times.clear()
         self._ends.clear()
-        self._segments = [(0, self._episode, self.steps - self._start_steps)] if self._open else []
-        self._start_row = 0
+        self._segments = [(0, self._episode, self._t_before)] if self._open else []
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _see(self, observation: Any, t: int, render: Render | None, last: bool) -> None:
@@ -286,7 +320,6 @@ class SingleRows:
             rows.check(self._episode, t, picture)
         for rows, picture in pictures:
             rows.add(0, self._episode, t, picture)
-            self.frames += 1
 
     def _picture(self, kind: str, picture: Any) -> tuple[FrameRows, np.ndarray]:
         picture = np.asarray(picture)
@@ -307,25 +340,18 @@ class SingleRows:
     def _loose_bytes(self) -> int:
         return self._infos.nbytes + self._episodes.nbytes + sum(values.nbytes for values in self._loose)
 
-    def _carry_return(self) -> None:
-        if self._open:
-            self._return = reduce(add, self._rewards[self._start_row :], self._return)
+    def _total(self) -> float:
+        """The return of the open episode so far: its rewards, added in their order."""
+        return reduce(add, self._rewards[self._start_row :], self._return) if self._open else 0.0
 
     def _end(self, status: Status, terminated: bool, truncated: bool) -> None:
-        self._carry_return()
-        self._open = False
-        self.episodes += 1
-        self._page.words[EPISODES] = self.episodes
-        self._page.episode_steps[0] = -1
-        if status == "completed":
-            self.completed += 1
-            self.return_sum += self._return
+        total = self._total()
         self._episodes.add(
             sub_env=self._sub_env,
             episode=self._episode,
             status=STATUSES.index(status),
-            length=self.steps - self._start_steps,
-            episode_return=self._return,
+            length=self._t_before + self.rows,
+            episode_return=total,
             terminated=terminated,
             truncated=truncated,
             seed=self._seed,
@@ -335,13 +361,22 @@ class SingleRows:
             reset_info=self._reset_info,
             start_us=self._start_us,
             end_us=self._clock.now_us(),
-            final_observation=None if self._observations is None else Waiting(self._observations),
+            final_item=None if self._observations is None else self._observations.newest_item(),
         )
+        self._open = False
+        if self._observations is not None:
+            self._observations.trim(self.rows)
+        self.episodes += 1
+        self._page.words[EPISODES] = self.episodes
+        self._page.episode_steps[0] = -1
+        if status == "completed":
+            self.completed += 1
+            self.return_sum += total
         if self.oldest_ns is None:
             self.oldest_ns = self._counter_ns()
 
 
-def refuse(what: str, error: Exception) -> NoReturn:
+def refuse(what: str, error: BaseException) -> NoReturn:
     """Raise the error of a value that does not fit with the name of the value, any other error as it is."""
     if isinstance(error, SchemaMismatch):
         raise SchemaMismatch(f"{what}: {error}") from error

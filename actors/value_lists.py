@@ -7,7 +7,6 @@ assignment into an array several times that. A value is copied when it is append
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,20 +33,13 @@ class ValueList(Protocol):
     def trim(self, rows: int) -> None:
         """Remove the newest values, so that `rows` are left."""
 
-    def pop_item(self) -> Any:
-        """Remove the newest value, in the list's own form."""
+    def newest_item(self) -> Any:
+        """The newest value, in the list's own form; it stays."""
 
     def push_item(self, item: Any) -> None:
-        """Append what `pop_item` of a list of the same space gave."""
+        """Append what `newest_item` of a list of the same space gave."""
 
     def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Stands for the newest value of `source`: whoever takes it in removes it there."""
-
-    source: ValueList
 
 
 def value_list(codec: SpaceCodec) -> ValueList:
@@ -72,8 +64,8 @@ class _Items:
     def trim(self, rows: int) -> None:
         del self._items[rows:]
 
-    def pop_item(self) -> Any:
-        return self._items.pop()
+    def newest_item(self) -> Any:
+        return self._items[-1]
 
     def push_item(self, item: Any) -> None:
         self._items.append(item)
@@ -158,12 +150,7 @@ class ObjectList(_Items):
 
     def trim(self, rows: int) -> None:
         while len(self._items) > rows:
-            self.pop_item()
-
-    def pop_item(self) -> Any:
-        item = self._items.pop()
-        self.nbytes -= _nbytes(item)
-        return item
+            self.nbytes -= _nbytes(self._items.pop())
 
     def push_item(self, item: Any) -> None:
         self._items.append(item)

@@ -101,8 +101,8 @@ class VectorRows:
         self._seed = np.zeros(num_envs, np.int64)
         self._seed_episode = np.full(num_envs, -1, np.int64)
         self._replay = np.full(num_envs, NONE, np.int8)
-        self._options: list[str | None] | None = None
-        self._reset_info: list[str | None] | None = None
+        self._options: np.ndarray | None = None
+        self._reset_info: np.ndarray | None = None
 
         kept = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
         leaves = [leaf for codec in kept for leaf in codec.leaves]
@@ -125,14 +125,24 @@ class VectorRows:
         self._episodes = EpisodeRows(schema)
         self._frames: dict[str, FrameRows] = {}
         self._slot = 0
+        self._before = 0  # steps and pictures before the open fragment
+        self._frames_before = 0
         self.rows = 0
-        self.steps = 0
         self.episodes = 0
         self.completed = 0
-        self.frames = 0
         self.return_sum = 0.0
         self.ignored_steps = 0
         self.oldest_ns: int | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps recorded since the start."""
+        return self._before + self.rows
+
+    @property
+    def frames(self) -> int:
+        """Pictures recorded since the start."""
+        return self._frames_before + sum(frames.rows for frames in self._frames.values())
 
     def mourn(self, obituary: Obituary) -> None:
         """Take over from a producer that died: its losses are the first rows of this one."""
@@ -174,7 +184,7 @@ class VectorRows:
             else:
                 self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
             self._see(places, observations, pictures)
-        except Exception as error:
+        except BaseException as error:
             self._lose_sight()
             refuse("observations of a reset", error)
         if self.oldest_ns is None and self._frames:
@@ -203,6 +213,8 @@ class VectorRows:
         now = self._clock.now_us()
         what = "actions"
         try:
+            if slot == self._slots:
+                self._grow()
             self._actions.put(slot, actions)
             what = "observations"
             self._check_pictures(observations)
@@ -228,7 +240,7 @@ class VectorRows:
             else:
                 begins = ends if self._mode == AutoresetMode.SAME_STEP else ends[:0]
             self._turn(slot, ends, begins, last, observations, infos, inside, pictures)
-        except Exception as error:
+        except BaseException as error:
             if self._slot == slot:
                 self._infos.drop(slot * self._n)
             self._lose_sight()
@@ -257,6 +269,7 @@ class VectorRows:
         The batches may be views of buffers that the next step changes: send or copy them before.
         """
         batches: Batches = {}
+        self._frames_before = self.frames
         frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._offset)) is not None]
         if frames:
             batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
@@ -272,8 +285,8 @@ class VectorRows:
             self._actions.clear()
             if self._observations is not None:
                 self._observations.carry(self._slot)
+        self._before, self.rows = self._before + self.rows, 0
         self._slot = 0
-        self.rows = 0
         self.oldest_ns = None
         return batches
 
@@ -311,23 +324,25 @@ class VectorRows:
         return pa.RecordBatch.from_arrays(columns, schema=self._schema.arrow("steps", self._infos.struct))
 
     def _count(self, slot: int, valid: np.ndarray, rows: int, whole: bool, now_us: int) -> None:
-        """From here on the step is recorded."""
+        """When this returns, the step is recorded."""
         self._row_t[:, slot] = self._t
         self._row_episode[:, slot] = self._episode
         self._valid[:, slot] = valid
         self._times[slot] = now_us
         rewards = self._rewards[:, slot]
         if whole:
-            self._t += 1
-            self._return += rewards
+            returns = self._return + rewards
         else:
-            self._t += valid
-            np.add(self._return, rewards, out=self._return, where=valid)
-        self.rows += rows
-        self.steps = self._page.words[STEPS] = self.steps + rows
-        self._slot = slot + 1
+            returns = self._return.copy()
+            np.add(returns, rewards, out=returns, where=valid)
         if self.oldest_ns is None:
             self.oldest_ns = now_us * 1000 - self._clock.offset_ns
+        # From here to the end nothing is called: all of it happens, or nothing.
+        self._return = returns
+        self._t += valid
+        self.rows += rows
+        self._page.words[STEPS] = self._before + self.rows
+        self._slot = slot + 1
 
     def _note_infos(self, slot: int, done: np.ndarray, infos: dict[str, Any], inside: Inside | None) -> None:
         if inside is not None:
@@ -409,8 +424,24 @@ class VectorRows:
                 self._picture("render", place, np.asarray(inside.last_picture(place)))
 
     def _lose_sight(self) -> None:
+        newest = self._episodes.newest
+        if newest is not None:  # an interrupt may have come between an episode's row and the note that it has ended
+            ended = self._open & np.isin(self._episode, newest)
+            self._t[ended] = -1
+            self._open[ended] = False
         self.abort()
         self._unseen[:] = True
+
+    def _grow(self) -> None:
+        """One slot more, where a full fragment could not be sent because the wait for it was interrupted."""
+        for name in ("_rewards", "_terminated", "_truncated", "_row_t", "_row_episode", "_valid"):
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, old[:, :1]], axis=1))
+        self._times = np.append(self._times, 0)
+        self._actions.grow()
+        if self._observations is not None:
+            self._observations.grow()
+        self._slots += 1
 
     def _check_pictures(self, observations: Any) -> None:
         if self._schema.layout is None:
@@ -460,45 +491,43 @@ class VectorRows:
             rows = self._frames[kind] = FrameRows(self._schema, kind, layout, self._n, self._config.max_bytes)
             self._bulky = True
         rows.add(place, int(self._episode[place]), int(self._t[place]), picture)
-        self.frames += 1
 
     def _waiting(self, places: np.ndarray, slot: int) -> pa.Array | None:
         return None if self._observations is None else self._observations.pick(places, slot)
 
     def _begin(self, places: np.ndarray, reader: Reader | None, seeds: Seeds | None, options: str | None) -> None:
-        self._index[places] += 1
-        self._episode[places] += self._stride
-        self._t[places] = 0
-        self._return[places] = 0.0
-        self._start_us[places] = self._clock.now_us()
-        self._open[places] = True
-        self._unseen[places] = False
-        index = places.tolist() if seeds is not None or reader is not None or options or self._options else ()
-        if seeds is None:
-            replay = self._replay[places]
-            self._replay[places] = np.where(replay == ALONE, FORWARD, replay)
-        else:
-            for place in index:
-                if (seed := seeds(place)) is not None:
-                    known = seed <= LARGEST_SEED
-                    self._seed[place], self._seed_episode[place] = (seed, self._episode[place]) if known else (0, -1)
-                    self._replay[place] = self._own_seed if known else NONE
-                elif self._replay[place] == ALONE:
-                    self._replay[place] = FORWARD
-        if options is not None or self._options is not None:
-            texts = self._options if self._options is not None else _no_texts(self._n)
-            self._options = texts
-            for place in index:
-                texts[place] = options
+        now = self._clock.now_us()
+        episode = self._episode[places] + self._stride
+        seed, seed_episode, replay = self._seed[places], self._seed_episode[places], self._replay[places]
+        replay[replay == ALONE] = FORWARD
+        if seeds is not None:
+            for i, place in enumerate(places.tolist()):
+                if (own := seeds(place)) is not None:
+                    known = own <= LARGEST_SEED
+                    seed[i], seed_episode[i] = (own, episode[i]) if known else (0, -1)
+                    replay[i] = self._own_seed if known else NONE
+        if options is not None and self._options is None:
+            self._options = np.full(self._n, None, object)
+        if reader is not None and self._reset_info is None:
+            self._reset_info = np.full(self._n, None, object)
+        infos = np.full(len(places), None, object)
         if reader is not None:
-            infos = self._reset_info if self._reset_info is not None else _no_texts(self._n)
-            self._reset_info = infos
-            for place in index:
-                info = reader(place)
-                infos[place] = encode_info(info) if info else None
-        elif self._reset_info is not None:
-            for place in places.tolist():
-                self._reset_info[place] = None
+            for i, place in enumerate(places.tolist()):
+                if info := reader(place):
+                    infos[i] = encode_info(info)
+        # From here to the end nothing is called: all of it happens, or nothing.
+        if self._options is not None:
+            self._options[places] = options
+        if self._reset_info is not None:
+            self._reset_info[places] = infos
+        self._seed[places], self._seed_episode[places], self._replay[places] = seed, seed_episode, replay
+        self._return[places] = 0.0
+        self._start_us[places] = now
+        self._index[places] += 1
+        self._episode[places] = episode
+        self._t[places] = 0
+        self._unseen[places] = False
+        self._open[places] = True
 
     def _end(
         self,
@@ -524,8 +553,8 @@ class VectorRows:
             seed=self._seed[places],
             seed_episode=self._seed_episode[places],
             replay=self._replay[places],
-            options=None if self._options is None else [self._options[i] for i in places.tolist()],
-            reset_info=None if self._reset_info is None else [self._reset_info[i] for i in places.tolist()],
+            options=None if self._options is None else self._options[places].tolist(),
+            reset_info=None if self._reset_info is None else self._reset_info[places].tolist(),
             start_us=self._start_us[places],
             end_us=np.full(n, self._clock.now_us()),
             final_observation=final,
@@ -539,10 +568,6 @@ class VectorRows:
             self.return_sum += float(returns.sum())
         if self.oldest_ns is None:
             self.oldest_ns = self._now_ns()
-
-
-def _no_texts(n: int) -> list[str | None]:
-    return [None] * n
 
 
 def _once(pictures: Pictures) -> Pictures:

@@ -91,7 +91,8 @@ def test_the_newest_can_be_moved_and_removed(space: Any) -> None:
     given = [space.sample() for _ in range(4)]
     for value in given:
         values.append(value)
-    others.push_item(values.pop_item())
+    others.push_item(values.newest_item())
+    assert len(values) == 4
     values.trim(2)
     assert_same(codec.decode(values.take(2)), given[:2])
     assert_same(codec.decode(others.take(1)), given[3:])
