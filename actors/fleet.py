@@ -183,7 +183,7 @@ class Fleet:
         Raises:
             BadPolicy: the policy cannot be loaded.
             RunFailed: the environment or the policy raised, or a worker died again and again.
-            KeyboardInterrupt: after an orderly end of the run.
+            KeyboardInterrupt, SystemExit: after an orderly end of the run.
         """
         if steps is None and episodes is None:
             raise ConfigError("collect: give steps=…, episodes=…, or both.")
@@ -200,8 +200,10 @@ class Fleet:
         try:
             with watching(progress, self._recording.env.env_id) as show:
                 self._work(policy, steps, episodes, show)
-        except KeyboardInterrupt:
-            self._interrupt()
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._stopping = True
+            self._recording.hub.stop()
+            self._end("stopped", _why_stopped(error))
             raise
         except BaseException as error:
             self._fail(error)
@@ -219,7 +221,7 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.summary is None and not self._abandoned:
-            self._end("completed" if error is None else "stopped", "" if error is None else said(error))
+            self._end("completed" if error is None else "stopped", "" if error is None else _why_stopped(error))
 
     # ---- the work ---------------------------------------------------------------------------------------------------
 
@@ -339,11 +341,6 @@ class Fleet:
             if time.monotonic() - began > STOP_S and not (beat and beat.inflight_bytes):
                 launch.kill(slot.worker)
 
-    def _interrupt(self) -> None:
-        self._stopping = True
-        self._recording.hub.stop()
-        self._end("stopped", "interrupted by the user")
-
     def _fail(self, error: BaseException) -> None:
         if self.summary is not None or self._abandoned:
             return
@@ -435,6 +432,13 @@ def _cause_of_death(error: BaseException) -> str:
         return "Its process crashed in native code (then it said so on stderr) or was killed, as for want of memory."
     told = [line.strip() for line in text.splitlines() if "The actor is dead" in line]
     return told[-1] if told else f"{_first_line(error).rstrip('.')}."
+
+
+def _why_stopped(error: BaseException) -> str:
+    """Why a run ended early, in words."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by the user"
+    return "terminated" if isinstance(error, SystemExit) else said(error)
 
 
 def _first_line(error: BaseException) -> str:

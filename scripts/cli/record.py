@@ -21,8 +21,8 @@ from .options import Lake
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C, as shells know it."""
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes after Ctrl-C and SIGTERM, as shells know them."""
 
 
 class Autoreset(StrEnum):
@@ -239,7 +239,7 @@ def record(
         try:
             with _starting(env, quiet):
                 fleet = make()
-            with fleet:
+            with _sigterm_exits(), fleet:
                 fleet.collect(steps=steps, episodes=episodes, policy=policy, progress=not quiet)
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
             failed = error
@@ -268,9 +268,7 @@ def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, qu
         return
     if fleet is None:
         print("rolltape: interrupted before anything was recorded", file=sys.stderr)
-    if isinstance(failed, SystemExit) and failed.code == signal.SIGTERM:
-        raise SystemExit(128 + signal.SIGTERM)
-    raise SystemExit(INTERRUPTED if isinstance(failed, KeyboardInterrupt) else failed.code)
+    raise SystemExit(INTERRUPTED if isinstance(failed, KeyboardInterrupt) else TERMINATED)
 
 
 def _left_behind(fleet: Fleet, lake: Path) -> str:
@@ -282,6 +280,20 @@ def _left_behind(fleet: Fleet, lake: Path) -> str:
     except (RolltapeError, IndexError):
         return f"run {fleet.run_id} was given up"
     return f"run {fleet.run_id} was given up; {row['steps']:,} steps of it are recorded and can be read"
+
+
+@contextlib.contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """SIGTERM, by which schedulers end jobs, ends the run in an orderly way; Ray's own handler stops Ray first."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(TERMINATED)  # comes out of a waiting call of Ray with another code
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

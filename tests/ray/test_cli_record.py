@@ -185,7 +185,14 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.mark.skipif("RAY_ADDRESS" in os.environ, reason="means this machine alone")
-def test_ctrl_c_ends_a_run_in_an_orderly_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGINT, "interrupted by the user"),
+        pytest.param(signal.SIGTERM, "terminated", marks=pytest.mark.long),
+    ],
+)
+def test_a_signal_ends_a_run_in_an_orderly_way(number: signal.Signals, reason: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("record", "ALE/Breakout-v5", "--envs", "4", "--steps", "1000000000"),
         cwd=tmp_path,
@@ -196,14 +203,17 @@ def test_ctrl_c_ends_a_run_in_an_orderly_way(tmp_path: Path) -> None:
     )
     try:
         wait_for(lambda: list(tmp_path.glob("lake/runs/*/commits/*.json")), "a first commit", timeout_s=100)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everything that it started
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does: to everything that it started
+        else:
+            process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err == "", "Ray, its workers or the environment said something"
     told = facts(out)
-    assert told["status"] == "stopped: interrupted by the user"
+    assert told["status"] == f"stopped: {reason}"
     run = rolltape.open(tmp_path / "lake").run(told["run"])
     assert run.status == "stopped"
     assert told["steps"] == f"{len(run.steps()):,}" != "0"
