@@ -103,7 +103,9 @@ class EpisodeRows:
 
         `final_observation` None means unknown.
         """
-        self.nbytes += n * ROW_BYTES + (0 if final_observation is None else final_observation.nbytes)
+        self.nbytes += n * ROW_BYTES
+        if final_observation is not None and not self._schema.observation.is_fixed:
+            self.nbytes += final_observation.nbytes
         self._chunks.append((n, values, final_observation))
 
     def close(self, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:

@@ -64,6 +64,7 @@ class Inside:
     last_picture: Callable[[int], Any]
 
 
+_NOWHERE = np.zeros(0, np.int64)
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
 
 
@@ -96,6 +97,7 @@ class VectorRows:
         self._episode = self._sub_env + stride * self._index
         self._open = np.zeros(num_envs, bool)
         self._unseen = np.ones(num_envs, bool)
+        self._blind = True  # whether any is unseen
         self._return = np.zeros(num_envs)
         self._start_us = np.zeros(num_envs, np.int64)
         self._seed = np.zeros(num_envs, np.int64)
@@ -183,6 +185,7 @@ class VectorRows:
                 self._begin(places, inside.reset_info, inside.seed, text)
             else:
                 self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
+            self._blind = bool(self._unseen.any())
             self._see(places, observations, pictures)
         except BaseException as error:
             self._lose_sight()
@@ -231,14 +234,14 @@ class VectorRows:
             what = "infos"
             self._note_infos(slot, done, infos, inside)
             what = "final_obs"
-            last = self._last_observations(slot, done, infos)
+            ends = np.flatnonzero(done)
+            last = self._last_observations(slot, ends, infos)
             what = "pictures"
             self._count(slot, valid, rows, whole, now)
-            ends = np.flatnonzero(done)
             if not whole:
                 begins = self._beginnings(valid, ended)
             else:
-                begins = ends if self._mode == AutoresetMode.SAME_STEP else ends[:0]
+                begins = ends if self._mode == AutoresetMode.SAME_STEP else _NOWHERE
             self._turn(slot, ends, begins, last, observations, infos, inside, pictures)
         except BaseException as error:
             if self._slot == slot:
@@ -358,9 +361,8 @@ class VectorRows:
                 self._infos.add(slot * self._n + place, info)
                 self._bulky = True
 
-    def _last_observations(self, slot: int, done: np.ndarray, infos: dict[str, Any]) -> pa.Array | None:
-        """The observations after which the episodes of `done` have ended, where they are a column."""
-        places = np.flatnonzero(done)
+    def _last_observations(self, slot: int, places: np.ndarray, infos: dict[str, Any]) -> pa.Array | None:
+        """The observations after which the episodes of `places` have ended, where they are a column."""
         if not len(places):
             return None
         if self._mode != AutoresetMode.SAME_STEP:
@@ -404,6 +406,11 @@ class VectorRows:
 
     def _beginnings(self, valid: np.ndarray, ended: np.ndarray) -> np.ndarray:
         """Where the observation of this step is that of a reset; counts the steps that are nobody's."""
+        if not self._blind:
+            if self._mode == AutoresetMode.NEXT_STEP:
+                return np.flatnonzero(~valid)
+            self.ignored_steps += self._n - int(np.count_nonzero(valid))
+            return np.flatnonzero(ended & valid) if self._mode == AutoresetMode.SAME_STEP else _NOWHERE
         if self._mode == AutoresetMode.SAME_STEP:
             begins = ended & (valid | self._unseen)
         elif self._mode == AutoresetMode.NEXT_STEP:
@@ -412,6 +419,7 @@ class VectorRows:
         else:
             begins = np.zeros(self._n, bool)
         self.ignored_steps += int(np.count_nonzero(~(valid | begins)))
+        self._blind = bool((self._unseen & ~begins).any())
         return np.flatnonzero(begins)
 
     def _see_last(self, places: np.ndarray, infos: dict[str, Any], inside: Inside | None) -> None:
@@ -431,6 +439,7 @@ class VectorRows:
             self._open[ended] = False
         self.abort()
         self._unseen[:] = True
+        self._blind = True
 
     def _grow(self) -> None:
         """One slot more, where a full fragment could not be sent because the wait for it was interrupted."""
@@ -498,29 +507,32 @@ class VectorRows:
     def _begin(self, places: np.ndarray, reader: Reader | None, seeds: Seeds | None, options: str | None) -> None:
         now = self._clock.now_us()
         episode = self._episode[places] + self._stride
-        seed, seed_episode, replay = self._seed[places], self._seed_episode[places], self._replay[places]
+        replay = self._replay[places]
         replay[replay == ALONE] = FORWARD
         if seeds is not None:
+            seed, seed_episode = self._seed[places], self._seed_episode[places]
             for i, place in enumerate(places.tolist()):
                 if (own := seeds(place)) is not None:
                     known = own <= LARGEST_SEED
                     seed[i], seed_episode[i] = (own, episode[i]) if known else (0, -1)
                     replay[i] = self._own_seed if known else NONE
+            self._seed[places], self._seed_episode[places] = seed, seed_episode
         if options is not None and self._options is None:
             self._options = np.full(self._n, None, object)
-        if reader is not None and self._reset_info is None:
-            self._reset_info = np.full(self._n, None, object)
-        infos = np.full(len(places), None, object)
         if reader is not None:
+            infos = np.full(len(places), None, object)
             for i, place in enumerate(places.tolist()):
                 if info := reader(place):
                     infos[i] = encode_info(info)
+            if self._reset_info is None:
+                self._reset_info = np.full(self._n, None, object)
+            self._reset_info[places] = infos
+        elif self._reset_info is not None:
+            self._reset_info[places] = None
         # From here to the end nothing is called: all of it happens, or nothing.
         if self._options is not None:
             self._options[places] = options
-        if self._reset_info is not None:
-            self._reset_info[places] = infos
-        self._seed[places], self._seed_episode[places], self._replay[places] = seed, seed_episode, replay
+        self._replay[places] = replay
         self._return[places] = 0.0
         self._start_us[places] = now
         self._index[places] += 1
