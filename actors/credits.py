@@ -1,8 +1,9 @@
 """What may be on its way: bytes for producers.
 
-`ByteBudget` shares a fixed number of bytes among producers: each gets at least an equal share as far as it needs it,
-and what the slow ones do not need goes to the fast ones. A producer needs twice its rate times the commit latency (with
-less, its own window holds it back).
+`share` divides a fixed number of bytes among producers: each gets at least an equal share as far as it needs it, and
+what the slow ones do not need is there for the fast ones. A producer needs twice its rate times the commit latency (with
+less, its own window holds it back) and gets no more than it needs: bytes beyond that would not make a slow writer
+faster, only what waits for it older, and pages of the store that were used before are cheaper than fresh ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rolltape.schema.messages import ProducerKey
 MIN_BYTES: Final = 1 << 20
 HEADROOM: Final = 3.0
 """Times rate times latency: twice is the least that does not throttle, half as much again for bursts."""
+LONGEST_COMMIT_S: Final = 2.0
+"""A writer that takes longer is too slow: more bytes in flight would only make rows wait longer, so the producer waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Need:
     @property
     def nbytes(self) -> int:
         """Bytes in flight with which its window does not hold it back."""
-        return int(HEADROOM * self.rate_bytes_s * max(self.commit_s, 1.0))
+        return int(HEADROOM * self.rate_bytes_s * min(max(self.commit_s, 1.0), LONGEST_COMMIT_S))
 
 
 def share(total_bytes: int, needs: Mapping[ProducerKey, Need], floor_bytes: int) -> dict[ProducerKey, int]:
@@ -46,6 +49,4 @@ def share(total_bytes: int, needs: Mapping[ProducerKey, Need], floor_bytes: int)
         fair = left // (len(waiting) - place)
         grants[key] = max(MIN_BYTES, min(fair, max(floor_bytes, needs[key].nbytes)))
         left = max(0, left - grants[key])
-    if waiting and left:
-        grants[waiting[-1]] += left
     return grants

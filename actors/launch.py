@@ -60,6 +60,8 @@ PUT_BYTES: Final = 256 << 10
 APPENDS_AT_ONCE: Final = 100_000
 """Calls that a writer holds open: more than all windows together can have in flight."""
 EMBEDDED_STORE_BYTES: Final = 2 << 30
+FLOOR_FRAGMENTS: Final = 16
+"""Fragments that a producer may have in flight before its rate is known: a second of 100 MB/s."""
 
 
 HOW_TO_CONNECT: Final = (
@@ -167,7 +169,7 @@ def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
     hub = (
         ray.remote(TelemetryHub)
         .options(num_cpus=0, max_restarts=-1, max_task_retries=0, name=f"hub-{run_id}", namespace=NAMESPACE)
-        .remote(run_id, total, 4 * config.fragment.max_bytes, run_path / "infos.arrow")
+        .remote(run_id, total, FLOOR_FRAGMENTS * config.fragment.max_bytes, run_path / "infos.arrow")
     )
     writer = (
         ray.remote(Writer)
