@@ -1,8 +1,8 @@
 """What may be on its way: bytes for producers.
 
 `share` divides a fixed number of bytes among producers: each gets at least an equal share as far as it needs it, and
-what the slow ones do not need is there for the fast ones. A producer needs twice its rate times the commit latency (with
-less, its own window holds it back) and gets no more than it needs: bytes beyond that would not make a slow writer
+what the slow ones do not need is there for the fast ones. A producer needs twice its rate times the commit latency
+(with less, its own window holds it back) and gets no more than it needs: bytes beyond that would not make a slow writer
 faster, only what waits for it older, and pages of the store that were used before are cheaper than fresh ones.
 """
 
@@ -18,7 +18,7 @@ MIN_BYTES: Final = 1 << 20
 HEADROOM: Final = 3.0
 """Times rate times latency: twice is the least that does not throttle, half as much again for bursts."""
 LONGEST_COMMIT_S: Final = 2.0
-"""A writer that takes longer is too slow: more bytes in flight would only make rows wait longer, so the producer waits."""
+"""A writer that takes longer is too slow: more bytes in flight would only make rows wait longer."""
 
 
 @dataclass(frozen=True, slots=True)
