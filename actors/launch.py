@@ -56,6 +56,8 @@ GONE: Final = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryErro
 """What a call says whose process is gone: crashed, killed by Ray for want of memory, or gone with its node."""
 NAMESPACE: Final = "rolltape"
 KNOCK_S: Final = 10.0
+START_S: Final = 300.0
+"""A node that has to install a job's packages first takes a minute and more."""
 PUT_BYTES: Final = 256 << 10
 APPENDS_AT_ONCE: Final = 100_000
 """Calls that a writer holds open: more than all windows together can have in flight."""
@@ -184,8 +186,8 @@ def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
         .remote(str(run_path), 0, config, publish)
     )
     actors = Actors(hub, [writer])
-    call(writer.report, timeout_s=60)
-    call(hub.counts, timeout_s=60)
+    call(writer.report, timeout_s=START_S)
+    call(hub.counts, timeout_s=START_S)
     return actors
 
 
