@@ -27,18 +27,28 @@ from .window import Handle, Link, Window
 
 HEARTBEAT_S = 0.25
 PUMP_S = 0.05
+WAIT_S = 0.5
+"""How long somebody who waits for the pump sleeps at most."""
 
 
 class Rows(Protocol):
     """The open fragment: `SingleRows` or `VectorRows`."""
 
     rows: int
-    steps: int
     episodes: int
     completed: int
-    frames: int
     return_sum: float
     oldest_ns: int | None
+
+    @property
+    def steps(self) -> int:
+        """Steps recorded since the start."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Pictures recorded since the start."""
+        ...
 
     @property
     def nbytes(self) -> int:
@@ -51,6 +61,9 @@ class Rows(Protocol):
 
     def abort(self) -> None:
         """Close the open episodes as `aborted`."""
+
+    def hasten(self) -> None:
+        """From now on every step asks for its fragment to be closed."""
 
     def close(self, fragment: int) -> dict[str, Any]:
         """The open fragment as record batches by table; empty again."""
@@ -101,11 +114,13 @@ class Producer:
         config: RecordConfig,
         *,
         clock: Callable[[], float] = time.monotonic,
+        counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.key = registration.key
         self.rows = rows
         self._registration = replace(registration, host=socket.gethostname(), pid=os.getpid())
-        self._page, self._hub, self._config, self._clock = page, hub, config, clock
+        self._page, self._hub, self._config = page, hub, config
+        self._clock, self._counter_ns = clock, counter_ns
         self.mutex = threading.Lock()
         self.lock = threading.Condition(self.mutex)
         self._window = Window(self.key, link, config.budget, budget_bytes=4 * config.fragment.max_bytes, clock=clock)
@@ -115,15 +130,22 @@ class Producer:
         self._rate = 0.0
         self._waited_s = 0.0
         self._waiting = False
-        self._epoch = ""
+        self._beat_at = self._rate_at = self._hurried_at = clock()
+        self._rate_from = 0
+        self._beat: Handle = None
+        self._registering: threading.Thread | None = None
         self._closing = threading.Event()
         self._pump = threading.Thread(target=self._run_pump, name=f"rolltape-{self.key}", daemon=True)
         self.stop_asked = False
 
     def start(self) -> None:
         """Register with the hub and begin to send."""
-        self._accept(self._hub.register(self._registration))
+        self.register()
         self._pump.start()
+
+    def register(self) -> None:
+        """Register with the hub."""
+        self._accept(self._hub.register(self._registration))
 
     def flush(self) -> None:
         """Close the open fragment and send it, waiting for room. The caller holds `lock`.
@@ -135,6 +157,7 @@ class Producer:
         if not self._window.fits(nbytes):
             self._wait_for_room(nbytes)
         self._send()
+        self._window.raise_if_failed()
 
     def close(self, timeout_s: float | None = None) -> Totals:
         """Close open episodes, send everything, and wait until it is durable. Raises RunFailed and the like."""
@@ -149,14 +172,14 @@ class Producer:
         deadline = None if timeout_s is None else self._clock() + timeout_s
         with self.lock:
             self.flush()
-            self._window.hurry()
+            self._hurry()
             while len(self._window):
                 self._window.raise_if_failed()
                 if deadline is not None and self._clock() > deadline:
                     raise RunFailed(
                         f"{len(self._window)} fragments of {self.key} were not durable within {timeout_s:g} s."
                     )
-                self.lock.wait(0.5)
+                self._wait()
             self._window.raise_if_failed()
 
     def shut(self) -> Totals:
@@ -168,9 +191,10 @@ class Producer:
             self._pump.join()
         with self.lock:
             beat = replace(self._heartbeat(), done=True)
-        ready = self._hub.wait([handle := self._hub.beat(beat)], 5.0)
-        if ready:
-            self._try_grant(handle)
+        try:
+            self._hub.wait([self._hub.beat(beat)], 5.0)
+        except Exception:  # the hub may be gone, with Ray itself; what is durable does not depend on it
+            pass
         rows = self.rows
         return Totals(self.key, rows.steps, rows.episodes, rows.frames, self._window.durable.steps)
 
@@ -183,16 +207,47 @@ class Producer:
         began = self._clock()
         self._waiting = True
         try:
-            self._window.hurry()
+            self._hurry()
             while not self._window.fits(nbytes):
-                self.lock.wait(0.5)
+                self._wait()
                 self._window.raise_if_failed()
         finally:
             self._waiting = False
             self._waited_s += self._clock() - began
 
+    def _hurry(self) -> None:
+        self._hurried_at = self._clock()
+        self._window.hurry()
+
+    def _wait(self) -> None:
+        """Wait for the pump. A writer that was restarted meanwhile does not know that somebody waits: it is told."""
+        if self._clock() - self._hurried_at >= WAIT_S:
+            self._hurry()
+        self.lock.wait(WAIT_S)
+
     def _send(self) -> None:
-        rows = self.rows
+        """Close the open fragment and send it. What fails there ends the run: the rows may be gone, or in part.
+
+        An interrupt goes to the main thread. So that none comes between closing and sending, another thread does both.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            self._close_and_push()
+            return
+        sender = threading.Thread(target=self._close_and_push, name=f"rolltape-send-{self.key}")
+        sender.start()
+        try:
+            sender.join()
+        except BaseException:
+            sender.join()
+            raise
+
+    def _close_and_push(self) -> None:
+        try:
+            self._push(self.rows)
+        except BaseException as error:
+            self._fail(error)
+
+    def _push(self, rows: Rows) -> None:
         oldest_ns = rows.oldest_ns
         if oldest_ns is None:
             return
@@ -205,7 +260,7 @@ class Producer:
         episodes = batches["episodes"].num_rows if "episodes" in batches else 0
         self._steps_sent += steps
         self._episodes_sent += episodes
-        age_s = (time.perf_counter_ns() - oldest_ns) / 1e9
+        age_s = (self._counter_ns() - oldest_ns) / 1e9
         closed_ns = time.time_ns()
         nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
         self._bytes_sent += nbytes
@@ -222,51 +277,61 @@ class Producer:
         )
         self._window.push(header, batches, self._clock() - age_s)
 
+    def _fail(self, error: BaseException) -> None:
+        """Nothing more is sent; the stepping thread hears of it with its next step."""
+        if isinstance(error, RolltapeError):
+            self._window.fail(error)
+        else:
+            failure = RunFailed(f"Producer {self.key} broke: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._window.fail(failure)
+        self.rows.hasten()
+
     def _run_pump(self) -> None:
         try:
-            self._pump_until_closed()
+            while not self._closing.is_set():
+                self.turn()
         except BaseException as error:  # nothing else would tell the stepping thread, which waits for us
             with self.lock:
-                failure = RunFailed(f"Producer {self.key} broke: {type(error).__name__}: {error}")
-                failure.__cause__ = error
-                self._window.failed = self._window.failed or failure
+                self._fail(error)
                 self.lock.notify_all()
 
-    def _pump_until_closed(self) -> None:
-        beat_at, beat_handle = self._clock(), None
-        sent, sent_at = 0, self._clock()
-        while not self._closing.is_set():
-            with self.lock:
-                handles = self._window.handles
-            if beat_handle is not None:
-                handles = [*handles, beat_handle]
-            if handles:
-                ready = self._hub.wait(handles, PUMP_S)
-            else:
-                self._closing.wait(PUMP_S)
-                ready = []
-            with self.lock:
-                for handle in ready:
-                    if handle is beat_handle:
-                        beat_handle = None
-                        self._try_grant(handle)
-                    else:
-                        self._window.answered(handle)
-                self._window.tick()
-                self._flush_if_due()
-                if ready or self._window.failed is not None:
-                    self.lock.notify_all()
-                now = self._clock()
-                if now - beat_at >= HEARTBEAT_S:
-                    self._rate = (self._bytes_sent - sent) / max(now - sent_at, 1e-3)
-                    sent, sent_at, beat_at = self._bytes_sent, now, now
-                    if beat_handle is None:
-                        beat_handle = self._hub.beat(self._heartbeat())
+    def turn(self) -> None:
+        """One turn of the pump: take answers in, send again, close what is old, tell the hub."""
+        with self.lock:
+            handles = self._window.handles
+        if self._beat is not None:
+            handles = [*handles, self._beat]
+        if handles:
+            ready = self._hub.wait(handles, PUMP_S)
+        else:
+            self._closing.wait(PUMP_S)
+            ready = []
+        with self.lock:
+            for handle in ready:
+                if handle is self._beat:
+                    self._beat = None
+                    self._try_grant(handle)
+                else:
+                    self._window.answered(handle)
+            self._window.tick()
+            self._flush_if_due()
+            if self._window.failed is not None:
+                self.rows.hasten()
+            if ready or self._window.failed is not None:
+                self.lock.notify_all()
+            now = self._clock()
+            if now - self._beat_at >= HEARTBEAT_S:
+                self._beat_at = now
+                self._rate = (self._bytes_sent - self._rate_from) / max(now - self._rate_at, 1e-3)
+                self._rate_from, self._rate_at = self._bytes_sent, now
+                if self._beat is None:
+                    self._beat = self._try_beat()
 
     def _flush_if_due(self) -> None:
         if self._waiting or self._window.failed is not None:
             return
-        if self.rows.due(time.perf_counter_ns()) and self._window.fits(self.rows.nbytes):
+        if self.rows.due(self._counter_ns()) and self._window.fits(self.rows.nbytes):
             self._send()
 
     def _heartbeat(self) -> Heartbeat:
@@ -289,6 +354,12 @@ class Producer:
             cpu_s=time.process_time(),
         )
 
+    def _try_beat(self) -> Handle:
+        try:
+            return self._hub.beat(self._heartbeat())
+        except Exception:  # as below
+            return None
+
     def _try_grant(self, handle: Handle) -> None:
         try:
             grant = self._hub.grant(handle)
@@ -299,10 +370,13 @@ class Producer:
     def _accept(self, grant: Grant) -> None:
         self._window.budget_bytes = grant.budget_bytes
         self.stop_asked = self.stop_asked or grant.stop
-        if not grant.known and grant.epoch != self._epoch:
+        if not grant.known and not (self._registering is not None and self._registering.is_alive()):
             self._registration = replace(self._registration, watermark=self._window.durable)
-            self._reregister()
-        self._epoch = grant.epoch
+            self._registering = threading.Thread(target=self._register_again, daemon=True)
+            self._registering.start()
 
-    def _reregister(self) -> None:
-        threading.Thread(target=self._hub.register, args=(self._registration,), daemon=True).start()
+    def _register_again(self) -> None:
+        try:
+            self._hub.register(self._registration)
+        except Exception:  # the hub is gone again: its next answer says that it does not know us, and we come back
+            return

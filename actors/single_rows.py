@@ -252,6 +252,10 @@ class SingleRows:
         if self._open:
             self._end("aborted", False, False)
 
+    def hasten(self) -> None:
+        """From now on every step asks for its fragment to be closed."""
+        self._limit = 0
+
     def due(self, now_ns: int) -> bool:
         """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
         return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9

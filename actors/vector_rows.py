@@ -110,7 +110,7 @@ class VectorRows:
         leaves = [leaf for codec in kept for leaf in codec.leaves]
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
-        self._slots = slots
+        self._slots = self._limit = slots
         self._observations = grid(schema.observation, num_envs, slots + 1) if schema.has_observation_column else None
         self._actions = grid(schema.action, num_envs, slots)
         self._bulky = not all(codec.is_fixed for codec in kept)
@@ -248,7 +248,7 @@ class VectorRows:
                 self._infos.drop(slot * self._n)
             self._lose_sight()
             refuse(what, error)
-        return self._slot >= self._slots or (self._bulky and self._full())
+        return self._slot >= self._limit or (self._bulky and self._full())
 
     def abort(self, places: np.ndarray | None = None) -> None:
         """Close the open episodes of `places` (None: all) as `aborted`."""
@@ -256,6 +256,10 @@ class VectorRows:
         places = places[self._open[places]]
         if len(places):
             self._end(places, "aborted", None, None, self._waiting(places, self._slot))
+
+    def hasten(self) -> None:
+        """From now on every step asks for its fragment to be closed."""
+        self._limit = 0
 
     def due(self, now_ns: int) -> bool:
         """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""

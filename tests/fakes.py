@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from rolltape.actors.infos import Proposal
 from rolltape.schema.config import FragmentConfig, FramesConfig
-from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey
+from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
 from rolltape.schema.run_schema import RunSchema
 
 from .recorded import copied
@@ -135,3 +137,86 @@ def header(sequence: int, nbytes: int = 10, steps: int = 2, key: ProducerKey | N
 def durable(sequence: int, commit_s: float = 0.0, key: ProducerKey | None = None) -> Ack:
     """A writer's answer: committed."""
     return Ack("durable", key or ProducerKey(0, 0), sequence, commit_s=commit_s)
+
+
+class FakeHub:
+    """A hub that answers every heartbeat at once; `wait` says which calls of `link` a test has answered.
+
+    Attributes:
+        epoch, known: what it answers; `gone` makes its calls fail.
+        before_wait: called by each `wait`, as time passes there: the place for what happens meanwhile.
+    """
+
+    def __init__(self, link: FakeLink, budget_bytes: int = 1 << 30) -> None:
+        self.link, self.budget_bytes = link, budget_bytes
+        self.epoch, self.known, self.stop, self.gone = "first", True, False, False
+        self.registered: list[Registration] = []
+        self.beats: list[Heartbeat] = []
+        self.before_wait: Callable[[], None] = lambda: None
+        self._handles: dict[object, Grant] = {}
+
+    def register(self, registration: Registration) -> Grant:
+        if self.gone:
+            raise ConnectionError("no hub")
+        self.registered.append(registration)
+        self.known = True
+        return self._grant()
+
+    def beat(self, heartbeat: Heartbeat) -> object:
+        self.beats.append(heartbeat)
+        handle = object()
+        self._handles[handle] = self._grant()
+        return handle
+
+    def grant(self, handle: object) -> Grant:
+        if self.gone:
+            raise ConnectionError("no hub")
+        return self._handles.pop(handle)
+
+    def wait(self, handles: list[object], timeout_s: float) -> list[object]:
+        self.before_wait()
+        return [handle for handle in handles if handle in self.link.answers or handle in self._handles]
+
+    def _grant(self) -> Grant:
+        return Grant(self.epoch, self.budget_bytes, self.stop, self.known)
+
+
+class FakeRows:
+    """An open fragment of numbered rows; the batch of a fragment holds their numbers."""
+
+    def __init__(self, clock: Clock, max_age_s: float = 0.5) -> None:
+        self._clock, self._max_age_s = clock, max_age_s
+        self.steps = self.rows = self.episodes = self.completed = self.frames = 0
+        self.return_sum = 0.0
+        self.oldest_ns: int | None = None
+        self.row_bytes = 10
+        self.hastened = False
+        self.broken: Exception | None = None
+        self.aborted = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.row_bytes
+
+    def step(self, n: int = 1) -> bool:
+        if self.oldest_ns is None:
+            self.oldest_ns = int(self._clock() * 1e9)
+        self.steps += n
+        self.rows += n
+        return self.hastened
+
+    def due(self, now_ns: int) -> bool:
+        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._max_age_s * 1e9
+
+    def hasten(self) -> None:
+        self.hastened = True
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+    def close(self, fragment: int) -> dict[str, pa.RecordBatch]:
+        if self.broken is not None:
+            raise self.broken
+        numbers = pa.array(np.arange(self.steps - self.rows, self.steps))
+        rows, self.rows, self.oldest_ns = self.rows, 0, None
+        return {"steps": pa.RecordBatch.from_arrays([numbers], ["number"])} if rows else {}
