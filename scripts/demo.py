@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import struct
 import sys
 import time
@@ -114,14 +115,19 @@ def look(lake: Path, recorded: list[EndSummary]) -> None:
     table(f"episodes {newest} --where \"status = 'completed'\" --order 'return desc'", best, episodes.COLUMNS)
     table(f'sql "{QUERY}"', opened.sql(QUERY.replace("where", f"where run_id in ({ids}) and")))
     _save_picture(opened, recorded)
-    print(
-        f"""
-To go on:
-  rolltape info{where}                      the newest run, all that is known of it
-  rolltape record Acrobot-v1 --envs 8 --steps 10000{where}
-  python -c 'import rolltape as rt; print(rt.open("{lake}").episodes("length > 100").df())'
-  docs/guide.md                      recording in your own loop, and everything else"""
-    )
+    print(f"\nTo go on:\n{_activation()}  rolltape info{where}")
+    print(f"  rolltape record Acrobot-v1 --envs 8 --steps 10000{where}")
+    print(f"  python -c 'import rolltape as rt; print(rt.open(\"{lake}\").episodes(\"length > 100\").df())'")
+    print("  docs/guide.md says how to record in a loop of your own, and everything else")
+
+
+def _activation() -> str:
+    """A line that makes the commands below it work, where they would not be found."""
+    if shutil.which("rolltape"):
+        return ""
+    prefix = Path(sys.prefix)
+    here = prefix.relative_to(Path.cwd()) if prefix.is_relative_to(Path.cwd()) else prefix
+    return f"  source {here}/bin/activate\n"
 
 
 def _save_picture(lake: Lake, recorded: list[EndSummary]) -> None:
