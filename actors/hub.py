@@ -58,8 +58,9 @@ class TelemetryHub:
         key = registration.key
         self._registered[key] = registration
         self._beats.setdefault(key, Heartbeat(key=key, durable=registration.watermark))
+        newest = max(other.incarnation for other in self._registered if other.producer == key.producer)
         for other, beat in self._beats.items():
-            if other.producer == key.producer and other.incarnation < key.incarnation:
+            if other.producer == key.producer and other.incarnation < newest:
                 self._beats[other] = replace(beat, done=True)
         self._share()
         return self._grant(key)

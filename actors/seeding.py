@@ -4,7 +4,8 @@ Rules:
 1. The seed of episode index k of sub-environment s is `base + s * STRIDE + k` modulo 2^31, with `base` a hash of the
    run's seed. It depends neither on the number of workers nor on that of sub-environments.
 2. Seeds fit into 31 bits, because ALE and others take no more.
-3. With the golden ratio as stride, 1,024 sub-environments have two million episodes each before a seed comes twice.
+3. With the golden ratio as stride, 64 sub-environments have 17 million episodes each before a seed comes twice, 1,024
+   have 970,000.
 4. A reset for which the caller gives a seed keeps the caller's.
 """
 
