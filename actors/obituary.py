@@ -78,7 +78,9 @@ def write_obituary(
     if page is None and mark.sequence == 0:
         return Obituary(key, begun, 0, 0, [], 0, 0, unsaid)
     if page is None:
-        first = [int((k // INDEX_BLOCK + 1) * INDEX_BLOCK) for k in durable]
+        # An episode of which no row is durable may have durable steps: its number is taken, too.
+        used = np.maximum(durable, begun)
+        first = [int((k // INDEX_BLOCK + 1) * INDEX_BLOCK) for k in used]
         return Obituary(key, first, None, mark.steps, [], mark.steps, completed, unsaid)
     lost: list[tuple[int, int, int]] = []
     for place in range(num_envs):
