@@ -95,6 +95,8 @@ class Writer:
         answer = self._log.offer(header, held)
         if isinstance(answer, Refused):
             await self._turn(key, sequence)
+            if self._failed is not None:
+                raise self._failed
             answer = self._log.offer(header, held)
         if isinstance(answer, Accepted) and (after := self._early.get((key, sequence + 1))) is not None:
             after.set()
@@ -218,3 +220,10 @@ class Writer:
             return
         self._published_at = now
         self._publishing = loop.run_in_executor(self._catalog_thread, self._publish, self._run.path.parent.parent)
+        self._publishing.add_done_callback(_note_failure)
+
+
+def _note_failure(publishing: asyncio.Future[None]) -> None:
+    """The catalog is a convenience: without it the recording goes on, and the next commit tries again."""
+    if not publishing.cancelled() and (error := publishing.exception()) is not None:
+        logger.warning("The catalog could not be published: %s", error)
