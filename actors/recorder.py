@@ -366,7 +366,7 @@ def _renderer(env: Any, config: RecordConfig) -> Any:
         check_drawable(_env_id(env), env, native=not own)
     if config.frames.policy != "render":
         return None
-    if env.render_mode not in ("rgb_array", "rgb_array_list"):
+    if env.render_mode != "rgb_array":  # rgb_array_list: a call of render() would take the list from the user
         raise ConfigError(
             f"frames.policy: 'render' needs an environment made with render_mode='rgb_array' "
             f"(got {env.render_mode!r}): gymnasium.make(..., render_mode='rgb_array')."
