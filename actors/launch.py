@@ -25,6 +25,7 @@ import psutil
 import pyarrow as pa
 import ray
 from ray.exceptions import (
+    ActorDiedError,
     GetTimeoutError,
     NodeDiedError,
     OutOfMemoryError,
@@ -183,12 +184,21 @@ def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
             name=f"writer-{run_id}-0",
             namespace=NAMESPACE,
         )
-        .remote(str(run_path), 0, config, publish)
+        .remote(str(run_path), 0, config, publish, leave)
     )
     actors = Actors(hub, [writer])
-    call(writer.report, timeout_s=START_S)
-    call(hub.counts, timeout_s=START_S)
+    try:
+        call(writer.report, timeout_s=START_S)
+        call(hub.counts, timeout_s=START_S)
+    except BaseException:
+        stop_actors(actors)
+        raise
     return actors
+
+
+def leave() -> None:
+    """End this actor's process, so that Ray starts it anew."""
+    os._exit(1)
 
 
 def publish(lake: Path) -> None:
@@ -206,6 +216,8 @@ def stop_actors(actors: Actors) -> None:
 
 def kill(actor: Any) -> None:
     """End an actor's process at once, for good."""
+    if not ray.is_initialized():
+        return
     try:
         ray.kill(actor)
     except (ValueError, RuntimeError):
@@ -218,17 +230,44 @@ def start_env_worker(cls: type, *args: Any, cpus: float, **kwargs: Any) -> Any:
 
 
 def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:
-    """Call an actor's method and wait; while the actor restarts, ask again. Raises ClusterError after `timeout_s`."""
+    """Call an actor's method and wait; while the actor restarts, ask again.
+
+    Raises ClusterError after `timeout_s`, or at once where the actor is gone for good.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
+        check_connected()
         try:
             return ray.get(method.remote(*args), timeout=max(0.1, deadline - time.monotonic()))
         except RayTaskError as error:
             raise unwrapped(error) from None
+        except ActorDiedError as error:
+            raise gone(error) from error
         except (*GONE, GetTimeoutError) as error:
             if time.monotonic() > deadline:
                 raise ClusterError(f"An actor did not answer within {timeout_s:g} s: {error}") from error
             time.sleep(0.1)
+
+
+def check_connected() -> None:
+    """Raises ClusterError where Ray was shut down: whatever is asked then, Ray would start or join another cluster."""
+    if not ray.is_initialized():
+        raise ClusterError(
+            "Ray was shut down in this process while a recording was open. What was acknowledged is safe. "
+            "Close recordings before ray.shutdown()."
+        )
+
+
+def gone(error: ActorDiedError) -> ClusterError:
+    """What to say of an actor that Ray will not start again."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    if error.actor_init_failed:
+        return ClusterError(f"An actor could not start. {last.partition(': ')[2] or last}")
+    return ClusterError(
+        f"An actor of the recording was ended from outside, and Ray does not start it again: {last} What was "
+        f"acknowledged is safe."
+    )
 
 
 def unwrapped(error: RayTaskError) -> BaseException:
@@ -239,6 +278,7 @@ def unwrapped(error: RayTaskError) -> BaseException:
 
 def ready(refs: list[Any], timeout_s: float) -> list[Any]:
     """Those of `refs` whose results are there, waiting at most `timeout_s` for the first."""
+    check_connected()
     done, rest = ray.wait(refs, num_returns=1, timeout=timeout_s)
     if done and rest:
         more, _ = ray.wait(rest, num_returns=len(rest), timeout=0)
@@ -248,6 +288,7 @@ def ready(refs: list[Any], timeout_s: float) -> list[Any]:
 
 def result(ref: Any) -> Any:
     """The result of a call that is ready. Raises our own errors as themselves."""
+    check_connected()
     try:
         return ray.get(ref)
     except RayTaskError as error:
@@ -294,13 +335,18 @@ class RayWriterLink:
         return tables, [_held(batches[table]) for table in tables]
 
     def append(self, header: FragmentHeader, payload: tuple[tuple[str, ...], list[Any]]) -> Any:
+        check_connected()
         tables, held = payload
         return self._writer.append.remote(header, tables, *held)
 
     def answer(self, handle: Any) -> Ack:
-        return result(handle)
+        try:
+            return result(handle)
+        except ActorDiedError as error:
+            raise gone(error) from error
 
     def hurry(self) -> None:
+        check_connected()
         self._writer.hurry.remote()
 
 
@@ -323,9 +369,11 @@ class RayHubLink:
         return call(self._hub.register, registration)
 
     def beat(self, heartbeat: Heartbeat) -> Any:
+        check_connected()
         return self._hub.heartbeat.remote(heartbeat)
 
     def grant(self, handle: Any) -> Grant:
+        check_connected()
         return ray.get(handle)
 
     def wait(self, handles: list[Any], timeout_s: float) -> list[Any]:
@@ -338,6 +386,7 @@ class RayHubLink:
         return call(self._hub.counts, timeout_s=timeout_s)
 
     def stop(self) -> None:
+        check_connected()
         self._hub.stop.remote()
 
 

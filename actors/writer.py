@@ -4,17 +4,21 @@ Rules:
 1. `append` answers after the commit that made the fragment durable; until then the call is pending, and the producer's
    window counts it.
 2. Calls overtake each other on their way, because an async actor runs them in any order. A fragment that comes early
-   waits a
-   moment for those before it and is refused only then: a refusal makes its producer send everything again.
+   waits a moment for those before it and is refused only then: a refusal makes its producer send everything again.
 3. One commit at a time, when the log says that it is due or a producer that waits asks for it.
 4. A commit that fails for want of room or rights is tried again every second, for `give_up_s`; then all pending calls
-   fail with that error, and so do later ones. Nothing that was acknowledged is touched.
+   fail with that error, and so do later ones. Nothing that was acknowledged is touched. A log that cannot be opened,
+   because the writer was restarted meanwhile, is tried again as long.
+5. A run's folder that is gone, and rows that cannot be stored, are not tried again.
+6. A writer that was replaced, or cannot say whether its last commit exists, leaves: its process ends, and the one that
+   is started in its place reads from the disk what is durable.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +29,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from rolltape.schema.config import RecordConfig
-from rolltape.schema.errors import StorageError
+from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
@@ -63,41 +67,55 @@ class Writer:
         slot: which writer of the run it is; a restart takes the slot's next id.
         config: the run's configuration.
         publish: called in a thread at most every 10 s after commits, to refresh the catalog.
+        leave: ends the process, to be replaced; None: then what rule 6 speaks of fails the writer like rule 5.
     """
 
     def __init__(
-        self, run_path: str, slot: int, config: RecordConfig, publish: Callable[[Path], None] | None = None
+        self,
+        run_path: str,
+        slot: int,
+        config: RecordConfig,
+        publish: Callable[[Path], None] | None = None,
+        leave: Callable[[], None] | None = None,
     ) -> None:
+        # Nothing here can fail: what a constructor raises, Ray reports as the death of the actor, and that is for good.
         self._config = config
         self._run = RunFolder(Path(run_path))
-        self._log = CommitLog.open(self._run, slot, config.commit)
+        self._slot = slot
         self._publish = publish
+        self._leave = leave
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
         self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._catalog_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._hurried = self._fencing = False
-        self._failed: StorageError | None = None
+        self._failed: RolltapeError | None = None
+        self._trouble_since: float | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._published_at = time.monotonic()
         self._publishing: asyncio.Future[None] | None = None
-        self.statistics = WriterStatistics(writer_id=self._log.writer_id)
+        self.statistics = WriterStatistics()
+        self._opened = asyncio.Event()
+        self._not_open: RolltapeError | None = None
+        self._log: CommitLog | None = None
+        try:
+            self._open()
+        except RolltapeError as error:
+            self._not_open = error
 
     async def append(self, header: FragmentHeader, tables: tuple[str, ...], *batches: pa.RecordBatch) -> Ack:
         """Take one fragment, its record batches in the order of `tables`; answers when it is durable, or at once
         when it is not the one expected. Raises StorageError when this writer cannot write.
         """
-        self._ensure_loop()
-        if self._failed is not None:
-            raise self._failed
+        log = await self._ready()
         key, sequence = header.key, header.sequence
         held = dict(zip(tables, batches, strict=True))
-        answer = self._log.offer(header, held)
+        answer = log.offer(header, held)
         if isinstance(answer, Refused):
             await self._turn(key, sequence)
             if self._failed is not None:
                 raise self._failed
-            answer = self._log.offer(header, held)
+            answer = log.offer(header, held)
         if isinstance(answer, Accepted) and (after := self._early.get((key, sequence + 1))) is not None:
             after.set()
         if isinstance(answer, FencedKey):
@@ -106,7 +124,7 @@ class Writer:
             return Ack("refused", key, sequence, expected=answer.expected)
         if isinstance(answer, Duplicate) and answer.durable:
             return Ack("durable", key, sequence)
-        self.statistics.held_high_bytes = max(self.statistics.held_high_bytes, self._log.held_bytes)
+        self.statistics.held_high_bytes = max(self.statistics.held_high_bytes, log.held_bytes)
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append((sequence, future))
         return await future
@@ -128,10 +146,10 @@ class Writer:
 
     async def fence(self, key: ProducerKey) -> Watermark:
         """Take nothing more from a producer that was replaced; answers what of it is durable."""
-        self._ensure_loop()
-        received = self._log.fence_producer(key)
+        log = await self._ready()
+        received = log.fence_producer(key)
         self._fencing = True
-        while self._log.watermarks.get(key, Watermark()).sequence < received.sequence:
+        while log.watermarks.get(key, Watermark()).sequence < received.sequence:
             if self._failed is not None:
                 raise self._failed
             await asyncio.sleep(POLL_S)
@@ -139,54 +157,103 @@ class Writer:
 
     async def flush(self) -> dict[ProducerKey, Watermark]:
         """Commit everything received so far; answers what is durable."""
-        self._ensure_loop()
-        while self._log.held_bytes:
+        log = await self._ready()
+        while log.held_bytes:
             if self._failed is not None:
                 raise self._failed
             self._hurried = True
             await asyncio.sleep(POLL_S)
-        return self._log.watermarks
+        return log.watermarks
 
     async def report(self) -> WriterStatistics:
-        """What this writer did so far."""
+        """What this writer did so far. Raises what keeps it from opening its log, without waiting."""
+        if self._log is None and self._not_open is not None:
+            raise self._not_open
         self.statistics.cpu_s = time.process_time()
         return self.statistics
 
+    def _open(self) -> None:
+        if not self._run.run_json.exists():
+            raise LakeNotFound(
+                f"The writer on {socket.gethostname()} does not see {self._run.path}. It was moved or deleted, or does "
+                f"not lie in a folder that the driver and all nodes share."
+            )
+        log = CommitLog.open(self._run, self._slot, self._config.commit)
+        self.statistics.writer_id = log.writer_id
+        self._log, self._not_open = log, None
+
+    async def _ready(self) -> CommitLog:
+        """The log, when it is open. Raises what ended this writer."""
+        self._ensure_loop()
+        if self._log is None and self._failed is None:
+            await self._opened.wait()
+        if self._failed is not None:
+            raise self._failed
+        assert self._log is not None
+        return self._log
+
     def _ensure_loop(self) -> None:
         if self._loop_task is None:
-            self._loop_task = asyncio.get_running_loop().create_task(self._commit_loop())
+            self._loop_task = asyncio.get_running_loop().create_task(self._run_loop())
 
-    async def _commit_loop(self) -> None:
+    async def _run_loop(self) -> None:
+        try:
+            await self._open_in_time()
+            if self._log is not None:
+                await self._commit_loop(self._log)
+        except Exception as error:  # a defect: without this loop every call would wait for ever
+            self._fail(StorageError(f"The writer of {self._run.path} broke: {type(error).__name__}: {error}"))
+            raise
+        finally:
+            self._opened.set()
+
+    async def _open_in_time(self) -> None:
         loop = asyncio.get_running_loop()
-        trouble_since: float | None = None
+        while self._log is None:
+            try:
+                await loop.run_in_executor(self._thread, self._open)
+            except RolltapeError as error:
+                self._not_open = error
+                if not self._has_patience(error):
+                    self._fail(error)
+                    return
+                await asyncio.sleep(RETRY_S)
+        self._opened.set()
+
+    async def _commit_loop(self, log: CommitLog) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            if not (self._fencing or self._log.due() or (self._hurried and self._log.pending_bytes)):
+            if not (self._fencing or log.due() or (self._hurried and log.pending_bytes)):
                 await asyncio.sleep(POLL_S)
                 continue
             self._hurried = self._fencing = False
-            batch = self._log.take()
+            batch = log.take()
             try:
-                report = await loop.run_in_executor(self._thread, self._log.commit, batch)
-            except StorageError as error:
-                now = time.monotonic()
-                if trouble_since is None:
-                    trouble_since = now
-                    logger.warning("%s It is tried again for %g s.", error, self._config.budget.give_up_s)
-                if self._log.broken is not None or now - trouble_since > self._config.budget.give_up_s:
+                report = await loop.run_in_executor(self._thread, log.commit, batch)
+            except RolltapeError as error:
+                if log.broken is not None and self._leave is not None:
+                    logger.warning("%s", error)
+                    self._leave()
+                if log.broken is not None or not self._has_patience(error):
                     self._fail(error)
                     return
                 await asyncio.sleep(RETRY_S)
                 continue
-            except Exception as error:  # not the disk: trying again is of no use, and whoever waits must hear of it
-                failure = StorageError(f"The writer broke: {error}")
-                failure.__cause__ = error
-                self._fail(failure)
-                raise
-            if trouble_since is not None:
-                logger.warning("Writing again, after %.0f s.", time.monotonic() - trouble_since)
-                trouble_since = None
+            if self._trouble_since is not None:
+                logger.warning("Writing again, after %.0f s.", time.monotonic() - self._trouble_since)
+                self._trouble_since = None
             self._acknowledge(report)
             self._maybe_publish(loop)
+
+    def _has_patience(self, error: RolltapeError) -> bool:
+        """Whether what failed is to be tried again (rules 4 and 5); says so when trouble begins."""
+        if isinstance(error, LakeNotFound) or not isinstance(error, StorageError):
+            return False
+        now = time.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+            logger.warning("%s It is tried again for %g s.", error, self._config.budget.give_up_s)
+        return now - self._trouble_since <= self._config.budget.give_up_s
 
     def _acknowledge(self, report: CommitReport) -> None:
         for key, watermark in report.watermarks.items():
@@ -204,7 +271,7 @@ class Writer:
             for table, value in source.items():
                 target[table] = target.get(table, 0) + value
 
-    def _fail(self, error: StorageError) -> None:
+    def _fail(self, error: RolltapeError) -> None:
         self._failed = error
         for queue in self._waiting.values():
             for _, future in queue:
