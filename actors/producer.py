@@ -198,6 +198,12 @@ class Producer:
         rows = self.rows
         return Totals(self.key, rows.steps, rows.episodes, rows.frames, self._window.durable.steps)
 
+    def fail(self, error: BaseException) -> None:
+        """The run cannot go on, for a reason that lies elsewhere: whoever steps or waits here is told."""
+        with self.lock:
+            self._fail(error)
+            self.lock.notify_all()
+
     @property
     def failed(self) -> RolltapeError | None:
         """What ended this producer, if something did."""

@@ -24,7 +24,7 @@ from rolltape.schema.messages import ProducerKey, Registration
 
 from .page import ProducerPage, page_path
 from .producer import Producer
-from .recording import EndSummary, EnvDescription, Recording
+from .recording import EndStatus, EndSummary, EnvDescription, Recording
 from .remaking import check_drawable
 from .single_rows import SingleRows
 from .vector_rows import VectorRows
@@ -89,7 +89,7 @@ def record(
 
 
 class _Session:
-    """One recording of this process and the recorders in it."""
+    """One recording of this process and the recorders in it, which may come and go in several threads."""
 
     _named: dict[tuple[str, str], _Session] = {}  # noqa: RUF012
     _guard = threading.Lock()
@@ -99,57 +99,97 @@ class _Session:
         self._name = name
         self._members = 0
         self._sub_envs = 0
-        self._open = 0
-        atexit.register(self.end)
+        self._open: list[_Recorder] = []
+        self._error: BaseException | None = None
+        self._status: EndStatus = "completed"
+        self._reason = ""
 
     @classmethod
     def join(
-        cls, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
-    ) -> _Session:
+        cls,
+        recorder: _Recorder,
+        env: Any,
+        description: EnvDescription,
+        lake: str | Path,
+        config: RecordConfig,
+        run: str | None,
+    ) -> tuple[_Session, ProducerKey, int]:
+        """The session for `recorder`, its key, and its first sub-environment in the run."""
+        n = description.num_envs
         vector = isinstance(env, VectorEnv)
         observation = env.single_observation_space if vector else env.observation_space
         action = env.single_action_space if vector else env.action_space
         if run is None:
-            return cls(Recording.open(lake, description, observation, action, config), None)
+            session = cls(Recording.open(lake, description, observation, action, config), None)
+            return session, *session._enter(recorder, n)
+        if n > JOIN_STRIDE:
+            raise ConfigError(f"run: at most {JOIN_STRIDE} sub-environments fit into a run with a name (got {n}).")
         name = (str(Path(lake).expanduser().resolve()), run)
         with cls._guard:
             session = cls._named.get(name)
             if session is None:
                 session = cls._named[name] = cls(Recording.open(lake, description, observation, action, config), name)
-                return session
-        schema = session.recording.schema
+            else:
+                session._check_spaces(run, observation, action)
+            return session, *session._enter(recorder, n)
+
+    def _check_spaces(self, run: str, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
+        schema = self.recording.schema
         for what, codec, space in (("observation", schema.observation, observation), ("action", schema.action, action)):
             if type(codec)(space).signature != codec.signature:
                 raise SchemaMismatch(
                     f"run {run!r} records {what} space {codec.descriptor}, this environment has {space}. "
                     f"Environments of one run have the same spaces: give this one another run name."
                 )
-        return session
 
-    def enter(self, num_envs: int) -> tuple[ProducerKey, int]:
-        """A new member: its key and its first sub-environment."""
+    def _enter(self, recorder: _Recorder, num_envs: int) -> tuple[ProducerKey, int]:
         stride = self.recording.env.stride
         if self._sub_envs + num_envs > stride:
             raise ConfigError(f"run: at most {stride} sub-environments fit into this run; {self._sub_envs} are there.")
         key, offset = ProducerKey(self._members, 0), self._sub_envs
         self._members += 1
-        self._open += 1
         self._sub_envs += num_envs
+        self._open.append(recorder)
         return key, offset
 
-    def leave(self) -> None:
+    def leave(self, recorder: _Recorder) -> None:
         """A member has closed; the last one ends the run."""
-        self._open -= 1
-        if self._open == 0:
-            self.end()
-
-    def end(self) -> EndSummary | None:
-        """End the run, once."""
-        atexit.unregister(self.end)
         with self._guard:
-            if self._name is not None and self._named.get(self._name) is self:
-                del self._named[self._name]
-        return self.recording.finish()
+            self._open.remove(recorder)
+            last = not self._open
+            if last:
+                self._forget()
+        if last:
+            self.recording.finish(self._status, self._reason)
+
+    def fail(self, error: BaseException) -> None:
+        """A member cannot make its rows durable: the run has failed, for all members."""
+        with self._guard:
+            first = self._error is None
+            self._error = self._error or error
+            others = list(self._open)
+            self._forget()
+        if first:
+            for recorder in others:
+                recorder.told(error)
+            self.recording.abandon(str(error))
+
+    def withdraw(self, recorder: _Recorder, error: BaseException) -> None:
+        """A member could not start; others go on without it."""
+        with self._guard:
+            alone = self._open == [recorder]
+            if not alone:
+                self._open.remove(recorder)
+        if alone:
+            self.fail(error)
+
+    def forgotten(self) -> None:
+        """A member was not closed by the user."""
+        self._status, self._reason = "stopped", "the process ended without close()"
+
+    def _forget(self) -> None:
+        if self._name is not None and self._named.get(self._name) is self:
+            del self._named[self._name]
 
 
 class _Recorder:
@@ -158,10 +198,18 @@ class _Recorder:
     def __init__(
         self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
     ) -> None:
-        self.session = _Session.join(env, description, lake, config, run)
+        self.producer: Any = None
+        self.session, self.key, self.offset = _Session.join(self, env, description, lake, config, run)
+        try:
+            self._start(env, description.num_envs, config)
+        except BaseException as error:
+            self.session.withdraw(self, error)
+            raise
+        self.closed = False
+        atexit.register(self._close_at_exit)
+
+    def _start(self, env: Any, n: int, config: RecordConfig) -> None:
         recording = self.session.recording
-        n = description.num_envs
-        self.key, self.offset = self.session.enter(n)
         page = ProducerPage(page_path(recording.folder.producers, self.key), self.key, n)
         common: dict[str, Any] = {"stride": recording.env.stride, "agree": recording.hub.agree}
         if isinstance(env, VectorEnv):
@@ -182,23 +230,29 @@ class _Recorder:
         registration = Registration(self.key, recording.run_id, self.offset, n)
         self.producer = Producer(registration, self.rows, page, recording.writer_link, recording.hub, config)
         self.producer.start()
-        self.closed = False
-        atexit.register(self.close)
+
+    def told(self, error: BaseException) -> None:
+        """The run has failed elsewhere."""
+        if self.producer is not None:
+            self.producer.fail(error)
 
     def close(self) -> None:
         """Make everything durable and leave the session; twice is once."""
         if self.closed:
             return
         self.closed = True
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         try:
             self.producer.close()
         except BaseException as error:
             self.producer.shut()
-            self.session.recording.abandon(str(error))
-            atexit.unregister(self.session.end)
+            self.session.fail(error)
             raise
-        self.session.leave()
+        self.session.leave(self)
+
+    def _close_at_exit(self) -> None:
+        self.session.forgotten()
+        self.close()
 
 
 class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
@@ -254,6 +308,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         try:
             self.env.close()
         finally:
+            vars(self).update(step=self.env.step, reset=self.env.reset)  # what is stepped now is not recorded
             self._recorder.close()
 
 
@@ -321,6 +376,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         try:
             self.env.close(**kwargs)
         finally:
+            vars(self).update(step=self.env.step, reset=self.env.reset)  # what is stepped now is not recorded
             self._recorder.close()
 
     def _seeds(self, seed: Any) -> list[int | None] | None:
