@@ -201,9 +201,7 @@ class Fleet:
             with watching(progress, self._recording.env.env_id) as show:
                 self._work(policy, steps, episodes, show)
         except (KeyboardInterrupt, SystemExit) as error:
-            self._stopping = True
-            self._recording.hub.stop()
-            self._end("stopped", _why_stopped(error))
+            self._interrupt(_why_stopped(error))
             raise
         except BaseException as error:
             self._fail(error)
@@ -340,6 +338,11 @@ class Fleet:
             beat = self._recording.counts().keys.get(str(slot.order.key))
             if time.monotonic() - began > STOP_S and not (beat and beat.inflight_bytes):
                 launch.kill(slot.worker)
+
+    def _interrupt(self, reason: str = "interrupted by the user") -> None:
+        self._stopping = True
+        self._recording.hub.stop()
+        self._end("stopped", reason)
 
     def _fail(self, error: BaseException) -> None:
         if self.summary is not None or self._abandoned:
