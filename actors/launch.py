@@ -244,9 +244,6 @@ def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:
         except ActorDiedError as error:
             raise gone(error) from error
         except (*GONE, GetTimeoutError) as error:
-            if isinstance(error, RayActorError) and error.actor_init_failed:  # Ray does not try again
-                last = str(error).strip().splitlines()[-1]
-                raise ClusterError(f"An actor could not start. {last.partition(': ')[2] or last}") from error
             if time.monotonic() > deadline:
                 raise ClusterError(f"An actor did not answer within {timeout_s:g} s: {error}") from error
             time.sleep(0.1)

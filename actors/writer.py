@@ -31,7 +31,7 @@ import pyarrow as pa
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
-from rolltape.storage.commits import CommitLog, CommitReport
+from rolltape.storage.commits import Batch, CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
@@ -229,7 +229,7 @@ class Writer:
             self._hurried = self._fencing = False
             batch = log.take()
             try:
-                report = await loop.run_in_executor(self._thread, log.commit, batch)
+                report = await loop.run_in_executor(self._thread, self._commit, log, batch)
             except RolltapeError as error:
                 if log.broken is not None and self._leave is not None:
                     logger.warning("%s", error)
@@ -244,6 +244,9 @@ class Writer:
                 self._trouble_since = None
             self._acknowledge(report)
             self._maybe_publish(loop)
+
+    def _commit(self, log: CommitLog, batch: Batch) -> CommitReport:
+        return log.commit(batch)
 
     def _has_patience(self, error: RolltapeError) -> bool:
         """Whether what failed is to be tried again (rules 4 and 5); says so when trouble begins."""

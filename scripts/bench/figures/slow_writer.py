@@ -17,6 +17,7 @@ from rolltape.actors.writer import Writer
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.rolltape_recorder import read_back
 from rolltape.scripts.bench.stepping import VectorLoop, run_until
+from rolltape.storage.commits import Batch, CommitLog, CommitReport
 
 TITLE = "drift of the producer's memory over 10 M steps with a writer slowed to a tenth"
 SLOWDOWN = 10
@@ -26,17 +27,11 @@ SAMPLE_S = 0.25
 class SlowWriter(Writer):
     """A writer whose every commit takes `SLOWDOWN` times as long."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        commit = self._log.commit
-
-        def slowly(batch: Any) -> Any:
-            at = time.monotonic()
-            report = commit(batch)
-            time.sleep((SLOWDOWN - 1) * (time.monotonic() - at))
-            return report
-
-        self._log.commit = slowly  # type: ignore[method-assign]
+    def _commit(self, log: CommitLog, batch: Batch) -> CommitReport:
+        at = time.monotonic()
+        report = super()._commit(log, batch)
+        time.sleep((SLOWDOWN - 1) * (time.monotonic() - at))
+        return report
 
 
 class MemoryTrace(threading.Thread):
