@@ -9,73 +9,119 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from .config_base import MIB, Frozen, Risk, Unit
 from .errors import ConfigError
 
-MIB = 1 << 20
 COMMIT_S = 0.2
 """What a commit may take on a healthy disk."""
+FRAGMENT_SHARE = 0.625
+"""Of a commit's age: how old a fragment may be at most, where nothing was said of it."""
 
 FramePolicy = Literal["auto", "none", "observation", "render", "replay"]
 """What pictures are kept; `auto` is `observation` where the observation is an image, otherwise `none`. With `replay`
 none are stored: they are drawn again when asked for, from seed and actions."""
+CALL_COST = "a remote call costs 0.3-1 ms whatever it carries, so that steps become slower"
+COMMIT_COST = "every commit costs 10-14 kB on disk and an fsync a part"
+LAG_COST = "it is what a crash may lose"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
-
-
-class FragmentConfig(_Frozen):
+class FragmentConfig(Frozen):
     """When a producer closes a fragment: whichever comes first."""
 
-    max_bytes: Annotated[int, Field(ge=64 << 10, le=256 * MIB)] = 8 * MIB
+    max_bytes: Annotated[int, Field(ge=64 << 10, le=256 * MIB), Unit("bytes"), Risk(CALL_COST, below=1 * MIB)] = 8 * MIB
     """Bytes of column buffers. A remote call costs 0.3-1 ms whatever it carries, so small fragments cost more a
-    step."""
-    max_rows: Annotated[int, Field(ge=1, le=16_000_000)] = 1_000_000
-    """Rows of the steps table."""
-    max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """Age of the oldest row, also while no step arrives."""
+    step; a large one only makes the open buffer of each producer larger."""
+    max_rows: Annotated[int, Field(ge=1, le=16_000_000), Unit("rows"), Risk(CALL_COST, below=100)] = 1_000_000
+    """Rows of the steps table. Bytes bound a fragment before this does, unless rows are tiny."""
+    max_age_s: Annotated[float, Field(gt=0, le=60), Unit("s"), Risk(CALL_COST, below=0.02), Risk(LAG_COST, above=5)] = (
+        0.5
+    )
+    """Age of the oldest row, also while no step arrives. Below that of commits, so that a commit finds fragments there.
+    Where only `commit.max_age_s` was given and is shorter than usual, 5/8 of it."""
 
 
-class CommitConfig(_Frozen):
+class CommitConfig(Frozen):
     """When a writer commits, and what a commit survives."""
 
-    max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB)] = 128 * MIB
+    max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB), Unit("bytes"), Risk(COMMIT_COST, below=4 * MIB)] = (
+        128 * MIB
+    )
     """Bytes received since the last commit. Every commit costs 10-14 kB on disk, so that pictures want large ones."""
-    max_age_s: Annotated[float, Field(gt=0, le=60)] = 0.8
+    max_age_s: Annotated[
+        float, Field(gt=0, le=60), Unit("s"), Risk(COMMIT_COST, below=0.1), Risk(LAG_COST, above=5)
+    ] = 0.8
     """Age of the oldest row, counted from its step: with the time that a commit takes, this is the crash bound."""
-    durability: Literal["machine", "process"] = "machine"
+    durability: Annotated[
+        Literal["machine", "process"], Risk("a power cut may lose what was acknowledged", equal="process")
+    ] = "machine"
     """`machine` pays an fsync a part, so that a power cut loses nothing acknowledged; `process` survives kills only."""
-    steps_level: Annotated[int, Field(ge=1, le=22)] = 1
-    """zstd level of steps and episodes."""
-    frames_level: Annotated[int, Field(ge=0, le=22)] = 0
-    """zstd level of frames; 0 chooses 1 for small and 3 for large frames."""
+    steps_level: Annotated[
+        int, Field(ge=1, le=22), Unit("zstd level"), Risk("the writer compresses 5 to 50 times slower", above=9)
+    ] = 1
+    """zstd level of steps and episodes. 1 keeps up with 3 million small rows a second; compaction makes them smaller
+    later."""
+    frames_level: Annotated[
+        int, Field(ge=0, le=22), Unit("zstd level"), Risk("the writer compresses 5 to 50 times slower", above=9)
+    ] = 0
+    """zstd level of frames; 0 chooses 1 for small and 3 for large frames, where a higher one costs more than it
+    saves."""
+    frames_group_bytes: Annotated[
+        int,
+        Field(ge=0, le=256 * MIB),
+        Unit("bytes"),
+        Risk("reading one frame decodes a whole row group: 10 ms and more", above=32 * MIB),
+    ] = 0
+    """Bytes of pictures in a row group; 0 chooses by the size of a picture. A row group is what reading one frame
+    costs, and the window in which pictures compress each other."""
+
+    @model_validator(mode="after")
+    def _group_large_enough(self) -> CommitConfig:
+        if 0 < self.frames_group_bytes < 64 << 10:
+            raise ValueError(f"frames_group_bytes = {self.frames_group_bytes} must be 0 or at least 65,536 bytes")
+        return self
 
 
-class FramesConfig(_Frozen):
+class FramesConfig(Frozen):
     """Which pictures are recorded."""
 
     policy: FramePolicy = "auto"
-    every: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """With `render`: every how many steps of an episode; its first and last picture are always kept."""
+    """`auto` keeps what is free: an observation that is an image. `render` calls `render()`, which costs the loop."""
+    every: Annotated[int, Field(ge=1, le=1_000_000), Unit("steps")] = 1
+    """With `render`: every how many steps of an episode; its first and last picture are always kept. 1 loses none."""
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """`"render:4"` is `{"policy": "render", "every": 4}`, any other text the policy."""
+        if not isinstance(value, str):
+            return value
+        policy, colon, every = value.partition(":")
+        return {"policy": policy, "every": every} if colon and policy == "render" else {"policy": value}
 
 
-class BudgetConfig(_Frozen):
+class BudgetConfig(Frozen):
     """Bounds on what may be on its way to the disk."""
 
-    total_bytes: Annotated[int, Field(ge=0)] = 0
-    """All producers together; 0 is half of the object store."""
-    max_unacked_age_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """A producer waits when its oldest unacknowledged row is older than this."""
-    give_up_s: Annotated[float, Field(gt=0, le=86400)] = 120.0
-    """How long a producer waits for a writer that commits nothing before the run stops with an error."""
+    total_bytes: Annotated[
+        int, Field(ge=0, le=1 << 44), Unit("bytes"), Risk("producers wait for the disk more often", below=32 * MIB)
+    ] = 0
+    """All producers together; 0 is half of the object store: what is in flight is pinned there, and Ray spills at
+    80 %."""
+    max_unacked_age_s: Annotated[float, Field(gt=0, le=3600), Unit("s")] = 30.0
+    """A producer waits when its oldest unacknowledged row is older than this: the crash bound of a slow disk."""
+    give_up_s: Annotated[
+        float, Field(gt=0, le=86400), Unit("s"), Risk("a short pause of the disk ends the run", below=10)
+    ] = 120.0
+    """How long a producer waits for a writer that commits nothing before the run stops with an error. Two minutes let
+    a person make room on a full disk."""
 
 
-class RecordConfig(_Frozen):
+class RecordConfig(Frozen):
     """Everything that decides what is recorded and how it is kept.
 
-    `RecordConfig.of(fragment={"max_bytes": 1 << 20})` builds one and raises `ConfigError` for what does not fit.
+    `RecordConfig.of(fragment={"max_bytes": 1 << 20})` builds one and raises `ConfigError` for what does not fit. It is
+    the section `durable` of the configuration: nothing that a viewer sets is in it.
     """
 
     frames: FramesConfig = FramesConfig()
@@ -83,7 +129,25 @@ class RecordConfig(_Frozen):
     commit: CommitConfig = CommitConfig()
     budget: BudgetConfig = BudgetConfig()
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it."""
+    """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that
+    the same command records the same steps again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fragment_below_commit(cls, given: Any) -> Any:
+        """A commit that was asked to be quicker than a fragment gets fragments that are."""
+        if not isinstance(given, dict):
+            return given
+        age = _inside(given.get("commit"), "max_age_s")
+        usual: float = FragmentConfig.model_fields["max_age_s"].default
+        if not isinstance(age, int | float) or not 0 < age * FRAGMENT_SHARE < usual:
+            return given
+        fragment = given.get("fragment", {})
+        if isinstance(fragment, Frozen):
+            fragment = fragment.model_dump(exclude_unset=True)
+        if not isinstance(fragment, dict) or "max_age_s" in fragment:
+            return given
+        return {**given, "fragment": {**fragment, "max_age_s": age * FRAGMENT_SHARE}}
 
     @model_validator(mode="after")
     def _lag_below_wait(self) -> RecordConfig:
@@ -102,7 +166,7 @@ class RecordConfig(_Frozen):
 
     @classmethod
     def of(cls, *, frames: Any = None, **values: Any) -> RecordConfig:
-        """Build a configuration from keywords.
+        """Build a configuration from keywords, and from nothing else: no file and no environment is read.
 
         Args:
             frames: a policy name, a dict, or a `FramesConfig`.
@@ -111,10 +175,12 @@ class RecordConfig(_Frozen):
         Raises:
             ConfigError: an unknown key or a value that is not allowed, with its path.
         """
-        if isinstance(frames, str):
-            frames = {"policy": frames}
-        given = {k: v for k, v in {"frames": frames, **values}.items() if v is not None}
+        given = {k: v for k, v in {"frames": FramesConfig.expand(frames), **values}.items() if v is not None}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             raise ConfigError.from_pydantic(error) from None
+
+
+def _inside(section: Any, name: str) -> Any:
+    return section.get(name) if isinstance(section, dict) else getattr(section, name, None)

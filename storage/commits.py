@@ -335,7 +335,14 @@ class CommitLog:
                 continue
             level = self._config.frames_level if table == "frames" else self._config.steps_level
             try:
-                part = encode_part(table, batches, run_id=self.run.run_id, commits=commits, level=level)
+                part = encode_part(
+                    table,
+                    batches,
+                    run_id=self.run.run_id,
+                    commits=commits,
+                    level=level,
+                    group_bytes=self._config.frames_group_bytes,
+                )
             except pa.ArrowException as error:
                 raise SchemaMismatch(f"The {table} of this run cannot be stored as Parquet: {error}") from error
             self._staging.put(table, part.data)  # rule 3

@@ -61,6 +61,7 @@ def encode_part(
     run_id: str,
     commits: CommitRange,
     level: int = 0,
+    group_bytes: int = 0,
 ) -> Part:
     """Encode all rows of `batches`, which have one schema, as the part of `commits`.
 
@@ -69,11 +70,12 @@ def encode_part(
         batches: at least one; within a batch frames stand in the order [sub_env, t] per kind.
         run_id: goes into the part's key-value metadata, like writer, commit, table and versions.
         level: zstd level; 0 chooses: 1, or 3 for large frames.
+        group_bytes: of pictures in a row group; 0 chooses by their size.
     """
     whole = _unified(batches)
     sink = pa.BufferOutputStream()
     if table == "frames":
-        layout = _FrameLayout.of(whole)
+        layout = _FrameLayout.of(whole, group_bytes)
         groups = layout.row_groups(group_by_stream(whole))
         options = layout.options(level)
     else:
@@ -210,12 +212,13 @@ class _FrameLayout:
     """Pages and row groups of one file of frames, from the mean size of its pictures in bytes."""
 
     frame_bytes: int
+    asked_bytes: int = 0
 
     @classmethod
-    def of(cls, table: pa.Table) -> _FrameLayout:
+    def of(cls, table: pa.Table, asked_bytes: int = 0) -> _FrameLayout:
         lengths = pc.call_function("binary_length", [table.column("data")])
         total = pc.call_function("sum", [lengths]).as_py() or 0
-        return cls(max(1, total // max(1, table.num_rows)))
+        return cls(max(1, total // max(1, table.num_rows)), asked_bytes)
 
     @property
     def large(self) -> bool:
@@ -223,7 +226,7 @@ class _FrameLayout:
 
     @property
     def group_bytes(self) -> int:
-        return LARGE_FRAME_GROUP_BYTES if self.large else FRAME_GROUP_BYTES
+        return self.asked_bytes or (LARGE_FRAME_GROUP_BYTES if self.large else FRAME_GROUP_BYTES)
 
     def options(self, level: int) -> dict[str, Any]:
         # A reader decodes whole row groups, so they alone decide what one frame costs, and pages inside of one only

@@ -249,6 +249,12 @@ def test_row_groups_of_frames_are_bounded_by_bytes_with_one_page_each(size: int,
         assert column.total_uncompressed_size <= max(bound, size) + 4 * groups[index] + 40
 
 
+def test_the_bytes_of_a_row_group_can_be_given() -> None:
+    fragment = Producer(frames=64).fragment(32).batches["frames"]
+    part = encode_part("frames", [fragment], run_id=RUN_ID, commits=COMMITS, group_bytes=640)
+    assert open_part(part).metadata.num_row_groups > open_part(encode("frames", fragment)).metadata.num_row_groups
+
+
 def test_a_level_can_be_given() -> None:
     rng = np.random.default_rng(0)
     noise = [bytes(rng.integers(0, 4, 20_000, dtype=np.uint8)) for _ in range(8)]

@@ -1,0 +1,31 @@
+"""What viewers show. Nothing here reaches a producer's buffers or the writer: what is recorded is in `durable`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .config_base import Frozen, Risk, Unit
+
+Renderer = Literal["rgb", "grid", "graph", "text"]
+ENCODING_COST = "pictures are encoded in the workers, which takes their time"
+
+
+class UiConfig(Frozen):
+    """What the page, the notebook and the terminal show, and how often."""
+
+    view_hz: Annotated[float, Field(gt=0, le=60), Unit("1/s"), Risk(ENCODING_COST, above=30)] = 10.0
+    """Pictures a second of each tile in view. Ten look alive and cost a tenth of what stepping Breakout costs."""
+    tile_px: Annotated[int, Field(ge=16, le=1024), Unit("px"), Risk(ENCODING_COST, above=512)] = 160
+    """The longer side of a tile. A hundred of this size fill a screen."""
+    jpeg_quality: Annotated[int, Field(ge=10, le=100), Unit("%")] = 80
+    """Quality of tiles. What is recorded is lossless, whatever stands here."""
+    max_tiles: Annotated[int, Field(ge=1, le=4096), Unit("tiles"), Risk(ENCODING_COST, above=256)] = 64
+    """Tiles shown at once; further ones come when they are scrolled to."""
+    throttle: Literal["sample", "delay"] = "sample"
+    """What a view does when it is slower than the fleet: skip pictures, or show all, later. Never what is recorded."""
+    renderers: tuple[Renderer, ...] = ("rgb", "grid", "graph", "text")
+    """Kinds of pictures that are shown, the first that an environment offers wins."""
+    scalars_hz: Annotated[float, Field(gt=0, le=20), Unit("1/s")] = 4.0
+    """How often plots and counters move: as often as producers report."""
