@@ -8,7 +8,8 @@ RolltapeError
 ├── EnvError
 │   ├── UnknownEnvironment  no such id, or its package is missing
 │   ├── MissingExtra        a package is needed: says which `pip install`
-│   └── BadPolicy           a policy that cannot be loaded or called
+│   ├── BadPolicy           a policy that cannot be loaded or called
+│   └── AdapterError        an environment adapter that cannot be loaded or chosen, or breaks its contract
 ├── StorageError
 │   ├── LakeNotFound        no lake or run there
 │   ├── LakeNotWritable     permission, read-only
@@ -79,6 +80,10 @@ class MissingExtra(EnvError, ImportError):
 
 class BadPolicy(EnvError):
     """A policy cannot be loaded or does not return actions of the action space."""
+
+
+class AdapterError(EnvError):
+    """An environment adapter cannot be loaded or chosen, or breaks its contract: names it and what to do."""
 
 
 class StorageError(RolltapeError):

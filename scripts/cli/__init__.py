@@ -21,6 +21,9 @@ __all__ = ["app", "main"]
 COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "video")
 """In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
 
+GROUPS = ("schema",)
+"""Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""
+
 DEBUG = "--debug"
 
 app = typer.Typer(
@@ -51,6 +54,9 @@ def _options(
 for _name in COMMANDS:
     if importlib.util.find_spec(f"{__name__}.{_name}") is not None:
         app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+
+for _name in GROUPS:
+    app.add_typer(getattr(importlib.import_module(f"{__name__}.{_name}"), _name), name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
