@@ -19,13 +19,16 @@ import pyarrow.parquet as pq
 
 from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.schema.run_schema import RunSchema
+from rolltape.storage import ledger
 from rolltape.storage.layout import RunFolder, list_parts
+from rolltape.storage.ledger import Loss
+from rolltape.storage.pages import LastWords, page_path, read_page
+from rolltape.storage.run_info import read_run_info
+from rolltape.storage.settlement import INDEX_BLOCK, kinds_of, last_time_us, losses_of_life
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, choice, constant, key_columns
-from .page import LastWords, page_path, read_page
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows
 
-INDEX_BLOCK = 1 << 20
-"""Where a page was lost with its node, episode indices go on at the next multiple of this."""
+__all__ = ["INDEX_BLOCK", "Obituary", "add_lost_episodes", "ledger_batch", "write_obituary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Obituary:
         produced_steps: produced by it; the durable ones where that is unknown.
         durable_completed: episodes that it completed and that are durable.
         unsaid: obituaries of its predecessors that did not become durable, the oldest first.
+        losses: what the ledger has to say of it.
     """
 
     key: ProducerKey
@@ -51,6 +55,7 @@ class Obituary:
     produced_steps: int
     durable_completed: int
     unsaid: tuple[Obituary, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
     @property
     def all(self) -> tuple[Obituary, ...]:
@@ -75,13 +80,25 @@ def write_obituary(
     unsaid = predecessor.all if predecessor is not None and mark.sequence == 0 else ()
     begun = predecessor.first_index if predecessor is not None else [0] * num_envs
     page: LastWords | None = read_page(page_path(folder.producers, key))
+    kinds = kinds_of(read_run_info(folder))
+
+    def losses(steps: int | None, episodes: int) -> tuple[Loss, ...]:
+        if steps == 0 and not (episodes and kinds):
+            return ()
+        since, now_us = last_time_us(folder, key), time.time_ns() // 1000
+        return tuple(
+            losses_of_life(
+                key, steps, mark, page, episodes, kinds=kinds, cause="killed", first_time_us=since, now_us=now_us
+            )
+        )
+
     if page is None and mark.sequence == 0:
         return Obituary(key, begun, 0, 0, [], 0, 0, unsaid)
     if page is None:
         # An episode of which no row is durable may have durable steps: its number is taken, too.
         used = np.maximum(durable, begun)
         first = [int((k // INDEX_BLOCK + 1) * INDEX_BLOCK) for k in used]
-        return Obituary(key, first, None, mark.steps, [], mark.steps, completed, unsaid)
+        return Obituary(key, first, None, mark.steps, [], mark.steps, completed, unsaid, losses(None, 0))
     lost: list[tuple[int, int, int]] = []
     for place in range(num_envs):
         newest, steps = int(page.episode_index[place]), int(page.episode_steps[place])
@@ -89,7 +106,9 @@ def write_obituary(
             is_open = k == newest and steps >= 0
             lost.append((offset + place, offset + place + stride * k, steps if is_open else -1))
     first = [max(int(a), int(b)) + 1 for a, b in zip(page.episode_index, durable, strict=True)]
-    return Obituary(key, first, page.steps - mark.steps, mark.steps, lost, page.steps, completed, unsaid)
+    steps = page.steps - mark.steps - _declared(folder, key)
+    said = losses(steps, len(lost))
+    return Obituary(key, first, steps, mark.steps, lost, page.steps, completed, unsaid, said)
 
 
 def add_lost_episodes(rows: EpisodeRows, obituary: Obituary) -> None:
@@ -121,22 +140,15 @@ def add_lost_episodes(rows: EpisodeRows, obituary: Obituary) -> None:
 
 
 def ledger_batch(schema: RunSchema, obituary: Obituary, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
-    """A ledger row for the lost steps of each who lost some; None where nothing was lost."""
-    losses = [one for one in obituary.all if one.lost_steps != 0]
-    n = len(losses)
-    if not n:
-        return None
-    utc = pa.timestamp("us", tz="UTC")
-    columns = key_columns(schema, key, fragment, np.full(n, -1), np.full(n, -1))
-    columns += [
-        constant("steps", n),
-        choice(range(n), [f"killed:{one.key}" for one in losses]),
-        pa.array([one.lost_steps for one in losses], pa.int64()),
-        pa.array([one.durable_steps for one in losses], pa.int64()),
-        pa.array([one.produced_steps for one in losses], pa.int64()),
-        pa.array([time.time_ns() // 1000] * n, pa.int64()).cast(utc),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema.arrow("ledger"))
+    """The ledger rows of each who lost something; None where nothing was lost."""
+    losses = [loss for one in obituary.all for loss in one.losses]
+    return ledger.ledger_batch(losses, schema.run_id, key, fragment) if losses else None
+
+
+def _declared(folder: RunFolder, key: ProducerKey) -> int:
+    """Steps of `key` that were declared lost before: a run that crashed was settled, and then resumed."""
+    said = (loss for loss in ledger.read_losses(folder) if loss.of == key and loss.table == "steps")
+    return sum(loss.rows or 0 for loss in said if loss.stage == "lost")
 
 
 def _durable_episodes(

@@ -1,52 +1,44 @@
-"""The counters of a producer in a memory-mapped file, which outlives the process that writes them.
-
-After a SIGKILL the page still says what was produced (the kernel owns it), so that the next incarnation repeats neither
-an episode nor a seed, and the loss is a number and not a guess. Words are little-endian int64:
-
-    0 magic · 1 producer · 2 incarnation · 3 number of sub-environments · 4 sequence · 5 steps · 6 episode rows
-    7 steps before the newest episode, for a producer that only counts all its steps
-    8 … 8+N       episode index k of each sub-environment (-1: none yet)
-    8+N … 8+2N    steps of that episode so far (-1: it has ended; -2: what word 5 has more than word 7)
-"""
+"""The page of a living producer: counters in a memory-mapped file (rolltape/storage/pages.py says which)."""
 
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from rolltape.schema.messages import ProducerKey
+from rolltape.storage.pages import (
+    COUNTED,
+    EPISODES,
+    HEAD,
+    MAGIC,
+    SEQUENCE,
+    STEPS,
+    STEPS_BEFORE,
+    LastWords,
+    page_path,
+    read_page,
+)
 
-MAGIC: Final = 0x45474150_544C4F52
-SEQUENCE, STEPS, EPISODES, STEPS_BEFORE = 4, 5, 6, 7
-COUNTED: Final = -2
-"""In place of an episode's steps: the producer's steps since `STEPS_BEFORE`, so that a step writes one word."""
-_HEAD = 8
-
-
-@dataclass(frozen=True, slots=True)
-class LastWords:
-    """What a page says after its producer is gone.
-
-    `episode_index` and `episode_steps` have one int64 a sub-environment; -1: none yet, or it has ended.
-    """
-
-    key: ProducerKey
-    sequence: int
-    steps: int
-    episodes: int
-    episode_index: np.ndarray
-    episode_steps: np.ndarray
+__all__ = [
+    "COUNTED",
+    "EPISODES",
+    "SEQUENCE",
+    "STEPS",
+    "STEPS_BEFORE",
+    "LastWords",
+    "ProducerPage",
+    "page_path",
+    "read_page",
+]
 
 
 class ProducerPage:
     """A living producer's page. `words` is the raw view; the two arrays are views of it."""
 
     def __init__(self, path: Path, key: ProducerKey, num_envs: int) -> None:
-        size = 8 * (_HEAD + 2 * num_envs)
+        size = 8 * (HEAD + 2 * num_envs)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             file.write(bytes(size))  # not a hole: on a full disk this raises, where a hole kills the process later
@@ -55,35 +47,9 @@ class ProducerPage:
         self.path = path
         self.words: memoryview = memoryview(self._map).cast("q")
         array = np.frombuffer(self._map, dtype=np.int64)
-        self.episode_index = array[_HEAD : _HEAD + num_envs]
-        self.episode_steps = array[_HEAD + num_envs :]
+        self.episode_index = array[HEAD : HEAD + num_envs]
+        self.episode_steps = array[HEAD + num_envs :]
         self.episode_index[:] = -1
         self.episode_steps[:] = -1
         for place, value in enumerate((MAGIC, key.producer, key.incarnation, num_envs)):
             self.words[place] = value
-
-
-def page_path(folder: Path, key: ProducerKey) -> Path:
-    """Where the page of `key` lies in the run's `producers` folder."""
-    return folder / f"{key}.page"
-
-
-def read_page(path: Path) -> LastWords | None:
-    """The last words of a producer, or None where the page is missing or not one of ours."""
-    try:
-        words = np.fromfile(path, dtype=np.int64)
-    except OSError:
-        return None
-    if len(words) < _HEAD or words[0] != MAGIC or len(words) != _HEAD + 2 * words[3]:
-        return None
-    n = int(words[3])
-    steps = words[_HEAD + n :]
-    steps[steps == COUNTED] = words[STEPS] - words[STEPS_BEFORE]
-    return LastWords(
-        key=ProducerKey(int(words[1]), int(words[2])),
-        sequence=int(words[SEQUENCE]),
-        steps=int(words[STEPS]),
-        episodes=int(words[EPISODES]),
-        episode_index=words[_HEAD : _HEAD + n],
-        episode_steps=steps,
-    )

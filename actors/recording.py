@@ -2,9 +2,11 @@
 
 Rules of the end:
 1. produced = durable + declared lost, for every producer key. Produced stands in its page, durable in the writer's
-   watermarks, lost was declared when its producer was replaced.
+   watermarks, lost in the ledger of the recording (rolltape/storage/ledger.py).
 2. What the parts hold, counted from their footers, is what the watermarks say.
 3. A difference makes the run `failed`, with the numbers in `end.json`, and raises CountMismatch.
+4. A successor says what its predecessor lost. What no successor came to say is said here, before the numbers are
+   compared.
 """
 
 from __future__ import annotations
@@ -29,10 +31,18 @@ from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNo
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
-from rolltape.storage.run_info import create_run, write_end_info
+from rolltape.storage.ledger import accounts, balance_text, read_losses, read_pages
+from rolltape.storage.run_info import create_run, read_run_info, write_end_info
+from rolltape.storage.settlement import (
+    declare,
+    durable_of,
+    next_key,
+    outstanding,
+    settlement_batches,
+    settlement_header,
+)
 
 from . import launch
-from .page import read_page
 
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
@@ -183,6 +193,7 @@ class Recording:
             return self.summary
         try:
             durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
+            durable = self._say_the_unsaid(durable)
             seconds = time.monotonic() - self._started
             summary, mismatch = self._reconcile(durable, status, reason, seconds)
             write_end_info(self.folder, {**asdict(summary), "ended_ns": time.time_ns()})
@@ -195,13 +206,32 @@ class Recording:
         return summary
 
     def abandon(self, reason: str) -> None:
-        """The run cannot go on: say so in `end.json` as far as the disk lets, and end the actors."""
+        """The run cannot go on: say so, and what is lost, as far as the disk lets, and end the actors."""
         try:
             write_end_info(self.folder, {"status": "failed", "reason": reason, "ended_ns": time.time_ns()})
         except RolltapeError:
             pass  # the disk is the reason; the absence of end.json says `crashed`
         finally:
             launch.stop_actors(self._actors)
+        try:
+            if due := outstanding(self.folder, read_run_info(self.folder), durable_of(self.folder), cause="gave_up"):
+                declare(self.folder, read_run_info(self.folder), due)
+        except RolltapeError:
+            pass  # the disk again; `rolltape verify` says it when the disk is back
+
+    def _say_the_unsaid(self, durable: dict[ProducerKey, Watermark]) -> dict[ProducerKey, Watermark]:
+        """Declare what was lost by producers that have no successor; returns what is durable after that."""
+        if not self.lost:
+            return durable
+        info = read_run_info(self.folder)
+        due = outstanding(self.folder, info, durable, cause="killed", only=self.lost.keys())
+        if not due:
+            return durable
+        key, now_ns = next_key(durable), time.time_ns()
+        batches = settlement_batches(self.folder, info, due, key, 1, now_ns // 1000)
+        append = self.writer.append
+        launch.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
+        return launch.flush(self.writer, timeout_s=60)
 
     def _hub_cpu_s(self) -> float:
         try:
@@ -217,22 +247,17 @@ class Recording:
         hub_cpu_s = self._hub_cpu_s()
         parts = list_tables(self.folder)
         rows = {table: sum(pq.read_metadata(p).num_rows for p in paths) for table, paths in parts.items()}
-        table: dict[str, dict[str, int]] = {}
-        wrong: list[str] = []
-        for path in sorted(self.folder.producers.glob("p*.page")):
-            page = read_page(path)
-            if page is None:
-                continue
-            mark = durable.get(page.key, Watermark())
-            lost_steps, lost_episodes = self.lost.get(page.key, (0, 0))
-            table[str(page.key)] = {
-                "produced": page.steps,
-                "durable": mark.steps,
-                "lost": lost_steps,
-                "episodes_lost": lost_episodes,
+        books = accounts(read_pages(self.folder), durable, read_losses(self.folder))
+        wrong = [balance_text([book]) for book in books if not book.balanced]
+        table = {
+            str(book.key): {
+                "produced": book.durable if book.produced is None else book.produced,
+                "durable": book.durable,
+                "lost": book.lost,
+                "episodes_lost": self.lost.get(book.key, (0, 0))[1],
             }
-            if page.steps != mark.steps + lost_steps:
-                wrong.append(f"{page.key}: produced {page.steps}, durable {mark.steps}, declared lost {lost_steps}")
+            for book in books
+        }
         total = sum(mark.steps for mark in durable.values())
         if rows["steps"] != total:
             wrong.append(f"the parts hold {rows['steps']} steps, the watermarks say {total}")
@@ -254,7 +279,7 @@ class Recording:
                 completed=len(returns),
                 frames=rows["frames"],
                 mean_return=float(returns.to_numpy().mean()) if len(returns) else None,
-                lost_steps=sum(lost for lost, _ in self.lost.values()),
+                lost_steps=sum(book.lost for book in books),
                 lost_episodes=sum(lost for _, lost in self.lost.values()),
                 bytes=disk_bytes(self.folder.path),
                 inflight_high_bytes=counts.inflight_high_bytes,

@@ -91,17 +91,45 @@ EPISODES: Final = (
 LEDGER: Final = (
     *KEYS,
     Column("table_name", CONSTANT, "dictionary", "the table that lacks the rows"),
-    Column("cause", CONSTANT, "dictionary", "why, from the table of causes"),
+    Column("cause", CONSTANT, "dictionary", "why: a name of the table of causes (schema/causes.py)"),
+    Column("of_worker", pa.int32(), "delta", "number of the producer whose rows they are; null: of several"),
+    Column("of_incarnation", pa.int32(), "delta", "life of that producer"),
     Column("rows", pa.int64(), "delta", "how many rows; null: unknown"),
-    Column("first_step", pa.int64(), "delta", "first missing step count of the producer, exclusive of what is durable"),
-    Column("last_step", pa.int64(), "delta", "last missing step count of the producer, inclusive"),
+    Column("at_most", pa.int64(), "delta", "where rows is null: not more than so many; null: no bound is known"),
+    Column("first_fragment", pa.int64(), "delta", "first fragment of that producer that lacks rows; null: unknown"),
+    Column("last_fragment", pa.int64(), "delta", "last one, inclusive; null: unknown or never closed"),
+    Column("first_step", pa.int64(), "delta", "steps of that producer before the first missing one; null: unknown"),
+    Column("last_step", pa.int64(), "delta", "count of that producer's last missing step, inclusive; null: unknown"),
+    Column("first_time", TIME, "delta", "UTC time after which the rows were made; null: unknown", unit="microseconds"),
+    Column("last_time", TIME, "delta", "UTC time before which the rows were made", unit="microseconds"),
+    Column("file", pa.string(), "dictionary", "the part that held the rows, relative to the run; null: none did"),
     Column("time", TIME, "delta", "UTC time at which the loss was declared", unit="microseconds"),
+)
+
+METRICS: Final = (
+    *KEYS,
+    Column("time", TIME, "delta", "UTC time of the sample", unit="microseconds"),
+    Column("source", CONSTANT, "dictionary", "producer (then of_worker says which), hub or writer"),
+    Column("of_worker", pa.int32(), "delta", "number of the producer; null for hub and writer"),
+    Column("of_incarnation", pa.int32(), "delta", "life of the producer, or of the writer; null for the hub"),
+    Column("host", CONSTANT, "dictionary", "name of its machine"),
+    Column("steps", pa.int64(), "delta", "producer: steps since it started; writer: steps made durable", unit="steps"),
+    Column("queue_depth", pa.int64(), "delta", "fragments not yet durable: sent by the producer, held by the writer"),
+    Column("inflight_bytes", pa.int64(), "delta", "bytes of those fragments; hub: of all producers", unit="bytes"),
+    Column("flush_s", pa.float64(), "plain", "latency of the last flush: of a fragment, of a commit", unit="seconds"),
+    Column("lag_s", pa.float64(), "plain", "age of its newest row that became durable, when it did", unit="seconds"),
+    Column("waited_s", pa.float64(), "plain", "producer: stood still for room so far", unit="seconds"),
+    Column("resent", pa.int64(), "delta", "producer: fragments sent again so far"),
+    Column("commits", pa.int64(), "delta", "writer: commits so far"),
+    Column("memory_bytes", pa.int64(), "delta", "resident memory of its process", unit="bytes"),
+    Column("cpu_s", pa.float64(), "plain", "CPU time of its process so far", unit="seconds"),
 )
 
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "frames": FRAMES,
     "steps": STEPS,
     "ledger": LEDGER,
+    "metrics": METRICS,
     "episodes": EPISODES,
 }
 """In the order in which a commit publishes them: an episode's row never comes before its rows in the others."""

@@ -62,7 +62,7 @@ def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, tabl
     Args:
         lake: a lake or its folder.
         run: which run; None for all.
-        table: steps, frames, episodes or ledger.
+        table: steps, frames, episodes, ledger or metrics.
 
     Raises:
         LakeNotFound: no such lake or run.
@@ -191,8 +191,17 @@ class Lake:
         steps = Relation(self.engine, Select(some), fields=lambda: self._fields("steps", [run_id]))
         return _where(steps.filter(f"episode = {number}").order("t"), where)
 
+    def ledger(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
+        """What recordings lack, a row a loss, in the order of runs and commits; one run, a list of runs, or all."""
+        return _where(self._table("ledger", run), where)
+
+    def metrics(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
+        """Samples of producers, hubs and writers, about one a second each; one run, a list of runs, or all."""
+        return _where(self._table("metrics", run), where)
+
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
-        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger` and `parts`.
+        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger`, `metrics` and
+        `parts`.
 
         Args:
             query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.

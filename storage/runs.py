@@ -12,6 +12,7 @@ import numpy as np
 
 from rolltape.schema.errors import LakeNotFound
 
+from .ledger import Loss, read_losses
 from .queries import Rows, scan
 from .summaries import RUNS_COLUMNS, RunSummary, summarize
 
@@ -98,6 +99,21 @@ class Run:
     def steps(self, episode: int | None = None, *, where: str | None = None) -> Relation:
         """Its steps with all their columns; of one episode in the order of `t`."""
         return self.lake.steps(self, episode=episode, where=where)
+
+    def ledger(self, where: str | None = None) -> Relation:
+        """What it lacks, a row a loss: table_name, cause, of_worker, rows (null: unknown), at_most, first_step, …"""
+        return self.lake.ledger(where, run=self)
+
+    def gaps(self) -> list[Loss]:
+        """What it lacks, one object a loss, in the order in which they were declared; empty where nothing is missing.
+
+        Each prints as `steps of p0.0: 12 rows (killed), its steps 101 to 112`. Raises CorruptRecording.
+        """
+        return read_losses(self.folder)
+
+    def metrics(self, where: str | None = None) -> Relation:
+        """Samples of its producers, hub and writer, about one a second: queue_depth, flush_s, inflight_bytes, …"""
+        return self.lake.metrics(where, run=self)
 
     def parts(self, table: str = "steps") -> list[Path]:
         """The exact list of its parts right now."""

@@ -102,7 +102,9 @@ def test_env_workers_are_replaced(lake: Path, notes: Path, background: Any, reco
     assert end["restarts"] == 3
     assert end["steps"] >= 6000
     assert len(found.rows("ledger")) == 3
-    assert {row["cause"] for row in found.rows("ledger")} == {f"killed:p1.{life}" for life in range(3)}
+    assert {(row["cause"], row["of_worker"], row["of_incarnation"]) for row in found.rows("ledger")} == {
+        ("killed", 1, life) for life in range(3)
+    }
     lost = [row for row in found.rows("episodes") if row["status"] == "lost"]
     assert len(lost) >= 3
     assert {row["sub_env"] for row in lost} <= {2, 3}
