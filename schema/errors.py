@@ -15,6 +15,7 @@ RolltapeError
 │   ├── LakeNotWritable     permission, read-only
 │   ├── DiskFull            no room
 │   ├── CorruptRecording    a marker or part that cannot be read
+│   ├── UnsupportedFormat   a recording in a newer format, or in an older one that was not migrated
 │   └── Fenced              this writer was replaced and must stop
 ├── ClusterError            Ray cannot be reached or started
 ├── ReplayFailed            an episode cannot be replayed, or its replay differs
@@ -104,6 +105,10 @@ class DiskFull(StorageError):
 
 class CorruptRecording(StorageError):
     """A marker or part cannot be read: names the file."""
+
+
+class UnsupportedFormat(StorageError):
+    """A recording in another format than this version reads: says which, and what to do."""
 
 
 class Fenced(StorageError):

@@ -119,6 +119,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def run_copy(self) -> Path:
+        """A copy of `run.json`, for the day when that is damaged."""
+        return self.path / "run.json.copy"
+
+    @property
     def end_json(self) -> Path:
         """How it ended; absent while running or after a crash."""
         return self.path / "end.json"

@@ -11,6 +11,7 @@ from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps
+from .json_seal import seal_of, sealed
 from .layout import FORMAT, MARKER_SUFFIX, CommitRange, RunFolder, WriterId
 
 
@@ -67,13 +68,15 @@ class Marker:
             },
             "fenced": [str(key) for key in sorted(self.fenced)],
         }
-        return (json.dumps(content) + "\n").encode()
+        return (json.dumps(sealed(content)) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Marker:
         """The inverse of `to_bytes`; `name` is the file's name. Raises CorruptRecording, naming it."""
         try:
             content: dict[str, Any] = json.loads(data)
+            if seal_of(content) is False:
+                raise ValueError("its digest does not fit its content")
             commits = CommitRange(WriterId.parse(content["writer"]), content["first"], content["last"])
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}, expected {FORMAT}")

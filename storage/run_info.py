@@ -1,16 +1,24 @@
-"""`run.json` and `end.json`: what is recorded and how it ended, replaced whole or not at all."""
+"""`run.json` and `end.json`: what is recorded and how it ended, replaced whole or not at all.
+
+Rules:
+1. Each carries a digest of its own content (json_seal.py).
+2. `run.json` has a copy, `run.json.copy`: without it nobody can read the recording, and no part has what it says.
+3. `end.json` carries digests of the other small files: from then on they do not change.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rolltape.schema.errors import CorruptRecording, LakeNotFound
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
 
 from .files import FileOps, make_folder, storage_errors
+from .json_seal import KEY, sealed
 from .layout import FORMAT, RunFolder
 
 
@@ -27,34 +35,62 @@ def create_run(run: RunFolder, info: Mapping[str, Any], *, files: FileOps | None
 
 
 def write_run_info(run: RunFolder, info: Mapping[str, Any], *, files: FileOps | None = None) -> None:
-    """Replace `run.json` with `info` and the format's version.
+    """Replace `run.json` and its copy with `info` and the format's version.
 
     Raises LakeNotWritable, DiskFull or StorageError.
     """
-    _replace(files or FileOps(), run.run_json, {"format": FORMAT, **info})
+    content = sealed({"format": FORMAT, **info})
+    _replace(files or FileOps(), run.run_json, content)
+    _replace(files or FileOps(), run.run_copy, content)
 
 
 def read_run_info(run: RunFolder, *, files: FileOps | None = None) -> dict[str, Any]:
     """The content of `run.json`. Raises LakeNotFound without one, CorruptRecording where it cannot be used."""
-    info = _read(files or FileOps(), run.run_json)
+    info = read_json(run.run_json, files=files)
     if info is None:
         raise LakeNotFound(f"No run at {run.path}: there is no {run.run_json.name}.")
-    if info.get("format") != FORMAT:
-        raise CorruptRecording(
-            f"{run.run_json} has format {info.get('format')!r}; this version reads format {FORMAT}. "
-            f"A newer Rolltape may have written it."
+    check_format(run, info.get("format"))
+    return {name: value for name, value in info.items() if name != KEY}
+
+
+def check_format(run: RunFolder, found: Any) -> None:
+    """Raise UnsupportedFormat for a newer or an older format than this version's, CorruptRecording for none."""
+    if found == FORMAT:
+        return
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise CorruptRecording(f"{run.run_json} is damaged: it says format {found!r}, expected {FORMAT}.")
+    if found > FORMAT:
+        raise UnsupportedFormat(
+            f"Run {run.run_id} is in format {found}, this Rolltape reads format {FORMAT}: a newer one wrote it. "
+            f"Install a newer Rolltape to read {run.path}."
         )
-    return info
+    raise UnsupportedFormat(
+        f"Run {run.run_id} is in the older format {found}, this Rolltape reads format {FORMAT}. Bring it forward with "
+        f"`rolltape migrate {run.run_id} --lake {run.path.parent.parent}`; the old files are kept as a backup."
+    )
 
 
 def write_end_info(run: RunFolder, info: Mapping[str, Any], *, files: FileOps | None = None) -> None:
     """Replace `end.json`. Raises LakeNotWritable, DiskFull or StorageError."""
-    _replace(files or FileOps(), run.end_json, {"format": FORMAT, **info})
+    content = {name: value for name, value in info.items() if name not in (KEY, "files")}
+    _replace(files or FileOps(), run.end_json, sealed({"format": FORMAT, **content, "files": small_files(run)}))
+
+
+def small_files(run: RunFolder) -> dict[str, str]:
+    """Digests of the small files of a run that has ended, by their names relative to it."""
+    found = {}
+    for path in (run.run_json, run.path / "infos.arrow", *sorted(run.producers.glob("p*.page"))):
+        try:
+            found[str(path.relative_to(run.path))] = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        except OSError:
+            continue  # it has none of these, or cannot read it: then nothing vouches for it
+    return found
 
 
 def read_end_info(run: RunFolder, *, files: FileOps | None = None) -> dict[str, Any] | None:
     """The content of `end.json`; None while the run goes on or when it crashed. Raises CorruptRecording."""
-    return _read(files or FileOps(), run.end_json)
+    found = read_json(run.end_json, files=files)
+    return None if found is None else {name: value for name, value in found.items() if name not in (KEY, "files")}
 
 
 def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
@@ -75,9 +111,10 @@ def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
         raise LakeNotFound(f"No run at {path.parent}: there is no such folder.") from None
 
 
-def _read(files: FileOps, path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, *, files: FileOps | None = None) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no such file. Raises CorruptRecording, naming it."""
     try:
-        content = json.loads(files.read(path))
+        content = json.loads((files or FileOps()).read(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
