@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
+from rolltape.schema.adapters.adapter import EnvironmentAdapter
+from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.schema.run_schema import RunSchema
@@ -24,6 +27,7 @@ from .policies import PolicySource, load_policy
 from .producer import Producer, Totals
 from .raised import check_actions, policy_raised, reset_raised, step_raised
 from .recorder import autoreset_of
+from .state_infos import StateInfos
 from .stepping import EnvRecipe, make_sub_environments
 from .vector_rows import VectorRows
 
@@ -36,6 +40,7 @@ class WorkerOrder:
         native: step a native vector environment.
         offset: its first sub-environment in the run.
         obituary: what its predecessor left, None for the first life.
+        adapter: what describes the environments and reads their state; the class, as the driver knows it.
     """
 
     run_path: str
@@ -50,6 +55,7 @@ class WorkerOrder:
     hub: Any
     writer: Any
     obituary: Obituary | None = None
+    adapter: type[EnvironmentAdapter] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class EnvWorker:
             sub_env_offset=order.offset,
             first_index=first,
             renders=order.schema.renders,
+            state=self._with_state if config.adapter.state else None,
         )
         self._env = self._sub.env
         folder = RunFolder(Path(order.run_path))
@@ -113,6 +120,10 @@ class EnvWorker:
         self._policy: Any = None
         self._policy_source: Any = None
         self._begun = True
+
+    def _with_state(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        adapter = adapter_of(env, self._order.adapter or "auto")
+        return StateInfos(env, adapter, self._order.config.adapter.keys)
 
     def ready(self) -> ProducerKey:
         """Makes the environments, if that is not done, and answers. Raises EnvError and the like."""

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import gymnasium as gym
 
+from rolltape.schema.adapters.adapter import EnvironmentAdapter
+from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.messages import ProducerKey
@@ -35,6 +37,7 @@ from .progress import RateMeter, Watcher, progress_of, watching
 from .recorder import described
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .remaking import check_drawable
+from .state_infos import state_reader
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 
 if TYPE_CHECKING:
@@ -121,6 +124,9 @@ class Fleet:
             if settings.frames.policy == "replay":
                 check_drawable(recipe.env_id, probe, native=vectorization == "native")
                 recipe = replace(recipe, vectorization="sync")  # so that each episode replays alone
+            adapter = adapter_of(probe, settings.adapter.name)
+            if settings.adapter.state:
+                recipe = _with_state(recipe, adapter, settings)
             native = uses_native(recipe, probe)
             description = _describe(recipe, probe, native, num_envs, workers)
         finally:
@@ -131,7 +137,8 @@ class Fleet:
         launch.ensure_ray()
         launch.check_cpus(workers, cpus_per_worker)
         self._cpus = cpus_per_worker
-        self._recording = Recording.open(self._lake, description, observation, action, settings)
+        self._recording = Recording.open(self._lake, description, observation, action, settings, adapter)
+        self._adapter = type(adapter)
         self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
         self.summary: EndSummary | None = None
         self._abandoned = ""
@@ -381,6 +388,7 @@ class Fleet:
                 config=recording.config,
                 hub=recording.hub_actor,
                 writer=recording.writer,
+                adapter=self._adapter,
             )
         )
 
@@ -426,6 +434,17 @@ def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_env
         render_mode=probe.render_mode,
         metadata=described(probe),
     )
+
+
+def _with_state(recipe: EnvRecipe, adapter: EnvironmentAdapter, settings: RecordConfig) -> EnvRecipe:
+    """The recipe of environments whose state is recorded: plain ones. Raises ConfigError."""
+    state_reader(adapter, settings)
+    if recipe.vectorization == "native":
+        raise ConfigError(
+            f"adapter.state: a native {recipe.env_id} has no single environments to ask for their state. Use "
+            "vectorization 'sync', or leave it off."
+        )
+    return replace(recipe, vectorization="sync")
 
 
 def _cause_of_death(error: BaseException) -> str:

@@ -18,6 +18,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from rolltape.schema.adapters.adapter import EnvironmentAdapter
+from rolltape.schema.adapters.registry import adapter_of
+from rolltape.schema.adapters.state_reader import StateReader
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey, Registration
@@ -27,6 +30,7 @@ from .producer import Producer
 from .recording import EndStatus, EndSummary, EnvDescription, Recording
 from .remaking import check_drawable
 from .single_rows import SingleRows
+from .state_infos import state_reader
 from .vector_rows import VectorRows
 
 JOIN_STRIDE = 4096
@@ -120,7 +124,8 @@ class _Session:
         observation = env.single_observation_space if vector else env.observation_space
         action = env.single_action_space if vector else env.action_space
         if run is None:
-            session = cls(Recording.open(lake, description, observation, action, config), None)
+            opened = Recording.open(lake, description, observation, action, config, recorder.adapter)
+            session = cls(opened, None)
             return session, *session._enter(recorder, n)
         if n > JOIN_STRIDE:
             raise ConfigError(f"run: at most {JOIN_STRIDE} sub-environments fit into a run with a name (got {n}).")
@@ -128,7 +133,8 @@ class _Session:
         with cls._guard:
             session = cls._named.get(name)
             if session is None:
-                session = cls._named[name] = cls(Recording.open(lake, description, observation, action, config), name)
+                opened = Recording.open(lake, description, observation, action, config, recorder.adapter)
+                session = cls._named[name] = cls(opened, name)
             else:
                 session._check_spaces(run, observation, action)
             return session, *session._enter(recorder, n)
@@ -199,6 +205,7 @@ class _Recorder:
         self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
     ) -> None:
         self.producer: Any = None
+        self.adapter = _adapter_of(env, config)
         self.session, self.key, self.offset = _Session.join(self, env, description, lake, config, run)
         try:
             self._start(env, description.num_envs, config)
@@ -275,6 +282,9 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._mutex = self._recorder.producer.mutex
         self._rows: SingleRows = self._recorder.rows
         self._row_step = self._rows.step
+        self._row_reset = self._rows.reset
+        if config.adapter.state:
+            self._note_state(config)
         self._env_step = env.step
 
     @property
@@ -299,9 +309,25 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Reset the environment; a new episode begins."""
         observation, info = self.env.reset(seed=seed, options=options)
         with self._mutex:
-            if self._rows.reset(observation, info, seed, options, self._render):
+            if self._row_reset(observation, info, seed, options, self._render):
                 self._recorder.producer.flush()
         return observation, info
+
+    def _note_state(self, config: RecordConfig) -> None:
+        """From now on what is recorded has the state among its infos; what the loop gets has not."""
+        env, rows, adapter = self.env, self._rows, self._recorder.adapter
+        assert adapter is not None
+        read = StateReader(adapter, config.adapter.keys).read
+
+        def step(
+            action: Any, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any, r: Any
+        ) -> bool:
+            return rows.step(action, observation, reward, terminated, truncated, {**info, **read(env)}, r)
+
+        def reset(observation: Any, info: Any, seed: Any, options: Any, render: Any) -> bool:
+            return rows.reset(observation, {**info, **read(env)}, seed, options, render)
+
+        self._row_step, self._row_reset = step, reset
 
     def close(self) -> None:
         """Close the environment and make the recording durable."""
@@ -386,6 +412,24 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             first = int(seed)
             return [first + i if self._per_env else first for i in range(self.num_envs)]
         return [None if s is None else int(s) for s in seed]
+
+
+def _adapter_of(env: Any, config: RecordConfig) -> EnvironmentAdapter | None:
+    """What describes a recorded environment; None where no single one can be asked: native ones, other processes.
+
+    Raises AdapterError, or ConfigError where its state was asked for and cannot be had.
+    """
+    if isinstance(env, VectorEnv):
+        if config.adapter.state:
+            raise ConfigError(
+                "adapter.state: rolltape.record reads it from single environments. Record those, or use a Fleet, or "
+                "leave it off."
+            )
+        inside = getattr(env.unwrapped, "envs", None) if isinstance(env.unwrapped, SyncVectorEnv) else None
+        return adapter_of(inside[0], config.adapter.name) if inside else None
+    adapter = adapter_of(env, config.adapter.name)
+    state_reader(adapter, config)
+    return adapter
 
 
 def described(env: Any) -> dict[str, Any]:

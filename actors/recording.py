@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
@@ -143,8 +144,9 @@ class Recording:
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
         config: RecordConfig,
+        adapter: EnvironmentAdapter | None = None,
     ) -> Recording:
-        """Create the run's folder in `lake` and start its actors.
+        """Create the run's folder in `lake` and start its actors. `adapter` describes the environment in `run.json`.
 
         Raises ConfigError, UnsupportedSpace, LakeNotWritable, DiskFull or ClusterError; nothing is started then.
         """
@@ -153,7 +155,7 @@ class Recording:
         root = Path(lake).expanduser().resolve()
         folder = RunFolder.of(root, run_id)
         check_room(root)
-        create_run(folder, _run_info(env, schema, config))
+        create_run(folder, _run_info(env, schema, config, adapter))
         launch.ensure_ray()
         return cls(folder, schema, env, config)
 
@@ -326,7 +328,9 @@ def check_room(root: Path) -> None:
         )
 
 
-def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> dict[str, Any]:
+def _run_info(
+    env: EnvDescription, schema: RunSchema, config: RecordConfig, adapter: EnvironmentAdapter | None
+) -> dict[str, Any]:
     layouts = {"observation": schema.layout.describe()} if schema.layout is not None else {}
     return {
         "run_id": schema.run_id,
@@ -339,6 +343,7 @@ def _run_info(env: EnvDescription, schema: RunSchema, config: RecordConfig) -> d
         "episode_stride": env.stride,
         "seed": config.seed,
         "spaces": {"observation": schema.observation.descriptor, "action": schema.action.descriptor},
+        "adapter": None if adapter is None else _plain(adapter.describe()),
         "space_signature": {"observation": schema.observation.signature, "action": schema.action.signature},
         "frames": {
             "policy": schema.frame_policy,

@@ -13,6 +13,7 @@ from rolltape.schema.errors import ConfigError, EnvError, ReplayFailed, UnknownE
 from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.space_codec import SpaceCodec
 
+from .state_infos import with_recorded_state
 from .stepping import EnvRecipe, is_entry_point, make_env
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def make_again(run: Run, recipe: EnvRecipe) -> gym.Env[Any, Any]:
                 f"Run {run.run_id}: made again, {recipe.env_id} has the {name} space {space}; recorded was "
                 f"{run.info['spaces'][name]}{f', above the vector wrappers {above}' if above else ''}. {HOW}"
             )
-    return env
+    return with_recorded_state(run, env)
 
 
 def check_drawable(env_id: str, env: Any, *, native: bool) -> None:

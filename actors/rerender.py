@@ -13,13 +13,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from rolltape.schema.errors import LakeNotFound, ReplayFailed
+from rolltape.schema.render_payload import RgbPayload
 
 if TYPE_CHECKING:
+    from rolltape.schema.adapters.adapter import EnvironmentAdapter
+    from rolltape.schema.render_payload import RenderPayload
+    from rolltape.storage.episodes import Episode
     from rolltape.storage.lake import Lake
     from rolltape.storage.runs import Run
 
@@ -63,7 +68,7 @@ class Rerenderer:
 
     def __init__(self, make: Maker | None = None, picture_bytes: int = PICTURE_BYTES) -> None:
         self._make, self._picture_bytes = make, picture_bytes
-        self._stages: OrderedDict[str, _Stage] = OrderedDict()
+        self._stages: OrderedDict[tuple[str, bool], _Stage] = OrderedDict()
         self._kept: OrderedDict[tuple[str, int, str, int], np.ndarray] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.RLock()
@@ -89,6 +94,11 @@ class Rerenderer:
             self._kept.move_to_end(key)
             return found.copy()
 
+    def payload(self, run: Run, episode: int, t: int) -> RenderPayload | None:
+        """What stands for the look before step `t`. Raises LakeNotFound, ReplayFailed or AdapterError."""
+        with self._lock:
+            return self._stage(run, renders=False).payload(episode, t)
+
     def close(self) -> None:
         """Close the environments and forget the pictures."""
         with self._lock:
@@ -97,13 +107,14 @@ class Rerenderer:
             self._kept.clear()
             self._kept_bytes = 0
 
-    def _stage(self, run: Run) -> _Stage:
-        stage = self._stages.get(run.run_id)
+    def _stage(self, run: Run, *, renders: bool = True) -> _Stage:
+        key = run.run_id, renders
+        stage = self._stages.get(key)
         if stage is None:
-            stage = self._stages[run.run_id] = _Stage(run, self._make)
+            stage = self._stages[key] = _Stage(run, self._make, renders)
             if len(self._stages) > STAGES:
                 self._stages.popitem(last=False)[1].close()
-        self._stages.move_to_end(run.run_id)
+        self._stages.move_to_end(key)
         return stage
 
     def _keep(self, key: tuple[str, int, str, int], picture: np.ndarray) -> np.ndarray:
@@ -117,18 +128,20 @@ class Rerenderer:
 class _Stage:
     """The environment in which one run is drawn, and how far the episode in it has come."""
 
-    def __init__(self, run: Run, make: Maker | None) -> None:
+    def __init__(self, run: Run, make: Maker | None, renders: bool) -> None:
         from rolltape.schema.frame_layout import is_image_space
 
         from .replay import Replayer
 
         self._run = run
-        self._replayer = Replayer(run, make, renders=True)
+        self._replayer = Replayer(run, make, renders=renders)
         self._env = self._replayer.env
         self._shows = is_image_space(self._env.observation_space)
         self._episode = -1
         self._t = -1
         self._observation: Any = None
+        self._adapter: EnvironmentAdapter | None = None
+        self._read: Episode | None = None
 
     def kind(self, wanted: str | None) -> str:
         """The kind of picture that is meant: the observation where that is one, otherwise a render."""
@@ -162,18 +175,47 @@ class _Stage:
 
     def draw(self, episode: int, t: int, kind: str) -> np.ndarray:
         """The picture seen before step `t`."""
+        self._come_to(episode, t)
+        shown = self._observation if kind == "observation" else self._env.render()
+        return np.array(shown)
+
+    def payload(self, episode: int, t: int) -> RenderPayload | None:
+        """What stands for the look before step `t`: from the recorded state, or by stepping there."""
+        from .state_infos import adapter_again
+
+        adapter = self._adapter = self._adapter or adapter_again(self._run, self._env)
+        if self._read is None or self._read.episode != episode:
+            self._read = self._run.episode(episode)
+        some = self._run.info["config"].get("adapter", {}).get("keys")  # which may not be enough
+        state = self._read.state(t) if adapter.describe_render().from_state and not some else {}
+        payload = adapter.payload_of_state(state) if state else None
+        if payload is None:
+            self._come_to(episode, t)
+            payload = adapter.render_payload(self._env)
+        return self._placed(payload, t) if isinstance(payload, RgbPayload) else payload
+
+    def _placed(self, payload: RgbPayload, t: int) -> RgbPayload | None:
+        """With the frame that it means, which may be the last one kept before; None where none is kept."""
+        assert self._read is not None
+        frames = self._run.info["frames"]
+        if frames["policy"] in ("none", "auto") or (frames["policy"] == "observation" and payload.frame == "render"):
+            return None
+        if payload.frame == "render" and frames["policy"] == "render" and t < self._read.length:
+            t -= t % frames["every"]
+        return replace(payload, run_id=self._run.run_id, episode=self._read.episode, t=t)
+
+    def _come_to(self, episode: int, t: int) -> None:
+        """Step the environment to where step `t` would be next. Raises LakeNotFound or ReplayFailed."""
         length = self.enter(episode)
         if not 0 <= t <= length:
             raise LakeNotFound(
                 f"Run {self._run.run_id} has no picture of episode {episode} at t={t}: it has {length + 1:,} for t 0 "
-                f"to {length}, drawn by frames=replay."
+                f"to {length}, drawn by replay."
             )
         if self._t < 0 or t < self._t:
             self._begin()
         while self._t < t:
             self._step()
-        shown = self._observation if kind == "observation" else self._env.render()
-        return np.array(shown)
 
     def close(self) -> None:
         """Close the environment."""

@@ -40,6 +40,9 @@ AUTORESET = {
 
 _OTHER_LIBRARY = "If it is an environment of another library, wrap it first, for example with shimmy."
 
+StateSource = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+"""Wraps a sub-environment so that its infos have the state."""
+
 EnvSource = str | EnvSpec | Callable[..., gym.Env[Any, Any]]
 
 
@@ -182,6 +185,7 @@ def make_sub_environments(
     sub_env_offset: int,
     first_index: list[int],
     renders: bool = False,
+    state: StateSource | None = None,
 ) -> SubEnvironments:
     """The vector environment of a worker.
 
@@ -190,6 +194,7 @@ def make_sub_environments(
         sub_env_offset: number of its first sub-environment in the run.
         first_index: the episode index with which each sub-environment begins; not 0 after a restart.
         renders: pictures of `render()` are recorded; then that of an episode's end is taken before SAME_STEP resets.
+        state: what adds the state to the infos of a sub-environment; not of a native one.
     """
     draws = renders and recipe.autoreset == "same_step"
     batch_seed = episode_seed(run_seed, sub_env_offset, max(first_index))
@@ -199,9 +204,12 @@ def make_sub_environments(
         return SubEnvironments(env, True, batch_seed)
 
     def maker(place: int) -> Callable[[], gym.Env[Any, Any]]:
-        return lambda: EpisodeSeeding(
-            make_env(recipe), run_seed, sub_env_offset + place, first_index[place], draws=draws
-        )
+        def made() -> gym.Env[Any, Any]:
+            env = make_env(recipe)
+            env = env if state is None else state(env)
+            return EpisodeSeeding(env, run_seed, sub_env_offset + place, first_index[place], draws=draws)
+
+        return made
 
     with warnings.catch_warnings(action="ignore"):  # the fleet has made one and said them
         env = SyncVectorEnv([maker(i) for i in range(num_envs)], copy=False, autoreset_mode=AUTORESET[recipe.autoreset])

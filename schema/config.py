@@ -100,6 +100,23 @@ class FramesConfig(Frozen):
         return {"policy": policy, "every": every} if colon and policy == "render" else {"policy": value}
 
 
+class AdapterConfig(Frozen):
+    """What knows the environment: names for what it does, how it looks, and the state behind its observations."""
+
+    name: Annotated[str, Field(min_length=1)] = "auto"
+    """The adapter: `auto` for the one that fits, one by its name, or `module:Class`."""
+    state: Annotated[bool, Risk("each step is looked into in Python: 1 to 100 microseconds more", equal=True)] = False
+    """Record what the adapter knows of the state as infos `state.<key>` of every step and reset. Off, because it is
+    read step by step, and no native vector environment can be used."""
+    keys: tuple[str, ...] = ()
+    """Which keys of the state; all where none is named. Memory of a console takes more room than its lives."""
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """A text is the name."""
+        return {"name": value} if isinstance(value, str) else value
+
+
 class BudgetConfig(Frozen):
     """Bounds on what may be on its way to the disk."""
 
@@ -128,6 +145,7 @@ class RecordConfig(Frozen):
     fragment: FragmentConfig = FragmentConfig()
     commit: CommitConfig = CommitConfig()
     budget: BudgetConfig = BudgetConfig()
+    adapter: AdapterConfig = AdapterConfig()
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that
     the same command records the same steps again."""
@@ -165,17 +183,19 @@ class RecordConfig(Frozen):
         return max(self.fragment.max_age_s, self.commit.max_age_s) + COMMIT_S
 
     @classmethod
-    def of(cls, *, frames: Any = None, **values: Any) -> RecordConfig:
+    def of(cls, *, frames: Any = None, adapter: Any = None, **values: Any) -> RecordConfig:
         """Build a configuration from keywords, and from nothing else: no file and no environment is read.
 
         Args:
             frames: a policy name, a dict, or a `FramesConfig`.
+            adapter: the name of one, a dict, or an `AdapterConfig`.
             **values: fields of this class, each a dict, a model or a value; None is left out.
 
         Raises:
             ConfigError: an unknown key or a value that is not allowed, with its path.
         """
-        given = {k: v for k, v in {"frames": FramesConfig.expand(frames), **values}.items() if v is not None}
+        short = {"frames": FramesConfig.expand(frames), "adapter": AdapterConfig.expand(adapter)}
+        given = {k: v for k, v in {**short, **values}.items() if v is not None}
         try:
             return cls.model_validate(given)
         except ValidationError as error:

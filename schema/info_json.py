@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
+STATE_PREFIX: Final = "state."
+"""An environment's recorded state is among its infos under this prefix: `state.lives`."""
 DEEPEST: Final = 64
 """Levels of nesting; an info that holds itself has no end."""
 
@@ -35,6 +37,11 @@ def join_info(texts: Mapping[str, str]) -> str:
     if len(items) == 1 and items[0][0].startswith('"$'):
         return '{"$dict":[[' + ",".join(items[0]) + "]]}"
     return "{" + ",".join(f"{key}:{text}" for key, text in items) + "}"
+
+
+def state_of_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an info is the state, by the adapter's own keys."""
+    return {key.removeprefix(STATE_PREFIX): value for key, value in info.items() if key.startswith(STATE_PREFIX)}
 
 
 def decode_info(text: str | None) -> dict[str, Any]:

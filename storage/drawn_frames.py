@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rolltape.schema.frame_layout import FrameLayout
+from rolltape.schema.render_payload import RenderPayload
 
 from .frame_store import Frames
 
@@ -27,6 +28,10 @@ class Renderer(Protocol):
 
     def picture(self, run: Run, episode: int, t: int, kind: str | None) -> np.ndarray:
         """The picture seen before step `t`, in memory of its own. Raises LakeNotFound outside the episode."""
+        ...
+
+    def payload(self, run: Run, episode: int, t: int) -> RenderPayload | None:
+        """What stands for the look before step `t`. Raises LakeNotFound outside the episode, or ReplayFailed."""
         ...
 
 

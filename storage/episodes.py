@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.errors import LakeNotFound
+from rolltape.schema.info_json import decode_info, state_of_info
 
 from .arrays import column_to_numpy
 
 if TYPE_CHECKING:
+    from rolltape.schema.render_payload import RenderPayload
     from rolltape.schema.spaces import SpaceCodec
 
     from .frame_store import Frames
@@ -121,6 +123,24 @@ class Episode:
             column = pa.chunked_array([*column.chunks, *last.chunks], column.type)
         return _decode(self.run.codec("observation"), column)
 
+    def info(self, t: int) -> dict[str, Any]:
+        """The info that was there before step `t`: that of the reset (t = 0), or what step `t - 1` returned.
+
+        Raises LakeNotFound outside the episode.
+        """
+        if not 0 <= t <= self.length:
+            raise LakeNotFound(f"Episode {self.episode} of {self.run.run_id} has t from 0 to {self.length} (got {t}).")
+        if t == 0:
+            return decode_info(self.row.get("reset_info"))
+        row = self._columns.slice(t - 1, 1)
+        typed = dict(row.column("info")[0] or {}) if "info" in row.column_names else {}
+        values = {key: _info_value(value) for key, value in typed.items() if value.is_valid}
+        return values | decode_info(row.column("info_json")[0].as_py())
+
+    def state(self, t: int) -> dict[str, Any]:
+        """The state before step `t`, as the environment's adapter tells it; {} where it was not recorded."""
+        return state_of_info(self.info(t))
+
     # ---- its pictures ---------------------------------------------------------------------------------------------
 
     def frame(self, t: int, *, kind: str | None = None) -> np.ndarray:
@@ -131,12 +151,21 @@ class Episode:
         """Its pictures in order."""
         return self.run.frames(self.episode, kind=kind)
 
+    def render_payload(self, t: int) -> RenderPayload | None:
+        """What stands for the look before step `t`; see `Lake.render_payload`."""
+        return self.run.render_payload(self.episode, t)
+
     def __len__(self) -> int:
         return self.length
 
     def __repr__(self) -> str:
         result = "" if self.return_ is None else f", return {self.return_:g}"
         return f"<Episode {self.episode} of {self.run.run_id} {self.status}, {self.length:,} steps{result}>"
+
+
+def _info_value(value: pa.Scalar) -> Any:
+    """Arrays of typed infos are lists of a fixed size."""
+    return value.values.to_numpy(zero_copy_only=False) if isinstance(value, pa.FixedSizeListScalar) else value.as_py()
 
 
 def _decode(codec: SpaceCodec, column: pa.ChunkedArray) -> Any:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
+from rolltape.schema.render_payload import RenderPayload
 
 from .drawn_frames import DrawnFrames, Renderer
 from .episode_rows import EpisodeRows, once_more
@@ -279,6 +280,32 @@ class Lake:
         if (renderer := self._renderer_of(run_id)) is not None:
             return DrawnFrames(renderer, Run(self, run_id), int(episode), kind)
         return self.frame_store.episode(run_id, episode, kind=kind)
+
+    def render_payload(self, run: WhichRun, episode: int, t: int) -> RenderPayload | None:
+        """What stands for the look of an episode before step `t`: a grid, a graph, text, or the frame that shows it.
+
+        From the recorded state where there is one (`adapter={"state": True}`), otherwise by replaying the episode up to
+        there. The environment is made again for it.
+
+        Args:
+            run: which run.
+            episode: number of the episode.
+            t: before step `t`; `t` = length is after the last.
+
+        Returns:
+            None where the environment's adapter knows of no payload.
+
+        Raises:
+            LakeNotFound: there is no such episode or t, or the lake was not opened with `rolltape.open`.
+            ReplayFailed: the replay differs from the recording, or cannot be.
+            AdapterError: the adapter that it was recorded with is not here.
+        """
+        run_id = self.resolve(run)
+        if self.renderer is None:
+            raise LakeNotFound(
+                f"Payloads of run {run_id} are made from its environment: open the lake with rolltape.open."
+            )
+        return self.renderer.payload(Run(self, run_id), int(episode), int(t))
 
     def _renderer_of(self, run_id: str) -> Renderer | None:
         """What draws the pictures of a run, where they are not stored."""

@@ -19,6 +19,7 @@ from .summaries import RUNS_COLUMNS, RunSummary, summarize
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from rolltape.schema.render_payload import RenderPayload
     from rolltape.schema.spaces import SpaceCodec
 
     from .episodes import Episode
@@ -140,6 +141,10 @@ class Run:
     def frames(self, episode: int, *, kind: str | None = None) -> Frames:
         """The pictures of an episode in order; see `Lake.frames`."""
         return self.lake.frames(self, episode, kind=kind)
+
+    def render_payload(self, episode: int, t: int) -> RenderPayload | None:
+        """What stands for the look before step `t`; see `Lake.render_payload`."""
+        return self.lake.render_payload(self, episode, t)
 
     def video(
         self,

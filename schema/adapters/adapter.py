@@ -30,9 +30,6 @@ from rolltape.schema.space_descriptor import Descriptor, describe_space
 CAPABILITY: Final = 1
 """Version of this contract: the methods below and what they promise. An adapter says which one it speaks."""
 
-STATE_PREFIX: Final = "state."
-"""Recorded state is in the infos under this prefix: `state.lives`."""
-
 STATE_TYPES: Final = ("bool", "int64", "float64", "str", "uint8", "int8", "int32", "float32")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -183,6 +180,7 @@ class EnvironmentAdapter:
         """All of it as plain JSON, as it stands in run.json under `adapter`."""
         return {
             "name": self.name,
+            "class": f"{type(self).__module__}:{type(self).__qualname__}",
             "version": self.version,
             "capability": self.capability,
             "space": self.describe_space().to_json(),
