@@ -25,7 +25,12 @@ EXTRAS = {
 }
 """By import name: the extra of this package that brings it, and the package itself."""
 
-NAMESPACES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid"}
+NAMESPACES = {
+    "ALE": "ale_py",
+    "MiniGrid": "minigrid",
+    "BabyAI": "minigrid",
+    "rolltape": "rolltape.actors.synthetic",
+}
 """The module that registers what begins with this name."""
 
 NEAR = 0.7

@@ -18,7 +18,7 @@ from rolltape.schema.errors import RolltapeError
 
 __all__ = ["app", "main"]
 
-COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "video")
+COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "stress", "video")
 """In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
 
 GROUPS = ("schema",)
