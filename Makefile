@@ -32,13 +32,17 @@ bench: $(STAMP) $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEER
 
 # ---- is it right ----------------------------------------------------------------------------------------------------
 
+# Tests with Ray mostly wait for processes to start, so three share two cores well. docs/decisions/0011-how-tests-run.md.
+JOBS ?= 3
+SHARED = -n $(JOBS) --dist worksteal
+
 .PHONY: test
-test: lint  ## lint, then every test but the long ones; ARGS="-k name" picks
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+test: lint  ## lint, then every test but the long ones; ARGS="-k name" picks, JOBS=0 runs them in one process
+	$(BIN)/python -m pytest $(SHARED) -m "not long" $(ARGS)
 
 .PHONY: test-long
 test-long: lint  ## the long tests as well
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) --hypothesis-profile=long $(ARGS)
 
 # pyright names a file by the link that it is imported through; a person wants the file.
 .PHONY: lint

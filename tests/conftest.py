@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+
+from tests.examples import register_profiles
 
 # Read by Ray and SDL when they start, which is after this file is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -13,9 +14,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
-# A busy machine is no failure of a property; in CI the examples are the same in every run.
-settings.register_profile("rolltape", deadline=None, derandomize=bool(os.environ.get("CI")))
-settings.load_profile("rolltape")
+register_profiles()
 
 TESTS = Path(__file__).parent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,15 @@ def test_cell(source: Source, mode: str | None, lake: Path) -> None:
     check_cell(source, record_cell(source, mode, slippery, lake))
 
 
-@pytest.mark.parametrize("make", [short_cartpole, garden], ids=name_of)
-@pytest.mark.parametrize(
-    ("source", "mode"), [c for c in cells() if c[0].first == "alone" and "Async" not in c[0].name], ids=name_of
-)
+def with_other_environments() -> Iterator[Any]:
+    """Cells with both environments; `make test` takes them in turn, so that each source, mode and environment is there."""
+    alone = [c for c in cells() if c[0].first == "alone" and "Async" not in c[0].name]
+    for number, (source, mode) in enumerate(alone):
+        for turn, make in enumerate((garden, short_cartpole)):
+            yield pytest.param(source, mode, make, marks=[pytest.mark.long] if (number + turn) % 2 else [])
+
+
+@pytest.mark.parametrize(("source", "mode", "make"), list(with_other_environments()), ids=name_of)
 def test_cell_with_other_environments(source: Source, mode: str | None, make: Any, lake: Path) -> None:
     run = record_cell(source, mode, make, lake)
     check_cell(source, run, make if make is garden else None)  # Gymnasium does not know how it was made

@@ -39,8 +39,11 @@ def recorded(env: Any, lake: Path, *, steps: int, num_envs: int = 4, policy: Any
     return found
 
 
-@pytest.mark.parametrize("autoreset", AUTORESET)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("autoreset", "workers"),
+    [(mode, 2) for mode in AUTORESET]
+    + [("same_step", 1), *(pytest.param(mode, 1, marks=pytest.mark.long) for mode in ("next_step", "disabled"))],
+)
 def test_cartpole(lake: Path, autoreset: Any, workers: int) -> None:
     found = recorded(
         "CartPole-v1", lake, steps=900, num_workers=workers, vectorization="sync", autoreset=autoreset, seed=workers
@@ -66,7 +69,7 @@ def test_native_cartpole_is_its_batch(lake: Path, workers: int) -> None:
 
 
 def test_a_native_environment_is_chosen_where_it_is_equal(lake: Path) -> None:
-    found = recorded("CartPole-v1", lake, steps=100)
+    found = recorded("CartPole-v1", lake, steps=100, num_workers=1)
     assert json.loads((found.run / "run.json").read_text())["env"]["vectorization"] == "native"
 
 
@@ -84,7 +87,7 @@ def test_nested_spaces_odd_infos_and_renders(lake: Path, autoreset: Any) -> None
 
 @pytest.mark.parametrize(("env_id", "kwargs"), [("FrozenLake-v1", {"is_slippery": True}), ("Taxi-v4", {})])
 def test_discrete_observations(lake: Path, env_id: str, kwargs: dict[str, Any]) -> None:
-    found = recorded(env_id, lake, steps=900, env_kwargs=kwargs, num_workers=2, autoreset="same_step")
+    found = recorded(env_id, lake, steps=900, env_kwargs=kwargs, num_workers=1, autoreset="same_step")
     with gym.make(env_id, **kwargs) as env:
         for story in stories(found).values():
             check_alone(story, env, numbers=True)
@@ -96,7 +99,7 @@ def test_breakout_frames(lake: Path, autoreset: Any) -> None:
         pytest.skip("ale-py is not installed: pip install rolltape[atari]")
     kwargs = {"frameskip": 30, "repeat_action_probability": 0.25}  # short episodes, and chance that the seed decides
     found = recorded(
-        "ALE/Breakout-v5", lake, steps=260, num_envs=2, num_workers=2, env_kwargs=kwargs, autoreset=autoreset
+        "ALE/Breakout-v5", lake, steps=260, num_envs=2, num_workers=1, env_kwargs=kwargs, autoreset=autoreset
     )
     told = stories(found)
     assert sum(story.row["status"] == "completed" for story in told.values()) >= 2
@@ -107,7 +110,7 @@ def test_breakout_frames(lake: Path, autoreset: Any) -> None:
 
 def test_an_entry_point(lake: Path) -> None:
     source = "tests.ray.environments:make_garden"
-    found = recorded(source, lake, steps=120, num_envs=2, num_workers=2)
+    found = recorded(source, lake, steps=120, num_envs=2, num_workers=1)
     for story in stories(found).values():
         check_alone(story, Garden(), numbers=True)
         assert story.row["env_id"] == source
@@ -129,7 +132,7 @@ def test_a_callable_of_the_script(lake: Path) -> None:
             self.at += (2 * int(action) - 1) * self.np_random.random()
             return self.at, float(self.at[0]), abs(self.at[0]) > 2, False, {}
 
-    found = recorded(Walk, lake, steps=200, num_envs=2, num_workers=2)
+    found = recorded(Walk, lake, steps=200, num_envs=2, num_workers=1)
     for story in stories(found).values():
         check_alone(story, Walk())
 

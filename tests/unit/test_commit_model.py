@@ -210,7 +210,7 @@ class Writers(RuleBasedStateMachine):
 
 
 def test_any_order_of_events() -> None:
-    run_state_machine_as_test(Writers, settings=settings(max_examples=15, stateful_step_count=25))
+    run_state_machine_as_test(Writers, settings=settings(max_examples=10, stateful_step_count=25))
 
 
 @pytest.mark.long

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.infos import InfoColumns, info_type
+from tests.examples import examples
 from tests.fakes import Agreement
 from tests.recorded import info_of, plain
 from tests.sameness import assert_same
@@ -39,7 +40,7 @@ SIMPLE = st.one_of(
 INFOS = st.lists(st.dictionaries(NAMES, SIMPLE | VALUES, max_size=3), max_size=6)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(st.lists(INFOS, min_size=1, max_size=3))
 def test_nothing_is_lost_and_the_struct_stays(fragments: list[list[dict[str, Any]]]) -> None:
     columns = InfoColumns(Agreement())

@@ -104,11 +104,11 @@ def single(name: str, interrupts: Interrupts, goes_on: bool) -> None:
 DENSE = pytest.param(1, marks=pytest.mark.long)
 
 
-@pytest.mark.parametrize("stride", [9, DENSE])
+@pytest.mark.parametrize("stride", [17, DENSE])
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("name", SPACES)
 def test_a_single_environment(name: str, goes_on: bool, stride: int) -> None:
-    stride = 3 if (name, stride, goes_on) == ("array", 9, True) else stride
+    stride = 3 if (name, stride, goes_on) == ("array", 17, True) else stride
     assert everywhere(lambda interrupts: single(name, interrupts, goes_on), stride) > 10
 
 
@@ -150,7 +150,7 @@ def vector(name: str, mode: AutoresetMode, interrupts: Interrupts, goes_on: bool
         assert [(e.length, e.status) for e in again] == [(1, "aborted")] * 2
 
 
-@pytest.mark.parametrize("stride", [19, DENSE])
+@pytest.mark.parametrize("stride", [29, DENSE])
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("name", ["array", "text", "image"])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.schema.errors import SchemaMismatch
+from tests.examples import examples
 from tests.fakes import run_schema
 from tests.odd_envs import Sampled, Scripted
 from tests.recorders import OFFSET, STRIDE, VectorRecorder
@@ -29,7 +30,7 @@ def scripts(draw: st.DrawFn) -> np.ndarray:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=25)
+@examples(15)
 @given(scripts(), st.integers(1, 30))
 def test_a_native_environment_with_any_ends(mode: AutoresetMode, ends: np.ndarray, max_rows: int) -> None:
     """One random state for all, one array for all steps; the truth is written down from what it returns."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.obituary import INDEX_BLOCK, Obituary, write_obituary
@@ -20,6 +20,7 @@ from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.layout import RunFolder
+from tests.examples import examples
 from tests.fakes import Agreement, fragments
 from tests.lakes import QUICK, new_run
 from tests.recorded import copied
@@ -89,7 +90,7 @@ LIVES = st.lists(
 )
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(LIVES)
 def test_nothing_is_lost_without_being_said_and_nothing_twice(lives: list[list[str | list[bool]]]) -> None:
     with TemporaryDirectory() as folder:

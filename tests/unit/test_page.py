@@ -7,12 +7,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.page import EPISODES, SEQUENCE, STEPS, ProducerPage, page_path, read_page
 from rolltape.actors.single_rows import SingleRows
 from rolltape.schema.messages import ProducerKey
+from tests.examples import examples
 from tests.fakes import Agreement, fragments, run_schema
 
 KEY = ProducerKey(3, 2)
@@ -69,7 +70,7 @@ def test_a_page_cut_off_says_nothing(tmp_path: Path) -> None:
     assert read_page(tmp_path / "cut") is None
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(st.sampled_from(["reset", "step", "end"]), max_size=20))
 def test_a_single_environment_counts_its_episode(tmp_path_factory: pytest.TempPathFactory, plan: list[str]) -> None:
     path = tmp_path_factory.mktemp("run") / "page"

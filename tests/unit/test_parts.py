@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.schema.columns import TABLES, table_schema
@@ -24,6 +24,7 @@ from rolltape.storage.parts import (
     group_by_stream,
     leaves,
 )
+from tests.examples import examples
 from tests.fragments import FRAMES, RUN_ID, Producer, batch
 
 COMMITS = CommitRange(WriterId(0, 0), 5, 5)
@@ -195,7 +196,7 @@ def read_order(part: Part) -> list[tuple]:
     return list(zip(*table.to_pydict().values(), strict=True))
 
 
-@settings(max_examples=25)
+@examples(10)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["render", "observation"]), st.integers(0, 2), st.integers(1, 3)),

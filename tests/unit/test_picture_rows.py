@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from gymnasium import spaces as gs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.frame_rows import ROOM, FrameRows
 from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.frame_layout import FrameLayout, picture_layout
 from rolltape.schema.messages import ProducerKey
+from tests.examples import examples
 from tests.fakes import run_schema
 from tests.recorded import copied
 
@@ -39,7 +40,7 @@ def closed(frames: FrameRows, fragment: int = 1) -> list[tuple[int, int, int, by
     return list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(
     st.lists(st.lists(st.integers(0, 2), max_size=8), min_size=1, max_size=3),
     st.sampled_from([(16, 16, 3), (16, 17, 4), (4, 16, 16), (20, 20)]),

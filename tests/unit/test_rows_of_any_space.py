@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rolltape.actors.single_rows import SingleRows
@@ -15,11 +15,12 @@ from rolltape.actors.vector_rows import VectorRows
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.space_codec import SpaceCodec
 from tests import strategies
+from tests.examples import examples
 from tests.fakes import Agreement, MemoryPage, fragments, run_schema
 from tests.recorded import Tape
 from tests.sameness import assert_same
 
-EXAMPLES = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+EXAMPLES = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 SPACES = strategies.spaces(4)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.schema.errors import SchemaMismatch
+from tests.examples import examples
 from tests.fakes import run_schema
 from tests.odd_envs import ENVIRONMENTS, Sampled, constant_infos
 from tests.plain_loops import PlainLoop, assert_recorded
@@ -56,7 +57,7 @@ def follow(plan: list[Any], recorder: Recorder, loop: PlainLoop, first: Any = ("
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-@settings(max_examples=12)
+@examples(8)
 @given(PLANS, st.integers(1, 9))
 def test_rows_are_those_of_a_plain_loop(name: str, plan: list[Any], max_rows: int) -> None:
     recorder, loop = both(name, max_rows=max_rows)
@@ -72,7 +73,7 @@ def test_many_episodes_in_one_fragment(name: str) -> None:
     assert len(recorder.tape.fragments) == 1
 
 
-@settings(max_examples=12)
+@examples(8)
 @given(PLANS, st.integers(1, 9), st.integers(1, 4), st.sampled_from([(20, 24, 3), (18, 16, 4), (5, 6)]))
 def test_renders_every_so_many_steps(plan: list[Any], max_rows: int, every: int, shape: tuple[int, ...]) -> None:
     """Also of four channels, which for an observation would be a stack: run.json says nothing of renders."""

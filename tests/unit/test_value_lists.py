@@ -9,13 +9,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.value_lists import BytesList, LeafLists, ObjectList, ScalarList, value_list
 from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.space_codec import SpaceCodec
 from tests import strategies
+from tests.examples import examples
 from tests.sameness import assert_same
 
 
@@ -26,7 +27,7 @@ def space_and_values(draw: st.DrawFn) -> tuple[gym.Space[Any], list[Any], list[i
     return space, values, sorted(draw(st.lists(st.integers(0, len(values)), max_size=2)))
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(space_and_values())
 def test_columns_are_what_came_wherever_they_are_cut(example: tuple[gym.Space[Any], list[Any], list[int]]) -> None:
     space, values, cuts = example

@@ -11,11 +11,12 @@ import pytest
 from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.seeding import EpisodeSeeding, episode_seed
 from rolltape.actors.stepping import SubEnvironments
+from tests.examples import examples
 from tests.fakes import run_schema
 from tests.odd_envs import ENVIRONMENTS, Sampled, odd_infos, vector_infos
 from tests.plain_loops import PlainLoop, assert_recorded
@@ -112,7 +113,7 @@ NAMES = [name for name in ENVIRONMENTS if name not in ODD]
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=5)
+@examples(4)
 @given(st.data(), st.integers(1, 3), st.integers(1, 20))
 def test_rows_are_those_of_plain_loops(
     name: str, mode: AutoresetMode, data: st.DataObject, n: int, max_rows: int
@@ -130,7 +131,7 @@ def test_many_episodes_in_one_fragment(name: str, mode: AutoresetMode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=15)
+@examples(10)
 @given(plans(2), st.integers(1, 20))
 def test_infos_belong_to_their_steps_and_resets(mode: AutoresetMode, plan: list[Any], max_rows: int) -> None:
     """`final_info` to the last step, what else is there to the reset; also late keys and nested ones."""
@@ -166,7 +167,7 @@ class Seeded(Loops):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", [*ODD, "image", "Blackjack"])
-@settings(max_examples=6)
+@examples(5)
 @given(st.data(), st.integers(1, 3), st.integers(1, 20))
 def test_a_fleets_episodes_replay_alone(
     name: str, mode: AutoresetMode, data: st.DataObject, n: int, max_rows: int
@@ -182,7 +183,7 @@ def test_a_fleets_episodes_replay_alone(
 
 
 @pytest.mark.parametrize("mode", [NEXT_STEP, DISABLED])
-@settings(max_examples=8)
+@examples(8)
 @given(plans(2), st.integers(1, 20), st.integers(1, 4))
 def test_renders_every_so_many_steps(mode: AutoresetMode, plan: list[Any], max_rows: int, every: int) -> None:
     space = gs.Box(0, 255, (16, 16, 3), np.uint8)

@@ -164,7 +164,7 @@ class WindowAgainstWriter(RuleBasedStateMachine):
         self.committed_once_and_in_order()
 
 
-WindowAgainstWriter.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+WindowAgainstWriter.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
 TestWindowAgainstWriter = WindowAgainstWriter.TestCase
 
 
