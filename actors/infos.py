@@ -3,7 +3,8 @@
 1. Which keys are typed is settled once a run, with its first rows: the first fragment proposes what it saw, the hub
    answers for all producers (`agree`). From then on the struct is the same, because all parts of a run have the same
    columns.
-2. A key that comes later, or a value that is not of its column's type, goes to the row's JSON.
+2. A key that comes later, one that is no name for a column, or a value that is not of its column's type, goes to the
+   row's JSON.
 3. What is noted is a copy: environments go on with their dicts and arrays. What goes to JSON becomes text at once.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rolltape.schema.info_json import encode_value, join_info
+from rolltape.schema.info_json import encode_value, join_info, key_names
 
 Proposal = dict[str, pa.DataType]
 Agree = Callable[[Proposal], Proposal]
@@ -78,8 +79,12 @@ class InfoColumns:
 
     def add(self, row: int, info: dict[Any, Any]) -> None:
         """Note the info of one row, copied; `row` counts from 0 in the open fragment."""
-        for name, value in info.items():
-            name = str(name)
+        names = None
+        for key, value in info.items():
+            name = key
+            if type(key) is not str:
+                names = names or key_names(info)
+                name = names[key]
             kind = info_type(value)
             if kind is None:
                 text = encode_value(value)
@@ -144,7 +149,9 @@ class InfoColumns:
         return {
             name: noted[0][2]
             for name, noted in self._keys.items()
-            if name not in self._only_json and all(kind == noted[0][2] for _, _, kind in noted)
+            if name not in self._only_json
+            and _is_column_name(name)
+            and all(kind == noted[0][2] for _, _, kind in noted)
         }
 
 
@@ -156,6 +163,11 @@ def _texts(json: dict[int, dict[str, str]], n: int, place: Callable[[list[int]],
         if row >= 0:
             texts[row] = join_info(items)
     return pa.array(texts, pa.string())
+
+
+def _is_column_name(name: str) -> bool:
+    """Whether every reader takes it: DuckDB knows neither a field without a name nor what follows a NUL."""
+    return bool(name) and "\0" not in name and _is_utf8(name)
 
 
 def _is_utf8(text: str) -> bool:

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
+from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
@@ -155,7 +156,7 @@ class Recording:
         root = Path(lake).expanduser().resolve()
         folder = RunFolder.of(root, run_id)
         check_room(root)
-        create_run(folder, _run_info(env, schema, config, adapter))
+        create_run(folder, run_info(env, schema, config, adapter))
         launch.ensure_ray()
         return cls(folder, schema, env, config)
 
@@ -328,14 +329,15 @@ def check_room(root: Path) -> None:
         )
 
 
-def _run_info(
+def run_info(
     env: EnvDescription, schema: RunSchema, config: RecordConfig, adapter: EnvironmentAdapter | None
 ) -> dict[str, Any]:
+    """The content of `run.json`, but for the format."""
     layouts = {"observation": schema.layout.describe()} if schema.layout is not None else {}
     return {
         "run_id": schema.run_id,
         "created_ns": time.time_ns(),
-        "payload_version": 1,
+        "payload_version": PAYLOAD_VERSION,
         "env_id": env.env_id,
         "env": _plain(asdict(env)),
         "num_envs": env.num_envs,

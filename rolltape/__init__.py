@@ -20,11 +20,14 @@ __all__ = [
     "parts",
     "replay",
     "ReplayReport",
+    "import_v0",
+    "ImportReport",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
+    from rolltape.actors.legacy_import import ImportReport, import_v0
     from rolltape.actors.recorder import record
     from rolltape.actors.replay import replay
     from rolltape.actors.replayed import ReplayReport
@@ -46,6 +49,8 @@ else:
         "parts": "rolltape.storage.lake:parts",
         "replay": "rolltape.actors.replay:replay",
         "ReplayReport": "rolltape.actors.replayed:ReplayReport",
+        "import_v0": "rolltape.actors.legacy_import:import_v0",
+        "ImportReport": "rolltape.actors.legacy_import:ImportReport",
     }
 
     def __getattr__(name: str) -> Any:

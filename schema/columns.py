@@ -4,11 +4,13 @@ Rules:
 1. Every table starts with the key columns, in this order; the writer fills the ones that are constant in a fragment.
 2. A column's type is fixed per run. Types that depend on the environment (`SPACE`) come from the space descriptors.
 3. Adding a column needs a new `since`; a reader of an older part fills it with null.
+4. A column that is not `nullable` has a value in every row that a producer of its version sends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -37,6 +39,10 @@ class Column:
     unit: str = ""
     statistics: bool = False
     since: int = 1
+    nullable: bool = False
+
+
+Nullable: Final = partial(Column, nullable=True)
 
 
 KEYS: Final = (
@@ -52,14 +58,14 @@ KEYS: Final = (
 STEPS: Final = (
     *KEYS,
     Column("t", pa.int32(), "delta", "index of the step in its episode, from 0", unit="steps", statistics=True),
-    Column("time", TIME, "delta", "UTC time at which the step returned", unit="microseconds", statistics=True),
-    Column("observation", None, "values", "what the policy saw before it acted; absent for images and frames=none"),
+    Nullable("time", TIME, "delta", "UTC time at which the step returned", unit="microseconds", statistics=True),
+    Nullable("observation", None, "values", "what the policy saw before it acted; absent for images and frames=none"),
     Column("action", None, "values", "the action given to the environment"),
     Column("reward", pa.float64(), "dictionary", "reward returned by the step"),
     Column("terminated", pa.bool_(), "plain", "the environment reached a terminal state"),
     Column("truncated", pa.bool_(), "plain", "the episode was cut off"),
-    Column("info", None, "facts", "struct of the info keys that keep one type; absent where there are none"),
-    Column("info_json", pa.string(), "dictionary", "all other info keys of the step as a JSON object, or null"),
+    Nullable("info", None, "facts", "struct of the info keys that keep one type; absent where there are none"),
+    Nullable("info_json", pa.string(), "dictionary", "all other info keys of the step as a JSON object, or null"),
 )
 
 FRAMES: Final = (
@@ -74,35 +80,39 @@ EPISODES: Final = (
     *KEYS,
     Column("env_id", CONSTANT, "dictionary", "id of the environment, as given"),
     Column("status", CONSTANT, "dictionary", "completed, aborted or lost"),
-    Column("length", pa.int32(), "delta", "steps of the episode", unit="steps"),
-    Column("return", pa.float64(), "dictionary", "sum of its rewards in order; null where unknown"),
+    Nullable("length", pa.int32(), "delta", "steps of the episode", unit="steps"),
+    Nullable("return", pa.float64(), "dictionary", "sum of its rewards in order; null where unknown"),
     Column("terminated", pa.bool_(), "plain", "terminated of its last step"),
     Column("truncated", pa.bool_(), "plain", "truncated of its last step"),
-    Column("seed", pa.int64(), "delta", "seed of the reset that it replays from; null: never seeded"),
-    Column("seed_episode", pa.int64(), "delta", "the episode that began with that reset; null: never seeded"),
+    Nullable("seed", pa.int64(), "delta", "seed of the reset that it replays from; null: never seeded"),
+    Nullable("seed_episode", pa.int64(), "delta", "the episode that began with that reset; null: never seeded"),
     Column("replay", CONSTANT, "dictionary", "alone, forward (from seed_episode), batch, or none"),
-    Column("options", pa.string(), "dictionary", "options of its reset as JSON, or null"),
-    Column("reset_info", pa.string(), "dictionary", "info of its reset as JSON, or null"),
-    Column("final_observation", None, "values", "observation after its last step; null where it is a frame or unknown"),
-    Column("start_time", TIME, "delta", "UTC time of its reset", unit="microseconds"),
-    Column("end_time", TIME, "delta", "UTC time of its end", unit="microseconds"),
+    Nullable("options", pa.string(), "dictionary", "options of its reset as JSON, or null"),
+    Nullable("reset_info", pa.string(), "dictionary", "info of its reset as JSON, or null"),
+    Nullable(
+        "final_observation", None, "values", "observation after its last step; null where it is a frame or unknown"
+    ),
+    Nullable("start_time", TIME, "delta", "UTC time of its reset", unit="microseconds"),
+    Nullable("end_time", TIME, "delta", "UTC time of its end", unit="microseconds"),
 )
 
 LEDGER: Final = (
     *KEYS,
     Column("table_name", CONSTANT, "dictionary", "the table that lacks the rows"),
     Column("cause", CONSTANT, "dictionary", "why: a name of the table of causes (schema/causes.py)"),
-    Column("of_worker", pa.int32(), "delta", "number of the producer whose rows they are; null: of several"),
-    Column("of_incarnation", pa.int32(), "delta", "life of that producer"),
-    Column("rows", pa.int64(), "delta", "how many rows; null: unknown"),
-    Column("at_most", pa.int64(), "delta", "where rows is null: not more than so many; null: no bound is known"),
-    Column("first_fragment", pa.int64(), "delta", "first fragment of that producer that lacks rows; null: unknown"),
-    Column("last_fragment", pa.int64(), "delta", "last one, inclusive; null: unknown or never closed"),
-    Column("first_step", pa.int64(), "delta", "steps of that producer before the first missing one; null: unknown"),
-    Column("last_step", pa.int64(), "delta", "count of that producer's last missing step, inclusive; null: unknown"),
-    Column("first_time", TIME, "delta", "UTC time after which the rows were made; null: unknown", unit="microseconds"),
+    Nullable("of_worker", pa.int32(), "delta", "number of the producer whose rows they are; null: of several"),
+    Nullable("of_incarnation", pa.int32(), "delta", "life of that producer"),
+    Nullable("rows", pa.int64(), "delta", "how many rows; null: unknown"),
+    Nullable("at_most", pa.int64(), "delta", "where rows is null: not more than so many; null: no bound is known"),
+    Nullable("first_fragment", pa.int64(), "delta", "first fragment of that producer that lacks rows; null: unknown"),
+    Nullable("last_fragment", pa.int64(), "delta", "last one, inclusive; null: unknown or never closed"),
+    Nullable("first_step", pa.int64(), "delta", "steps of that producer before the first missing one; null: unknown"),
+    Nullable("last_step", pa.int64(), "delta", "count of that producer's last missing step, inclusive; null: unknown"),
+    Nullable(
+        "first_time", TIME, "delta", "UTC time after which the rows were made; null: unknown", unit="microseconds"
+    ),
     Column("last_time", TIME, "delta", "UTC time before which the rows were made", unit="microseconds"),
-    Column("file", pa.string(), "dictionary", "the part that held the rows, relative to the run; null: none did"),
+    Nullable("file", pa.string(), "dictionary", "the part that held the rows, relative to the run; null: none did"),
     Column("time", TIME, "delta", "UTC time at which the loss was declared", unit="microseconds"),
 )
 
@@ -110,19 +120,21 @@ METRICS: Final = (
     *KEYS,
     Column("time", TIME, "delta", "UTC time of the sample", unit="microseconds"),
     Column("source", CONSTANT, "dictionary", "producer (then of_worker says which), hub or writer"),
-    Column("of_worker", pa.int32(), "delta", "number of the producer; null for hub and writer"),
-    Column("of_incarnation", pa.int32(), "delta", "life of the producer, or of the writer; null for the hub"),
+    Nullable("of_worker", pa.int32(), "delta", "number of the producer; null for hub and writer"),
+    Nullable("of_incarnation", pa.int32(), "delta", "life of the producer, or of the writer; null for the hub"),
     Column("host", CONSTANT, "dictionary", "name of its machine"),
-    Column("steps", pa.int64(), "delta", "producer: steps since it started; writer: steps made durable", unit="steps"),
-    Column("queue_depth", pa.int64(), "delta", "fragments not yet durable: sent by the producer, held by the writer"),
-    Column("inflight_bytes", pa.int64(), "delta", "bytes of those fragments; hub: of all producers", unit="bytes"),
-    Column("flush_s", pa.float64(), "plain", "latency of the last flush: of a fragment, of a commit", unit="seconds"),
-    Column("lag_s", pa.float64(), "plain", "age of its newest row that became durable, when it did", unit="seconds"),
-    Column("waited_s", pa.float64(), "plain", "producer: stood still for room so far", unit="seconds"),
-    Column("resent", pa.int64(), "delta", "producer: fragments sent again so far"),
-    Column("commits", pa.int64(), "delta", "writer: commits so far"),
-    Column("memory_bytes", pa.int64(), "delta", "resident memory of its process", unit="bytes"),
-    Column("cpu_s", pa.float64(), "plain", "CPU time of its process so far", unit="seconds"),
+    Nullable(
+        "steps", pa.int64(), "delta", "producer: steps since it started; writer: steps made durable", unit="steps"
+    ),
+    Nullable("queue_depth", pa.int64(), "delta", "fragments not yet durable: sent by the producer, held by the writer"),
+    Nullable("inflight_bytes", pa.int64(), "delta", "bytes of those fragments; hub: of all producers", unit="bytes"),
+    Nullable("flush_s", pa.float64(), "plain", "latency of the last flush: of a fragment, of a commit", unit="seconds"),
+    Nullable("lag_s", pa.float64(), "plain", "age of its newest row that became durable, when it did", unit="seconds"),
+    Nullable("waited_s", pa.float64(), "plain", "producer: stood still for room so far", unit="seconds"),
+    Nullable("resent", pa.int64(), "delta", "producer: fragments sent again so far"),
+    Nullable("commits", pa.int64(), "delta", "writer: commits so far"),
+    Nullable("memory_bytes", pa.int64(), "delta", "resident memory of its process", unit="bytes"),
+    Nullable("cpu_s", pa.float64(), "plain", "CPU time of its process so far", unit="seconds"),
 )
 
 TABLES: Final[dict[str, tuple[Column, ...]]] = {

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from .columns import PAYLOAD_VERSION
 from .config_base import MIB, Frozen, Risk, Unit
 from .errors import ConfigError
 
@@ -22,6 +23,9 @@ FRAGMENT_SHARE = 0.625
 FramePolicy = Literal["auto", "none", "observation", "render", "replay"]
 """What pictures are kept; `auto` is `observation` where the observation is an image, otherwise `none`. With `replay`
 none are stored: they are drawn again when asked for, from seed and actions."""
+Validation = Literal["off", "warn", "enforce"]
+"""Whether values are compared with what their spaces allow. `off`: not. `warn`: once a fragment; what is outside is
+recorded, counted and logged. `enforce`: before each step is recorded; what is outside is refused."""
 CALL_COST = "a remote call costs 0.3-1 ms whatever it carries, so that steps become slower"
 COMMIT_COST = "every commit costs 10-14 kB on disk and an fsync a part"
 LAG_COST = "it is what a crash may lose"
@@ -149,6 +153,14 @@ class RecordConfig(Frozen):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that
     the same command records the same steps again."""
+    validation: Annotated[
+        Validation, Risk("each step is looked at before it is recorded: a vector step takes longer", equal="enforce")
+    ] = "off"
+    """`warn` counts values outside their spaces and rewards that are not finite, once a fragment; `enforce` refuses
+    them where they come from. What cannot be stored is refused always, so that `off` loses nothing either."""
+    oldest_payload: Annotated[int, Field(ge=0, le=PAYLOAD_VERSION), Unit("payload version")] = 0
+    """The oldest payload version in which a producer may speak; 1 refuses those of version 0. Older ones are upgraded
+    on their way and counted, which costs only those that speak them."""
 
     @model_validator(mode="before")
     @classmethod

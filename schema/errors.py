@@ -4,7 +4,8 @@ RolltapeError
 ├── ConfigError             a key or value of the configuration that is not allowed
 ├── SchemaError
 │   ├── UnsupportedSpace    not a Gymnasium space, or one that cannot be stored exactly
-│   └── SchemaMismatch      a value does not fit its space or its column
+│   ├── SchemaMismatch      a value does not fit its space or its column
+│   └── VersionRefused      a producer speaks no payload version that the run takes
 ├── EnvError
 │   ├── UnknownEnvironment  no such id, or its package is missing
 │   ├── MissingExtra        a package is needed: says which `pip install`
@@ -65,6 +66,10 @@ class UnsupportedSpace(SchemaError, TypeError):
 
 class SchemaMismatch(SchemaError, ValueError):
     """A value does not fit its space or column: names the path, what was expected and what was found."""
+
+
+class VersionRefused(SchemaError):
+    """A producer speaks no payload version that the run takes: names both, and what to do."""
 
 
 class EnvError(RolltapeError):

@@ -21,6 +21,20 @@ DEEPEST: Final = 64
 """Levels of nesting; an info that holds itself has no end."""
 
 
+def key_names(info: Mapping[Any, Any]) -> dict[Any, str]:
+    """Each key as text. One that is no text and looks like another names its type: `1` beside `"1"` is `1 (int)`."""
+    names = {key: str(key) for key in info if isinstance(key, str)}
+    taken = set(names.values())
+    for key in info:
+        if key not in names:
+            name = str(key)
+            while name in taken:
+                name += f" ({type(key).__qualname__})"
+            names[key] = name
+            taken.add(name)
+    return names
+
+
 def encode_info(info: Mapping[Any, Any]) -> str:
     """One info dictionary as a compact JSON object; keys become strings."""
     return _dumps(_plain_dict(info, 0))
@@ -83,7 +97,11 @@ def _plain(value: Any, level: int) -> Any:
 
 
 def _plain_dict(value: Mapping[Any, Any], level: int) -> dict[str, Any]:
-    items = {str(k): _plain(v, level + 1) for k, v in value.items()}
+    if all(type(key) is str for key in value):
+        items = {key: _plain(item, level + 1) for key, item in value.items()}
+    else:
+        names = key_names(value)
+        items = {names[key]: _plain(item, level + 1) for key, item in value.items()}
     if len(items) == 1 and next(iter(items)).startswith("$"):
         return {"$dict": [list(item) for item in items.items()]}
     return items

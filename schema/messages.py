@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from .columns import PAYLOAD_VERSION
+from .mismatches import Mismatch
+
 
 class ProducerKey(NamedTuple):
     """One life of one producer; prints as `p<producer>.<incarnation>`."""
@@ -49,6 +52,8 @@ class FragmentHeader:
         nbytes: Arrow buffer bytes of all tables.
         opened_ns: UTC time of its oldest row, in nanoseconds.
         closed_ns: UTC time when it was closed, in nanoseconds.
+        payload_version: the version in which the producer speaks of its steps.
+        mismatches: all that this key counted up to and including this fragment.
     """
 
     key: ProducerKey
@@ -60,6 +65,8 @@ class FragmentHeader:
     nbytes: int
     opened_ns: int
     closed_ns: int
+    payload_version: int = PAYLOAD_VERSION
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Watermark:
     sequence: int = 0
     steps: int = 0
     episodes: int = 0
+    payload_version: int = PAYLOAD_VERSION
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Registration:
     run_id: str
     sub_env_offset: int
     num_envs: int
-    payload_versions: tuple[int, ...] = (1,)
+    payload_versions: tuple[int, ...] = (PAYLOAD_VERSION,)
     watermark: Watermark = Watermark()
     host: str = ""
     pid: int = 0
@@ -128,12 +137,14 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The hub's answer: how many bytes may be in flight, and which life of the hub says so."""
+    """The hub's answer: how many bytes may be in flight, which life of the hub says so, and in which payload version
+    the producer is to speak."""
 
     epoch: str
     budget_bytes: int
     stop: bool = False
     known: bool = True
+    payload_version: int = PAYLOAD_VERSION
 
 
 @dataclass(frozen=True, slots=True)

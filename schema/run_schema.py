@@ -56,6 +56,10 @@ class RunSchema:
         self.layout: FrameLayout | None = stored_layout(observation_space) if image and policy in STORING else None
         self.has_observation_column = not image
 
+    def keep_in_column(self) -> None:
+        """Observations that are images go into the column as well, and into no picture: they came without any."""
+        self.frame_policy, self.layout, self.has_observation_column = "none", None, True
+
     def arrow(self, table: str, info: pa.DataType | None = None) -> pa.Schema:
         """The Arrow schema of `table`, with the struct type of the typed infos where there are any."""
         observation = self.observation.field("observation") if self.has_observation_column else None

@@ -1,4 +1,5 @@
-"""Writes docs/reference.md from the docstrings of the public names, and says when the page is stale.
+"""Writes docs/reference.md from the docstrings of the public names, the tables of docs/schema.md from the declarations,
+and says when a page is stale.
 
 `python -m rolltape.scripts.reference` writes the page; with `--check` it compares, and exits with 1 when
 they differ. Signatures come from the source and not from the running objects, so that the page is the
@@ -20,8 +21,11 @@ import pydantic
 
 import rolltape
 
+from .schema_page import filled
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
+SCHEMA_PAGE = ROOT / "docs" / "schema.md"
 HEAD = """# Reference
 
 Written from the docstrings by `make docs`; edit those. Everything here is reached by `import rolltape as rt`;
@@ -31,19 +35,25 @@ LINE = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or check the page; the exit code is 1 when a check finds it stale."""
+    """Write or check the generated pages; the exit code is 1 when a check finds one stale."""
     check = "--check" in (sys.argv[1:] if arguments is None else arguments)
-    page = reference()
-    kept = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    pages = {PAGE: reference()}
+    if SCHEMA_PAGE.exists():
+        pages[SCHEMA_PAGE] = filled(SCHEMA_PAGE.read_text(encoding="utf-8"))
+    return max(_keep(path, page, check=check) for path, page in pages.items())
+
+
+def _keep(path: Path, page: str, *, check: bool) -> int:
+    kept = path.read_text(encoding="utf-8") if path.exists() else ""
     if kept == page:
         return 0
     if not check:
-        PAGE.write_text(page, encoding="utf-8")
-        print(f"wrote {PAGE.relative_to(ROOT)}")
+        path.write_text(page, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
         return 0
     before, after = kept.splitlines(), page.splitlines()
     print(*difflib.unified_diff(before, after, "as it is", "as it should be", n=1, lineterm=""), sep="\n")
-    print("docs/reference.md is stale; `make docs` writes it anew")
+    print(f"{path.relative_to(ROOT)} is stale; `make docs` writes it anew")
     return 1
 
 

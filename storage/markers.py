@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import ProducerKey, Watermark
+from rolltape.schema.mismatches import Mismatch
 
 from .files import FileOps
 from .json_seal import seal_of, sealed
 from .layout import FORMAT, MARKER_SUFFIX, CommitRange, RunFolder, WriterId
+
+PAYLOAD_VERSION_OF_SILENCE: Final = 1
+"""In which version a producer spoke of whom a marker does not say it; never changes."""
 
 
 class FragmentRange(NamedTuple):
@@ -62,10 +66,7 @@ class Marker:
                 for p in self.parts
             ],
             "fragments": [list(f) for f in self.fragments],
-            "watermarks": {
-                str(key): {"sequence": w.sequence, "steps": w.steps, "episodes": w.episodes}
-                for key, w in sorted(self.watermarks.items())
-            },
+            "watermarks": {str(key): _watermark_to_json(w) for key, w in sorted(self.watermarks.items())},
             "fenced": [str(key) for key in sorted(self.fenced)],
         }
         return (json.dumps(sealed(content)) + "\n").encode()
@@ -87,7 +88,7 @@ class Marker:
                 time_ns=int(content["time_ns"]),
                 parts=tuple(PartEntry(**part) for part in content["parts"]),
                 fragments=tuple(FragmentRange(*item) for item in content["fragments"]),
-                watermarks={ProducerKey.parse(k): Watermark(**w) for k, w in content["watermarks"].items()},
+                watermarks={ProducerKey.parse(k): _watermark_of(w) for k, w in content["watermarks"].items()},
                 fenced=frozenset(ProducerKey.parse(key) for key in content.get("fenced", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,3 +120,23 @@ def merged(watermarks: Iterable[Mapping[ProducerKey, Watermark]]) -> dict[Produc
             if key not in result or mark.sequence > result[key].sequence:
                 result[key] = mark
     return result
+
+
+def _watermark_to_json(mark: Watermark) -> dict[str, Any]:
+    """Version and mismatches only where there is something to say: most markers are read far more often than that."""
+    said: dict[str, Any] = {"sequence": mark.sequence, "steps": mark.steps, "episodes": mark.episodes}
+    if mark.payload_version != PAYLOAD_VERSION_OF_SILENCE:
+        said["payload_version"] = mark.payload_version
+    if mark.mismatches:
+        said["mismatches"] = [list(mismatch) for mismatch in mark.mismatches]
+    return said
+
+
+def _watermark_of(said: Mapping[str, Any]) -> Watermark:
+    return Watermark(
+        said["sequence"],
+        said["steps"],
+        said["episodes"],
+        said.get("payload_version", PAYLOAD_VERSION_OF_SILENCE),
+        tuple(Mismatch(*mismatch) for mismatch in said.get("mismatches", ())),
+    )

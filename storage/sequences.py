@@ -72,7 +72,7 @@ class Sequences:
             return Refused(before.sequence + 1)
         expected = Watermark(header.sequence, before.steps + header.steps, before.episodes + header.episodes)
         found = watermark_after(header)
-        if found != expected:
+        if (found.steps, found.episodes) != (expected.steps, expected.episodes):
             raise SchemaMismatch(
                 f"Fragment {header.sequence} of {key} says it brings the totals to {found.steps} steps and "
                 f"{found.episodes} episodes, but those before it and its own rows make {expected.steps} and "
@@ -96,4 +96,6 @@ class Sequences:
 
 def watermark_after(header: FragmentHeader) -> Watermark:
     """The watermark of its key when this fragment is durable."""
-    return Watermark(header.sequence, header.steps_total, header.episodes_total)
+    return Watermark(
+        header.sequence, header.steps_total, header.episodes_total, header.payload_version, header.mismatches
+    )

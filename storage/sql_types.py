@@ -34,7 +34,7 @@ def sql_type(kind: pa.DataType) -> str:
 
     Raises:
         KeyError: it cannot be said in SQL: a type that no table of ours has, or a struct with members whose names
-            differ by case only.
+            differ by case only, are empty, or hold a NUL.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return sql_type(kind.storage_type)
@@ -46,7 +46,8 @@ def sql_type(kind: pa.DataType) -> str:
         return f"{sql_type(kind.value_type)}[]"
     if isinstance(kind, pa.StructType):
         members = [kind.field(i) for i in range(kind.num_fields)]
-        if len({member.name.lower() for member in members}) < len(members):
+        unsayable = any(not member.name or "\0" in member.name for member in members)
+        if unsayable or len({member.name.lower() for member in members}) < len(members):
             raise KeyError(kind)
         return f"STRUCT({', '.join(f'{quote_name(m.name)} {sql_type(m.type)}' for m in members)})"
     if isinstance(kind, pa.MapType):

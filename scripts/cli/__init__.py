@@ -18,8 +18,9 @@ from rolltape.schema.errors import RolltapeError
 
 __all__ = ["app", "main"]
 
-COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "stress", "video")
-"""In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
+COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "stress", "video", "import-v0")
+"""In the order of `--help`. Each is a module here with a function of its own name (`-` is `_`), whose docstring
+is its help."""
 
 GROUPS = ("schema",)
 """Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""
@@ -52,8 +53,9 @@ def _options(
 
 
 for _name in COMMANDS:
-    if importlib.util.find_spec(f"{__name__}.{_name}") is not None:
-        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+    _module = _name.replace("-", "_")
+    if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
+        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
 
 for _name in GROUPS:
     app.add_typer(getattr(importlib.import_module(f"{__name__}.{_name}"), _name), name=_name)

@@ -182,3 +182,67 @@ def test_bytes_are_counted() -> None:
     assert 7000 < columns.nbytes < 7200
     columns.close(1)
     assert columns.nbytes == 0
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_a_key_that_is_no_name_for_a_column(name: str) -> None:
+    columns = InfoColumns(Agreement())
+    columns.add(0, {name: 1, "b": 2})
+    batch = closed(columns, 1)
+    assert batch.column("info").type == pa.struct([("b", pa.int64())])
+    assert infos(batch) == [{name: 1, "b": 2}]
+
+
+def test_keys_that_look_alike_are_told_apart() -> None:
+    """`str` of both is the same; one of them used to be lost."""
+    columns = InfoColumns(Agreement())
+    columns.add(0, {1: "a", "1": "b", None: [1], "None": [2], (1,): 3, "deep": {2: 1, "2": 2}})
+    assert infos(closed(columns, 1)) == [
+        {"1 (int)": "a", "1": "b", "None (NoneType)": [1], "None": [2], "(1,)": 3, "deep": {"2 (int)": 1, "2": 2}}
+    ]
+
+
+def test_types_that_change_by_the_step_lose_nothing() -> None:
+    """Every row another type under the same key: what fits the first is typed, all else is text, row by row."""
+    values = [1, 1.5, True, "1", None, np.int32(1), np.array([1, 2]), np.array([1, 2, 3]), 1 << 70, b"x", [1], {"a": 1}]
+    columns = InfoColumns(Agreement())
+    columns.add(0, {"x": 0})
+    assert infos(closed(columns, 1)) == [{"x": 0}]
+    for row, value in enumerate(values):
+        columns.add(row, {"x": value})
+    for found, value in zip(infos(closed(columns, len(values))), values, strict=True):
+        assert_same(found, plain({"x": value}))
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "odd \ud800"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2},
+        Odd(),
+        np.array([Odd(), None], object),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]),
+        np.ma.masked_array([1, 2], [True, False]),
+        np.str_("x"),
+        np.bytes_(b"x"),
+        np.float16("nan"),
+        float("-inf"),
+        "x" * 100_000,
+        {"a": {"b": [np.zeros((2, 2), np.float32), (1, {"c": None})]}},
+        10**400,
+        range(3),
+        type("Sub", (dict,), {})(a=1),
+    ],
+    ids=repr,
+)
+def test_nothing_that_an_environment_returns_breaks_a_row(value: Any) -> None:
+    columns = InfoColumns(Agreement())
+    columns.add(0, {"x": value})
+    columns.add(1, {"x": 1})
+    (first, second) = infos(closed(columns, 2))
+    assert list(first) == ["x"] and second == {"x": 1}

@@ -7,7 +7,7 @@ import pytest
 import typer
 import typer.main
 
-from rolltape.scripts import reference
+from rolltape.scripts import reference, schema_page
 
 
 class Toy:
@@ -89,6 +89,7 @@ def test_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     page = tmp_path / "reference.md"
     monkeypatch.setattr(reference, "PAGE", page)
     monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(reference, "SCHEMA_PAGE", tmp_path / "schema.md")
     monkeypatch.setattr(reference, "reference", lambda: "new\n")
     assert reference.main(["--check"]) == 1
     assert not page.exists()
@@ -96,3 +97,24 @@ def test_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert reference.main(["--check"]) == 0
     page.write_text("old\n")
     assert reference.main(["--check"]) == 1
+
+
+def test_tables_of_the_schema_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "schema.md"
+    monkeypatch.setattr(reference, "PAGE", tmp_path / "reference.md")
+    monkeypatch.setattr(reference, "SCHEMA_PAGE", page)
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(reference, "reference", lambda: "new\n")
+    page.write_text("Mine.\n\n<!-- table: keys -->\nold\n<!-- end -->\n\nMine too.\n")
+    assert reference.main([]) == 0
+    text = page.read_text()
+    assert text.startswith("Mine.") and text.endswith("Mine too.\n") and "old" not in text
+    assert "| `run_id` | string, dictionary |" in text
+    assert reference.main(["--check"]) == 0
+    page.write_text("<!-- table: nobody -->\n<!-- end -->\n")
+    with pytest.raises(SystemExit, match="asks for the table 'nobody'"):
+        reference.main(["--check"])
+
+
+def test_the_schema_page_has_every_table() -> None:
+    assert schema_page.missing(reference.SCHEMA_PAGE.read_text()) == []
