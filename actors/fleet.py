@@ -25,8 +25,10 @@ import gymnasium as gym
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.messages import ProducerKey
+from rolltape.storage.configuration import configured_by
 
 from . import launch
 from .blame import said
@@ -66,21 +68,23 @@ class Fleet:
     Args:
         env: a registered id (`"CartPole-v1"`, `"ALE/Breakout-v5"`, `"module:Id-v0"`), an entry point
             `"module:callable"`, or a callable that makes an environment.
-        num_envs: sub-environments in all.
-        lake: the folder of recordings; made where it does not exist.
-        num_workers: processes that share them; None: one a CPU but one, at most `num_envs`.
+        num_envs: sub-environments in all. None, here and below: as configured, by default 1.
+        lake: the folder of recordings, by default `lake`; made where it does not exist.
+        num_workers: processes that share them; 0, the default: one a CPU but one, at most `num_envs`.
         env_kwargs: arguments for making the environment.
-        vectorization: `"auto"` uses a native vector environment where there is an equal one, `"sync"` and `"native"`
-            insist.
-        autoreset: `"next_step"` (Gymnasium's default), `"same_step"` or `"disabled"` (the worker resets).
+        vectorization: `"auto"`, the default, uses a native vector environment where there is an equal one, `"sync"`
+            and `"native"` insist.
+        autoreset: `"next_step"` (the default, as in Gymnasium), `"same_step"` or `"disabled"` (the worker resets).
         frames: `"auto"`, `"none"`, `"observation"`, `"render"`, `"replay"` (stored none, drawn when
             asked for), or a dict such as `{"policy": "render", "every": 4}`.
-        seed: seeds every episode of every sub-environment, and the random policy.
-        cpus_per_worker: what a worker asks Ray for.
-        **config: further fields of `RecordConfig`.
+        seed: seeds every episode of every sub-environment, and the random policy; by default 0.
+        cpus_per_worker: what a worker asks Ray for, by default 1.
+        settings: a configuration that was resolved already; no file and no environment is read then.
+        **config: further fields of `RecordConfig`, and sections of the configuration such as `resources={…}`.
 
     Attributes:
         run_id: the run.
+        settings: the configuration, with where each value comes from.
         summary: how it ended; None before `close`.
 
     Raises:
@@ -91,24 +95,40 @@ class Fleet:
     def __init__(
         self,
         env: str | Callable[..., gym.Env[Any, Any]],
-        num_envs: int = 1,
-        lake: str | Path = "lake",
+        num_envs: int | None = None,
+        lake: str | Path | None = None,
         *,
         num_workers: int | None = None,
         env_kwargs: dict[str, Any] | None = None,
-        vectorization: Vectorization = "auto",
-        autoreset: Autoreset = "next_step",
+        vectorization: Vectorization | None = None,
+        autoreset: Autoreset | None = None,
         frames: Any = None,
-        seed: int = 0,
-        cpus_per_worker: float = 1.0,
+        seed: int | None = None,
+        cpus_per_worker: float | None = None,
+        settings: Resolved | None = None,
         **config: Any,
     ) -> None:
-        settings = RecordConfig.of(frames=frames, seed=seed, **config)
-        workers = _workers(num_envs, num_workers)
-        if not cpus_per_worker >= 0:
-            raise ConfigError(f"cpus_per_worker: must be 0 or more (got {cpus_per_worker}).")
+        resolved = configured_by(
+            "Fleet(…)",
+            env if isinstance(env, str) else None,
+            settings,
+            lake=lake,
+            frames=frames,
+            seed=seed,
+            keys={
+                "fleet.num_envs": num_envs,
+                "fleet.num_workers": num_workers,
+                "fleet.vectorization": vectorization,
+                "fleet.autoreset": autoreset,
+                "resources.cpus_per_worker": cpus_per_worker,
+            },
+            **config,
+        )
+        tree = resolved.config
+        durable, vectorization, autoreset = tree.durable, tree.fleet.vectorization, tree.fleet.autoreset
+        num_envs, workers = tree.fleet.num_envs, _workers(tree.fleet.num_envs, tree.fleet.num_workers)
         kwargs = dict(env_kwargs or {})
-        renders = settings.frames.policy == "render"
+        renders = durable.frames.policy == "render"
         if renders:
             kwargs.setdefault("render_mode", "rgb_array")
         recipe = EnvRecipe(env, kwargs, vectorization, autoreset)
@@ -121,23 +141,26 @@ class Fleet:
                     f"frames: renders are recorded with render_mode='rgb_array', {recipe.env_id} has "
                     f"{probe.render_mode!r} and offers {probe.metadata.get('render_modes', [])}."
                 )
-            if settings.frames.policy == "replay":
+            if durable.frames.policy == "replay":
                 check_drawable(recipe.env_id, probe, native=vectorization == "native")
                 recipe = replace(recipe, vectorization="sync")  # so that each episode replays alone
-            adapter = adapter_of(probe, settings.adapter.name)
-            if settings.adapter.state:
-                recipe = _with_state(recipe, adapter, settings)
+            adapter = adapter_of(probe, durable.adapter.name)
+            if durable.adapter.state:
+                recipe = _with_state(recipe, adapter, durable)
             native = uses_native(recipe, probe)
             description = _describe(recipe, probe, native, num_envs, workers)
         finally:
             probe.close()
         self._spaces = observation, action
-        self._lake = Path(lake).expanduser().resolve()
+        self._lake = tree.lake.expanduser().resolve()
         check_room(self._lake)  # before Ray starts, which takes seconds
         launch.ensure_ray()
-        launch.check_cpus(workers, cpus_per_worker)
-        self._cpus = cpus_per_worker
-        self._recording = Recording.open(self._lake, description, observation, action, settings, adapter)
+        launch.check_cpus(workers, tree.resources.cpus_per_worker)
+        self._cpus = tree.resources.cpus_per_worker
+        stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if native else "sync"}
+        self._recording = Recording.open(
+            self._lake, description, observation, action, durable, adapter, settings=resolved.settled(stepped)
+        )
         self._adapter = type(adapter)
         self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
         self.summary: EndSummary | None = None
@@ -157,6 +180,12 @@ class Fleet:
     def run_id(self) -> str:
         """The run's id."""
         return self._recording.run_id
+
+    @property
+    def settings(self) -> Resolved:
+        """The configuration of this run, with where each value comes from."""
+        assert self._recording.settings is not None  # a Fleet always has them
+        return self._recording.settings
 
     @property
     def run(self) -> Run:
@@ -400,13 +429,14 @@ def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:
     return replace(order, key=ProducerKey(order.key.producer, order.key.incarnation + 1), obituary=obituary)
 
 
-def _workers(num_envs: int, num_workers: int | None) -> int:
-    if num_envs < 1:
-        raise ConfigError(f"num_envs: must be at least 1 (got {num_envs}).")
-    if num_workers is None:
+def _workers(num_envs: int, num_workers: int) -> int:
+    if num_workers == 0:
         return max(1, min(num_envs, (os.cpu_count() or 2) - 1))
-    if not 1 <= num_workers <= num_envs:
-        raise ConfigError(f"num_workers: must be from 1 to num_envs = {num_envs} (got {num_workers}).")
+    if num_workers > num_envs:
+        raise ConfigError(
+            f"fleet.num_workers: must be at most fleet.num_envs = {num_envs}, or 0 for an automatic number "
+            f"(got {num_workers})."
+        )
     return num_workers
 
 

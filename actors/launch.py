@@ -35,7 +35,7 @@ from ray.exceptions import (
 )
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.config import RecordConfig
+from rolltape.schema.config import BudgetConfig, RecordConfig
 from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
 from rolltape.schema.messages import (
     Ack,
@@ -144,6 +144,11 @@ def store_bytes() -> int:
     return min((s for s in sizes if s), default=EMBEDDED_STORE_BYTES)
 
 
+def total_bytes(budget: BudgetConfig) -> int:
+    """What all producers together may have in flight, in bytes; half of the store where nothing was said."""
+    return budget.total_bytes or store_bytes() // 2
+
+
 def check_cpus(workers: int, cpus_per_worker: float) -> None:
     """Refuse a fleet that the cluster can never place. Raises ClusterError with what would fit."""
     have = ray.cluster_resources().get("CPU", 0.0)
@@ -168,7 +173,7 @@ class Actors:
 
 def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
     """Start the hub and a writer for a run, and wait until both answer. Raises what they raise (LakeNotWritable, …)."""
-    total = config.budget.total_bytes or store_bytes() // 2
+    total = total_bytes(config.budget)
     hub = (
         ray.remote(TelemetryHub)
         .options(num_cpus=0, max_restarts=-1, max_task_retries=0, name=f"hub-{run_id}", namespace=NAMESPACE)

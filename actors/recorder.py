@@ -22,8 +22,10 @@ from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.adapters.state_reader import StateReader
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey, Registration
+from rolltape.storage.configuration import configured_by
 
 from .page import ProducerPage, page_path
 from .producer import Producer
@@ -45,18 +47,30 @@ _MODE_NAMES = {
 
 @overload
 def record(
-    env: gym.Env[Any, Any], lake: str | Path = ..., *, frames: Any = ..., run: str | None = ..., **config: Any
+    env: gym.Env[Any, Any],
+    lake: str | Path | None = ...,
+    *,
+    frames: Any = ...,
+    run: str | None = ...,
+    settings: Resolved | None = ...,
+    **config: Any,
 ) -> RecordedEnv: ...
 @overload
 def record(
-    env: VectorEnv[Any, Any, Any], lake: str | Path = ..., *, frames: Any = ..., run: str | None = ..., **config: Any
+    env: VectorEnv[Any, Any, Any],
+    lake: str | Path | None = ...,
+    *,
+    frames: Any = ...,
+    run: str | None = ...,
+    **config: Any,
 ) -> RecordedVectorEnv: ...
 def record(
     env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
-    lake: str | Path = "lake",
+    lake: str | Path | None = None,
     *,
     frames: Any = None,
     run: str | None = None,
+    settings: Resolved | None = None,
     **config: Any,
 ) -> RecordedEnv | RecordedVectorEnv:
     """Wrap an environment so that every step that you take is recorded.
@@ -64,13 +78,15 @@ def record(
     Args:
         env: a `gymnasium.Env` or `gymnasium.vector.VectorEnv`, with any wrappers. What the outermost wrapper gives is
             recorded.
-        lake: the folder of recordings; made where it does not exist.
+        lake: the folder of recordings, by default `lake`; made where it does not exist.
         frames: `"auto"` (images observed are kept), `"none"`, `"observation"`, `"render"` (needs
             `render_mode="rgb_array"`), `"replay"` (stored none, drawn when asked for), or a dict such as
             `{"policy": "render", "every": 4}`.
         run: a name under which several environments of this process go into one run, such as the environments of a
             Stable-Baselines3 `VecEnv`. None: a run of its own.
-        **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`.
+        settings: a configuration that was resolved already; no file and no environment is read then.
+        **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`, and sections of the
+            configuration such as `logging={…}`.
 
     Returns:
         The environment, wrapped; use it as before. `close()` ends the recording; `.run_id` names it.
@@ -79,11 +95,12 @@ def record(
         ConfigError: not an environment, or a value that is not allowed.
         UnsupportedSpace, LakeNotWritable, DiskFull, ClusterError: nothing is recorded then.
     """
-    settings = RecordConfig.of(frames=frames, **config)
+    spec = getattr(env, "spec", None)
+    resolved = configured_by("record(…)", getattr(spec, "id", None), settings, lake=lake, frames=frames, **config)
     if isinstance(env, VectorEnv):
-        return RecordedVectorEnv(env, lake, settings, run)
+        return RecordedVectorEnv(env, resolved, run)
     if isinstance(env, gym.Env):
-        return RecordedEnv(env, lake, settings, run)
+        return RecordedEnv(env, resolved, run)
     kind = f"{type(env).__module__}.{type(env).__qualname__}"
     raise ConfigError(
         f"rolltape.record wraps a gymnasium.Env or gymnasium.vector.VectorEnv, not {kind}. "
@@ -114,8 +131,7 @@ class _Session:
         recorder: _Recorder,
         env: Any,
         description: EnvDescription,
-        lake: str | Path,
-        config: RecordConfig,
+        settings: Resolved,
         run: str | None,
     ) -> tuple[_Session, ProducerKey, int]:
         """The session for `recorder`, its key, and its first sub-environment in the run."""
@@ -124,20 +140,31 @@ class _Session:
         observation = env.single_observation_space if vector else env.observation_space
         action = env.single_action_space if vector else env.action_space
         if run is None:
-            opened = Recording.open(lake, description, observation, action, config, recorder.adapter)
-            session = cls(opened, None)
+            session = cls(cls._begin(description, observation, action, settings, recorder.adapter), None)
             return session, *session._enter(recorder, n)
         if n > JOIN_STRIDE:
             raise ConfigError(f"run: at most {JOIN_STRIDE} sub-environments fit into a run with a name (got {n}).")
-        name = (str(Path(lake).expanduser().resolve()), run)
+        name = (str(settings.config.lake.expanduser().resolve()), run)
         with cls._guard:
             session = cls._named.get(name)
             if session is None:
-                opened = Recording.open(lake, description, observation, action, config, recorder.adapter)
-                session = cls._named[name] = cls(opened, name)
+                session = cls._named[name] = cls(
+                    cls._begin(description, observation, action, settings, recorder.adapter), name
+                )
             else:
                 session._check_spaces(run, observation, action)
             return session, *session._enter(recorder, n)
+
+    @staticmethod
+    def _begin(
+        env: EnvDescription,
+        observation: gym.Space[Any],
+        action: gym.Space[Any],
+        settings: Resolved,
+        adapter: EnvironmentAdapter | None,
+    ) -> Recording:
+        tree = settings.config
+        return Recording.open(tree.lake, env, observation, action, tree.durable, adapter, settings=settings)
 
     def _check_spaces(self, run: str, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
         schema = self.recording.schema
@@ -201,14 +228,12 @@ class _Session:
 class _Recorder:
     """What both wrappers share: a producer in this process and its session."""
 
-    def __init__(
-        self, env: Any, description: EnvDescription, lake: str | Path, config: RecordConfig, run: str | None
-    ) -> None:
+    def __init__(self, env: Any, description: EnvDescription, settings: Resolved, run: str | None) -> None:
         self.producer: Any = None
-        self.adapter = _adapter_of(env, config)
-        self.session, self.key, self.offset = _Session.join(self, env, description, lake, config, run)
+        self.adapter = _adapter_of(env, settings.config.durable)
+        self.session, self.key, self.offset = _Session.join(self, env, description, settings, run)
         try:
-            self._start(env, description.num_envs, config)
+            self._start(env, description.num_envs, settings.config.durable)
         except BaseException as error:
             self.session.withdraw(self, error)
             raise
@@ -265,9 +290,9 @@ class _Recorder:
 class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
     """A recorded single environment. Attributes: `run_id`, `summary` (after `close`)."""
 
-    def __init__(self, env: gym.Env[Any, Any], lake: str | Path, config: RecordConfig, run: str | None) -> None:
+    def __init__(self, env: gym.Env[Any, Any], settings: Resolved, run: str | None) -> None:
         super().__init__(env)
-        self._render = _renderer(env, config)
+        self._render = _renderer(env, settings.config.durable)
         description = EnvDescription(
             env_id=_env_id(env),
             kind="recorder",
@@ -278,13 +303,13 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
             render_mode=env.render_mode,
             metadata=described(env),
         )
-        self._recorder = _Recorder(env, description, lake, config, run)
+        self._recorder = _Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
         self._rows: SingleRows = self._recorder.rows
         self._row_step = self._rows.step
         self._row_reset = self._rows.reset
-        if config.adapter.state:
-            self._note_state(config)
+        if settings.config.durable.adapter.state:
+            self._note_state(settings.config.durable)
         self._env_step = env.step
 
     @property
@@ -341,9 +366,9 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
 class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     """A recorded vector environment. Attributes: `run_id`, `summary` (after `close`)."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], lake: str | Path, config: RecordConfig, run: str | None) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], settings: Resolved, run: str | None) -> None:
         super().__init__(env)
-        self._pictures = _renderer(env, config)
+        self._pictures = _renderer(env, settings.config.durable)
         description = EnvDescription(
             env_id=_env_id(env),
             kind="recorder",
@@ -357,7 +382,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             metadata=described(env),
         )
         self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self._recorder = _Recorder(env, description, lake, config, run)
+        self._recorder = _Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
 

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
 from rolltape.schema.run_schema import RunSchema
@@ -124,8 +125,16 @@ class EndSummary:
 class Recording:
     """One run that is being recorded. Made by `open`; ended once by `finish`."""
 
-    def __init__(self, folder: RunFolder, schema: RunSchema, env: EnvDescription, config: RecordConfig) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        schema: RunSchema,
+        env: EnvDescription,
+        config: RecordConfig,
+        settings: Resolved | None = None,
+    ) -> None:
         self.folder, self.schema, self.env, self.config = folder, schema, env, config
+        self.settings = settings
         self._actors = launch.start_actors(folder.path, folder.run_id, config)
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
@@ -146,8 +155,18 @@ class Recording:
         action_space: gym.Space[Any],
         config: RecordConfig,
         adapter: EnvironmentAdapter | None = None,
+        *,
+        settings: Resolved | None = None,
     ) -> Recording:
-        """Create the run's folder in `lake` and start its actors. `adapter` describes the environment in `run.json`.
+        """Create the run's folder in `lake` and start its actors.
+
+        Args:
+            lake: made where it does not exist.
+            env: what is recorded.
+            observation_space, action_space: of one sub-environment.
+            config: what is recorded and how it is kept.
+            adapter: describes the environment in `run.json`.
+            settings: the whole configuration with where each value comes from, to be kept with the run.
 
         Raises ConfigError, UnsupportedSpace, LakeNotWritable, DiskFull or ClusterError; nothing is started then.
         """
@@ -156,9 +175,16 @@ class Recording:
         root = Path(lake).expanduser().resolve()
         folder = RunFolder.of(root, run_id)
         check_room(root)
-        create_run(folder, run_info(env, schema, config, adapter))
         launch.ensure_ray()
-        return cls(folder, schema, env, config)
+        if settings is not None:
+            settings = settings.settled(
+                {
+                    "durable.frames.policy": schema.frame_policy,
+                    "durable.budget.total_bytes": launch.total_bytes(config.budget),
+                }
+            )
+        create_run(folder, run_info(env, schema, config, adapter, settings))
+        return cls(folder, schema, env, config, settings)
 
     @property
     def run_id(self) -> str:
@@ -330,7 +356,11 @@ def check_room(root: Path) -> None:
 
 
 def run_info(
-    env: EnvDescription, schema: RunSchema, config: RecordConfig, adapter: EnvironmentAdapter | None
+    env: EnvDescription,
+    schema: RunSchema,
+    config: RecordConfig,
+    adapter: EnvironmentAdapter | None,
+    settings: Resolved | None = None,
 ) -> dict[str, Any]:
     """The content of `run.json`, but for the format."""
     layouts = {"observation": schema.layout.describe()} if schema.layout is not None else {}
@@ -353,6 +383,7 @@ def run_info(
             "layouts": {kind: layout for kind, layout in layouts.items() if layout is not None},
         },
         "config": config.model_dump(mode="json"),
+        "settings": None if settings is None else {"values": settings.table(), "evidence": dict(settings.evidence)},
         "versions": package_versions(),
         "host": {
             "name": socket.gethostname(),

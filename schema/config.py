@@ -168,9 +168,12 @@ class RecordConfig(Frozen):
         """A commit that was asked to be quicker than a fragment gets fragments that are."""
         if not isinstance(given, dict):
             return given
-        age = _inside(given.get("commit"), "max_age_s")
         usual: float = FragmentConfig.model_fields["max_age_s"].default
-        if not isinstance(age, int | float) or not 0 < age * FRAGMENT_SHARE < usual:
+        try:
+            age = float(_inside(given.get("commit"), "max_age_s"))
+        except (TypeError, ValueError):
+            return given  # not given, or to be refused with its own message
+        if not 0 < age * FRAGMENT_SHARE < usual:
             return given
         fragment = given.get("fragment", {})
         if isinstance(fragment, Frozen):

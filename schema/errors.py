@@ -39,6 +39,10 @@ class RolltapeError(Exception):
     """Base of all errors that Rolltape raises on purpose."""
 
 
+class ConfigWarning(UserWarning):
+    """A value of the configuration is allowed and costs something: the message says what."""
+
+
 class ConfigError(RolltapeError, ValueError):
     """A key or value of the configuration is not allowed; the message has the path, the value and the range."""
 

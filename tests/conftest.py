@@ -1,6 +1,7 @@
 """What all tests share: their order, one Ray for those that need it, and no network, screen or deadline."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 register_profiles()
+# Presets of whoever runs the tests decide nothing, and nothing is left in their home.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="rolltape-tests-")
+
 
 TESTS = Path(__file__).parent
 
