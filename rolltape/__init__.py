@@ -22,6 +22,9 @@ __all__ = [
     "ReplayReport",
     "import_v0",
     "ImportReport",
+    "compact",
+    "retain",
+    "vacuum",
     "__version__",
 ]
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from rolltape.schema.config import RecordConfig
     from rolltape.schema.errors import RolltapeError
     from rolltape.storage.lake import Episode, Lake, Run, parts
+    from rolltape.storage.upkeep import compact, retain, vacuum
 else:
     # Name -> "module:attribute". For type checkers: the imports above; tests/test_face.py keeps both equal.
     _PLACES = {
@@ -51,6 +55,9 @@ else:
         "ReplayReport": "rolltape.actors.replayed:ReplayReport",
         "import_v0": "rolltape.actors.legacy_import:import_v0",
         "ImportReport": "rolltape.actors.legacy_import:ImportReport",
+        "compact": "rolltape.storage.upkeep:compact",
+        "retain": "rolltape.storage.upkeep:retain",
+        "vacuum": "rolltape.storage.upkeep:vacuum",
     }
 
     def __getattr__(name: str) -> Any:

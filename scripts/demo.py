@@ -117,7 +117,7 @@ def look(lake: Path, recorded: list[EndSummary]) -> None:
     _save_picture(opened, recorded)
     print(f"\nTo go on:\n{_activation()}  rolltape info{where}")
     print(f"  rolltape record Acrobot-v1 --envs 8 --steps 10000{where}")
-    print(f"  python -c 'import rolltape as rt; print(rt.open(\"{lake}\").episodes(\"length > 100\").df())'")
+    print(f'  python -c \'import rolltape as rt; print(rt.open("{lake}").episodes("length > 100").df())\'')
     print("  docs/guide.md says how to record in a loop of your own, and everything else")
 
 

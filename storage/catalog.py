@@ -16,7 +16,6 @@ Rules:
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import os
 import re
@@ -71,7 +70,7 @@ class CatalogPublisher:
         """
         path = self.lake.path / CATALOG_NAME
         files = FileOps()
-        with storage_errors(files, path), _locked(self.lake.path / LOCK_NAME, wait=wait) as mine:
+        with storage_errors(files, path), files.locked(self.lake.path / LOCK_NAME, wait=wait) as mine:
             if not mine:
                 return None
             for left in self.lake.path.glob(f".{CATALOG_NAME}.*"):  # of a process that was killed here
@@ -163,15 +162,18 @@ WITH marked AS (
     FROM glob({ROOT} || 'runs/*/commits/w*.json')
 ), listed AS (
     SELECT file,
-        regexp_extract(file, '^(.*)-(\\d{{8,}})-(\\d{{8,}})\\.parquet$', ['writer', 'first', 'last']) AS commits
+        regexp_extract(file, '^(.*?)-(\\d{{8,}})-(\\d{{8,}})(?:-(\\d+))?\\.parquet$',
+            ['writer', 'first', 'last', 'again']) AS commits
     FROM glob({parts}) SEMI JOIN marked USING (file)
 ), wide AS (
-    SELECT * FROM listed WHERE commits.first <> commits.last
+    SELECT * FROM listed WHERE commits.first <> commits.last OR commits.again <> ''
 ), present AS (
     SELECT file FROM listed WHERE NOT EXISTS (
         SELECT 1 FROM wide WHERE wide.file <> listed.file AND wide.commits.writer = listed.commits.writer
         AND wide.commits.first::BIGINT <= listed.commits.first::BIGINT
-        AND wide.commits.last::BIGINT >= listed.commits.last::BIGINT)
+        AND wide.commits.last::BIGINT >= listed.commits.last::BIGINT
+        AND (wide.commits.first <> listed.commits.first OR wide.commits.last <> listed.commits.last
+            OR ('0' || wide.commits.again)::BIGINT > ('0' || listed.commits.again)::BIGINT))
 )
 SELECT {items}
 FROM read_parquet({parts}, schema = {expected_columns(columns)}, filename = true)
@@ -190,18 +192,3 @@ def _stand_in() -> Iterator[str]:
         (Path(folder) / "runs" / "0" / "commits").mkdir()
         (Path(folder) / "runs" / "0" / "commits" / "w0.0-00000001-00000001.json").touch()
         yield folder
-
-
-@contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold an exclusive lock on a file that stays; yields whether it was got. The kernel frees it when we die."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

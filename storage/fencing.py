@@ -15,7 +15,7 @@ Rules:
    Renaming the folder away instead would let a link that was resolved before the rename succeed after it.
 5. Only predecessors in the own slot are fenced: writers of other slots are alive.
 6. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed before the
-   markers. Only single commits: a range without its marker is a compaction at work.
+   markers. Only single commits, and none that a compaction has covered: those are its own to remove (compaction.py).
 7. A marker that cannot be read (a power cut with `durability="process"`) does not count: it is moved to quarantine
    before rule 6, so that its parts follow it.
 8. A marker that is read is made durable first: its writer may have died between link and fsync.
@@ -31,12 +31,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder
 from .layout import FORMAT, MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId
-from .markers import Marker, merged, newest_first, read_marker
+from .markers import merged, read_newest
 from .staging import Staging
 
 
@@ -96,10 +95,9 @@ def fence_predecessors(run: RunFolder, writer: WriterId, files: FileOps) -> None
 def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> Recovery:
     """Put aside what fenced predecessors left (rules 6 and 7), read how far the run is durable (rule 8)."""
     parts = {table: files.names(run.table(table)) for table in TABLES}
-    markers = files.names(run.commits)
+    markers, newest, unreadable = read_newest(run, files)
     if durable:
         files.sync(run.commits)
-    newest, unreadable = _read_newest(run, markers, files)
     torn = [commits for commits in unreadable if _precedes(commits.writer, writer)]
     for commits in torn:
         _put_aside(run, "commits", commits.marker_name, files)
@@ -108,7 +106,9 @@ def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) 
     for table, names in reversed(parts.items()):  # episodes first: a glob never sees them without their steps
         for name in names:
             part = CommitRange.parse(name, PART_SUFFIX)
-            if part and part not in exists and part.first == part.last and _precedes(part.writer, writer):
+            if not part or part.compacted or part in exists or not _precedes(part.writer, writer):
+                continue
+            if not any(part.inside(other) for other in exists if other is not None and other.compacted):
                 _put_aside(run, table, name, files)
                 quarantined.append(f"{table}.{name}")
     return Recovery(
@@ -117,22 +117,6 @@ def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) 
         quarantined=tuple(quarantined),
         unreadable=tuple(commits.marker_name for commits in unreadable),
     )
-
-
-def _read_newest(run: RunFolder, names: Iterable[str], files: FileOps) -> tuple[list[Marker], list[CommitRange]]:
-    """The newest readable marker of each writer, and the unreadable ones above them."""
-    newest: list[Marker] = []
-    unreadable: list[CommitRange] = []
-    for ranges in newest_first(names).values():
-        for commits in ranges:
-            try:
-                newest.append(read_marker(run, commits, files))
-                break
-            except FileNotFoundError:
-                continue  # a compaction deleted it, whose marker was there before and holds the same watermarks
-            except CorruptRecording:
-                unreadable.append(commits)
-    return newest, unreadable
 
 
 def _of_slot(names: Iterable[str], slot: int) -> list[WriterId]:

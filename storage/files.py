@@ -8,18 +8,58 @@ operating system.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
 from rolltape.schema.errors import DiskFull, LakeNotWritable, StorageError
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+SYNC_EVERY_BYTES = 32 << 20
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class Sink(Protocol):
+    """A file that is being written from its beginning to its end."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add all of `data`."""
+        ...
+
+    def close(self) -> None:
+        """No more is written; twice is once."""
+        ...
+
+
+class FileSink:
+    """A `Sink` on a real file that did not exist.
+
+    It is synced while it grows: gigabytes that wait for one fsync would make the fsyncs of all others wait with them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._dirty = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add all of `data`."""
+        view = memoryview(data)
+        self._dirty += len(view)
+        while view:
+            view = view[self._file.write(view) :]
+        if self._dirty >= SYNC_EVERY_BYTES:
+            os.fsync(self._file.fileno())
+            self._dirty = 0
+
+    def close(self) -> None:
+        """No more is written."""
+        self._file.close()
 
 
 class FileOps:
@@ -55,6 +95,36 @@ class FileOps:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
+
+    def create(self, path: Path) -> Sink:
+        """Create a file that does not exist, to be written piece by piece; not yet durable."""
+        return FileSink(path)
+
+    def open(self, path: Path) -> pa.NativeFile:
+        """A file for reading at any place."""
+        return pa.OSFile(str(path))
+
+    def size(self, path: Path) -> int:
+        """Bytes of a file."""
+        return path.stat().st_size
+
+    def modified_s(self, path: Path) -> float:
+        """UTC time in seconds at which a file or the names of a folder changed last."""
+        return path.stat().st_mtime
+
+    @contextmanager
+    def locked(self, path: Path, *, wait: bool) -> Iterator[bool]:
+        """Hold an exclusive lock on a file that stays; yields whether it was got. The kernel frees it when we die."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
 
     def sync(self, path: Path) -> None:
         """Make a file's content, or a folder's names, durable."""

@@ -2,7 +2,8 @@
 
 Rules:
 1. A part exists when the marker of exactly its writer and range exists.
-2. A part whose range lies inside another existing part's range of the same writer and table is ignored.
+2. A part whose range lies inside another existing part's range of the same writer and table is ignored; so is one of
+   the same range that was written again (`again` is higher).
 3. Names that do not parse as ours (temporary, hidden, alien) are never data.
 4. A listing is exact although writers and a compactor work meanwhile: markers are listed before and after the
    parts. A part is published before its marker, so a marker of the first listing has all its parts in the
@@ -33,9 +34,12 @@ PART_SUFFIX: Final = ".parquet"
 MARKER_SUFFIX: Final = ".json"
 
 _WRITER = re.compile(r"w(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
-_RANGE = re.compile(rf"({_WRITER.pattern})-(\d{{8,}})-(\d{{8,}})(\.parquet|\.json)", re.ASCII)
+_RANGE = re.compile(rf"({_WRITER.pattern})-(\d{{8,}})-(\d{{8,}})(?:-([1-9]\d*))?(\.parquet|\.json)", re.ASCII)
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+RETIRED_NAME: Final = "retired.json"
+"""A run that has this file is not listed any more; it is deleted after a grace."""
 
 LISTING_ATTEMPTS: Final = 10
 """How often a listing is repeated when a compaction moves names under it."""
@@ -60,16 +64,25 @@ class WriterId(NamedTuple):
 
 
 class CommitRange(NamedTuple):
-    """Commits `first` to `last`, both inclusive and from 1, of one writer: what a part or a marker stands for."""
+    """Commits `first` to `last`, both inclusive and from 1, of one writer: what a part or a marker stands for.
+
+    `again` counts how often a compaction wrote the same range anew, to encode it smaller.
+    """
 
     writer: WriterId
     first: int
     last: int
+    again: int = 0
 
     @property
     def stem(self) -> str:
         """The name without its suffix."""
-        return f"{self.writer}-{self.first:08d}-{self.last:08d}"
+        return f"{self.writer}-{self.first:08d}-{self.last:08d}" + (f"-{self.again}" if self.again else "")
+
+    @property
+    def compacted(self) -> bool:
+        """Whether a compaction made it and not a writer."""
+        return self.first != self.last or self.again > 0
 
     @property
     def part_name(self) -> str:
@@ -82,16 +95,18 @@ class CommitRange(NamedTuple):
         return self.stem + MARKER_SUFFIX
 
     def inside(self, other: CommitRange) -> bool:
-        """Whether every commit of this range is one of `other`'s, which is larger."""
-        return self != other and self.writer == other.writer and other.first <= self.first <= self.last <= other.last
+        """Whether every commit of this range is one of `other`'s, which is larger or was written later."""
+        if self.writer != other.writer or not other.first <= self.first <= self.last <= other.last:
+            return False
+        return other.last - other.first > self.last - self.first or other.again > self.again
 
     @classmethod
     def parse(cls, name: str, suffix: str) -> CommitRange | None:
         """The range that a part (`PART_SUFFIX`) or marker (`MARKER_SUFFIX`) is named for; None for other names."""
         match = _RANGE.fullmatch(name)
-        if match is None or match[6] != suffix:
+        if match is None or match[7] != suffix:
             return None
-        found = cls(WriterId(int(match[2]), int(match[3])), int(match[4]), int(match[5]))
+        found = cls(WriterId(int(match[2]), int(match[3])), int(match[4]), int(match[5]), int(match[6] or 0))
         return found if 1 <= found.first <= found.last and found.stem + suffix == name else None
 
 
@@ -142,6 +157,11 @@ class RunFolder:
     def staging(self) -> Path:
         """A folder of temporary names for each living writer."""
         return self.path / "staging"
+
+    @property
+    def compaction_lock(self) -> Path:
+        """Held by the process that compacts."""
+        return self.path / ".compaction.lock"
 
     @property
     def quarantine(self) -> Path:
@@ -196,12 +216,16 @@ def existing_parts(markers: Iterable[str], parts: Iterable[str]) -> list[str]:
     """The names among one table's `parts` that exist by rules 1 to 3, given the names in `commits/`; in order
     of writer and first commit."""
     marked = set(_ranges(markers, MARKER_SUFFIX))
-    found = sorted((r for r in _ranges(parts, PART_SUFFIX) if r in marked), key=lambda r: (r.writer, r.first, -r.last))
+    return [part.part_name for part in outermost(r for r in _ranges(parts, PART_SUFFIX) if r in marked)]
+
+
+def outermost(ranges: Iterable[CommitRange]) -> list[CommitRange]:
+    """Those that lie inside no other, in order of writer and first commit."""
     kept: list[CommitRange] = []
-    for part in found:  # a larger range with the same first comes first, so only the last one kept can cover this one
-        if not (kept and part.inside(kept[-1])):
+    for part in sorted(ranges, key=lambda r: (r.writer, r.first, -r.last, -r.again)):
+        if not (kept and part.inside(kept[-1])):  # what can cover it comes before it, so it is the last one kept
             kept.append(part)
-    return [part.part_name for part in kept]
+    return kept
 
 
 def missing_commits(markers: Iterable[str]) -> list[tuple[WriterId, int, int]]:
@@ -253,7 +277,8 @@ def list_runs(lake: str | Path) -> list[RunFolder]:
         return []
     except NotADirectoryError:
         raise LakeNotFound(f"No lake at {lake}: {runs} is not a folder.") from None
-    return [run for run in (RunFolder(runs / name) for name in names) if run.run_json.is_file()]
+    found = [RunFolder(runs / name) for name in names]
+    return [run for run in found if run.run_json.is_file() and not (run.path / RETIRED_NAME).exists()]
 
 
 def _ranges(names: Iterable[str], suffix: str) -> list[CommitRange]:

@@ -43,7 +43,8 @@ class PartEntry:
 class Marker:
     """The marker of `commits`, as docs/format.md describes it.
 
-    `watermarks` and `fenced` are cumulative: all that the writer knew of, over all writers of the run.
+    `watermarks` and `fenced` are cumulative: all that the writer knew of, over all writers of the run. `level` is how a
+    compaction encoded the parts, "" for a writer's own.
     """
 
     commits: CommitRange
@@ -52,6 +53,7 @@ class Marker:
     fragments: tuple[FragmentRange, ...] = ()
     watermarks: Mapping[ProducerKey, Watermark] = field(default_factory=dict)
     fenced: frozenset[ProducerKey] = frozenset()
+    level: str = ""
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -60,6 +62,8 @@ class Marker:
             "writer": str(self.commits.writer),
             "first": self.commits.first,
             "last": self.commits.last,
+            **({"again": self.commits.again} if self.commits.again else {}),
+            **({"level": self.level} if self.level else {}),
             "time_ns": self.time_ns,
             "parts": [
                 {"table": p.table, "file": p.file, "rows": p.rows, "bytes": p.bytes, "digest": p.digest}
@@ -78,7 +82,8 @@ class Marker:
             content: dict[str, Any] = json.loads(data)
             if seal_of(content) is False:
                 raise ValueError("its digest does not fit its content")
-            commits = CommitRange(WriterId.parse(content["writer"]), content["first"], content["last"])
+            writer = WriterId.parse(content["writer"])
+            commits = CommitRange(writer, content["first"], content["last"], content.get("again", 0))
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
             if commits.marker_name != name:
@@ -90,6 +95,7 @@ class Marker:
                 fragments=tuple(FragmentRange(*item) for item in content["fragments"]),
                 watermarks={ProducerKey.parse(k): _watermark_of(w) for k, w in content["watermarks"].items()},
                 fenced=frozenset(ProducerKey.parse(key) for key in content.get("fenced", ())),
+                level=str(content.get("level", "")),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecording(f"The marker {name} cannot be read: {error!r}.") from error
@@ -108,8 +114,31 @@ def newest_first(names: Iterable[str]) -> dict[WriterId, list[CommitRange]]:
         if commits is not None:
             by_writer.setdefault(commits.writer, []).append(commits)
     for ranges in by_writer.values():
-        ranges.sort(key=lambda r: (-r.last, r.first))
+        ranges.sort(key=lambda r: (-r.last, r.first, -r.again))
     return by_writer
+
+
+def read_newest(run: RunFolder, files: FileOps) -> tuple[list[str], list[Marker], list[CommitRange]]:
+    """The names in `commits/`, the newest readable marker of each writer, and the unreadable ones above them.
+
+    A compaction deletes what it has covered, the newest last: where one has vanished since it was listed, the list may
+    lack the marker that covers it, and an older one would say too little. So all is listed again.
+    """
+    while True:
+        names = files.names(run.commits)
+        newest: list[Marker] = []
+        unreadable: list[CommitRange] = []
+        try:
+            for ranges in newest_first(names).values():
+                for commits in ranges:
+                    try:
+                        newest.append(read_marker(run, commits, files))
+                        break
+                    except CorruptRecording:
+                        unreadable.append(commits)
+        except FileNotFoundError:
+            continue
+        return names, newest, unreadable
 
 
 def merged(watermarks: Iterable[Mapping[ProducerKey, Watermark]]) -> dict[ProducerKey, Watermark]:

@@ -75,27 +75,30 @@ def encode_part(
     whole = _unified(batches)
     sink = pa.BufferOutputStream()
     if table == "frames":
-        layout = _FrameLayout.of(whole, group_bytes)
-        groups = layout.row_groups(group_by_stream(whole))
-        options = layout.options(level)
+        pages = FramePages.of(whole, group_bytes)
+        groups = pages.row_groups(group_by_stream(whole))
+        options = pages.options(level)
     else:
         groups = iter([whole.slice(at, n) for at, n in _row_groups(whole)])
         options: dict[str, Any] = {"data_page_size": PAGE_BYTES, "compression_level": level or 1}
     with pq.ParquetWriter(sink, whole.schema, **column_options(table, whole.schema), **options) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
-        writer.add_key_value_metadata(
-            {
-                "format": str(FORMAT),
-                "payload_version": str(PAYLOAD_VERSION),
-                "run_id": run_id,
-                "table": table,
-                "writer": str(commits.writer),
-                "commit": f"{commits.first}-{commits.last}" if commits.first != commits.last else str(commits.last),
-            }
-        )
+        writer.add_key_value_metadata(part_metadata(table, run_id, commits))
     data = sink.getvalue()
     return Part(table, data, whole.num_rows, digest_of(data))
+
+
+def part_metadata(table: str, run_id: str, commits: CommitRange) -> dict[str, str]:
+    """What a part says of itself."""
+    return {
+        "format": str(FORMAT),
+        "payload_version": str(PAYLOAD_VERSION),
+        "run_id": run_id,
+        "table": table,
+        "writer": str(commits.writer),
+        "commit": f"{commits.first}-{commits.last}" if commits.first != commits.last else str(commits.last),
+    }
 
 
 def digest_of(data: bytes | pa.Buffer) -> str:
@@ -208,27 +211,34 @@ def _codes(column: pa.Array) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class _FrameLayout:
-    """Pages and row groups of one file of frames, from the mean size of its pictures in bytes."""
+class FramePages:
+    """Pages and row groups of one file of frames, from the mean size of its pictures in bytes.
+
+    `asked_bytes` is the size of a row group; 0: as follows from the size of the pictures.
+    """
 
     frame_bytes: int
     asked_bytes: int = 0
 
     @classmethod
-    def of(cls, table: pa.Table, asked_bytes: int = 0) -> _FrameLayout:
+    def of(cls, table: pa.Table, asked_bytes: int = 0) -> FramePages:
+        """By the pictures of a table."""
         lengths = pc.call_function("binary_length", [table.column("data")])
         total = pc.call_function("sum", [lengths]).as_py() or 0
         return cls(max(1, total // max(1, table.num_rows)), asked_bytes)
 
     @property
     def large(self) -> bool:
+        """Whether a picture is a large one."""
         return self.frame_bytes > LARGE_FRAME_BYTES
 
     @property
     def group_bytes(self) -> int:
+        """Decoded bytes of a row group."""
         return self.asked_bytes or (LARGE_FRAME_GROUP_BYTES if self.large else FRAME_GROUP_BYTES)
 
     def options(self, level: int) -> dict[str, Any]:
+        """Arguments of `pq.ParquetWriter`; level 0 chooses."""
         # A reader decodes whole row groups, so they alone decide what one frame costs, and pages inside of one only
         # make zstd begin anew: one page a row group.
         return {"compression_level": level or (3 if self.large else 1), "data_page_size": self.group_bytes}

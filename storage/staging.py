@@ -22,32 +22,47 @@ import pyarrow as pa
 
 from rolltape.schema.errors import Fenced, LakeNotFound, StorageError
 
-from .files import FileOps, storage_errors
+from .files import FileOps, Sink, storage_errors
 from .layout import RunFolder, WriterId
 
 NO_HARD_LINKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV})
 
 
-class Staging:
-    """The staging folder of one living writer. All methods raise Fenced, LakeNotFound, DiskFull,
+class StagingFolder:
+    """A folder of temporary names out of which one process publishes. All methods raise Fenced, LakeNotFound, DiskFull,
     LakeNotWritable or StorageError.
 
     Args:
+        name: of the folder in `staging/`.
         durable: whether fsync is paid.
+        replaced: what to say when it is gone, because somebody else goes on.
     """
 
-    def __init__(self, run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> None:
+    def __init__(self, run: RunFolder, name: str, files: FileOps, *, durable: bool, replaced: str) -> None:
         self.run = run
-        self.writer = writer
-        self.folder = run.staging / str(writer)
+        self.folder = run.staging / name
         self.durable = durable
         self._files = files
+        self._replaced = replaced
 
     def put(self, name: str, data: bytes | pa.Buffer) -> None:
         """Write a file that does not exist, durably."""
         path = self.folder / name
         with self._errors(path, needed=len(data)):
             self._files.write(path, data)
+            if self.durable:
+                self._files.sync(path)
+
+    @contextmanager
+    def fill(self, name: str) -> Iterator[Sink]:
+        """A file that does not exist, to be written piece by piece; durable when the block is left in peace."""
+        path = self.folder / name
+        with self._errors(path):
+            sink = self._files.create(path)
+            try:
+                yield sink
+            finally:
+                sink.close()
             if self.durable:
                 self._files.sync(path)
 
@@ -112,7 +127,16 @@ class Staging:
         with storage_errors(self._files, self.run.path):
             if not self._files.exists(self.run.commits):
                 return LakeNotFound(f"The run's folder {self.run.path} is gone: moved or deleted while recording.")
-        return Fenced(
-            f"Writer {self.writer} of {self.run.path} was replaced by a newer one and may not publish any "
-            f"more. Its producers send the newer one what was not acknowledged."
+        return Fenced(self._replaced)
+
+
+class Staging(StagingFolder):
+    """The staging folder of one living writer."""
+
+    def __init__(self, run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) -> None:
+        replaced = (
+            f"Writer {writer} of {run.path} was replaced by a newer one and may not publish any more. Its producers "
+            f"send the newer one what was not acknowledged."
         )
+        super().__init__(run, str(writer), files, durable=durable, replaced=replaced)
+        self.writer = writer

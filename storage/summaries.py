@@ -13,11 +13,9 @@ from typing import Any, Final
 
 import psutil
 
-from rolltape.schema.errors import CorruptRecording
-
 from .files import FileOps
 from .layout import RunFolder
-from .markers import Marker, merged, newest_first, read_marker
+from .markers import Marker, merged, read_newest
 from .run_info import read_end_info, read_run_info
 
 SILENT_S: Final = 120.0
@@ -100,24 +98,11 @@ def summarize(run: RunFolder, wall_s: Callable[[], float] = time.time) -> RunSum
 
 
 def newest_markers(run: RunFolder) -> list[Marker]:
-    """The newest readable marker of each writer of a run."""
-    files = FileOps()
+    """The newest readable marker of each writer of a run; of a damaged one the one before."""
     try:
-        names = files.names(run.commits)
+        return read_newest(run, FileOps())[1]
     except FileNotFoundError:
         return []
-    found: list[Marker] = []
-    for ranges in newest_first(names).values():
-        for commits in ranges:
-            try:
-                found.append(read_marker(run, commits, files))
-            except (
-                FileNotFoundError,
-                CorruptRecording,
-            ):  # swapped by a compaction; or damaged: the one before counts
-                continue
-            break
-    return found
 
 
 def is_alive(run: RunFolder, info: Mapping[str, Any], wall_s: Callable[[], float] = time.time) -> bool:

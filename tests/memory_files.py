@@ -10,14 +10,15 @@ import copy
 import errno
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
 
-from rolltape.storage.files import FileOps
+from rolltape.storage.files import FileOps, Sink
 
 
 @dataclass
@@ -37,6 +38,38 @@ def _error(number: int, path: Path, other: Path | None = None) -> OSError:
     if other is not None:
         return OSError(number, os.strerror(number), str(path), None, str(other))
     return OSError(number, os.strerror(number), str(path))
+
+
+class MemorySink:
+    """A file that grows while there is room."""
+
+    def __init__(self, disk: MemoryFiles, file: File) -> None:
+        self._disk, self._file = disk, file
+
+    def write(self, data: bytes | memoryview) -> None:
+        content = bytes(data)
+        fits = self._disk.free_bytes(Path("/"))
+        self._file.data += content[:fits]
+        if len(content) > fits:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        pass
+
+
+class WatchedSink:
+    """Each write is an operation."""
+
+    def __init__(self, files: WatchedFiles, path: Path) -> None:
+        self._files, self._path = files, path
+        self._sink = files.disk.create(path)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._files.watch("write", self._path, None)
+        self._sink.write(data)
+
+    def close(self) -> None:
+        self._sink.close()
 
 
 class MemoryFiles(FileOps):
@@ -108,6 +141,23 @@ class MemoryFiles(FileOps):
         file.data = content[:fits]
         if len(content) > fits:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def create(self, path: Path) -> Sink:
+        self._enter(path, file := File())
+        return MemorySink(self, file)
+
+    def open(self, path: Path) -> pa.NativeFile:
+        return pa.BufferReader(self._file(path).data)
+
+    def size(self, path: Path) -> int:
+        return len(self._file(path).data)
+
+    def modified_s(self, path: Path) -> float:
+        return 0.0  # all files are as old as the clock says
+
+    @contextmanager
+    def locked(self, path: Path, *, wait: bool) -> Iterator[bool]:
+        yield True  # as on a file system without locks
 
     def sync(self, path: Path) -> None:
         node = self._find(path)
@@ -197,6 +247,24 @@ class WatchedFiles(FileOps):
     def write(self, path: Path, data: bytes | pa.Buffer) -> None:
         self.watch("write", path, data)
         self.disk.write(path, data)
+
+    def create(self, path: Path) -> Sink:
+        self.watch("create", path, None)
+        return WatchedSink(self, path)
+
+    def open(self, path: Path) -> pa.NativeFile:
+        return self.disk.open(path)
+
+    def size(self, path: Path) -> int:
+        return self.disk.size(path)
+
+    def modified_s(self, path: Path) -> float:
+        return self.disk.modified_s(path)
+
+    @contextmanager
+    def locked(self, path: Path, *, wait: bool) -> Iterator[bool]:
+        with self.disk.locked(path, wait=wait) as mine:
+            yield mine
 
     def sync(self, path: Path) -> None:
         self.watch("sync", path, None)

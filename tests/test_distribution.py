@@ -15,9 +15,7 @@ PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setupto
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -57,9 +55,7 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert expected - names == set()
     assert "rolltape/py.typed" in names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"rolltape"}, (
-        "nothing beside the one import name"
-    )
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"rolltape"}, "nothing beside the one import name"
 
 
 def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:

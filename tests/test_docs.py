@@ -51,12 +51,8 @@ RUNNABLE = [page for page in PAGES if page.name != "reference.md" and examples(p
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.py"
     script.write_text(examples(page))
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (
-        f"line numbers are those of {title(page)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-    )
+    done = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"line numbers are those of {title(page)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
 
 
 WITH_DOCTESTS = [

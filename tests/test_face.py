@@ -48,7 +48,5 @@ def test_type_checkers_see_the_same_names() -> None:
 
 def test_reference_documents_exactly_these_names() -> None:
     page = (ROOT / "docs" / "reference.md").read_text()
-    documented = [
-        line.removeprefix("## rolltape.") for line in page.splitlines() if line.startswith("## rolltape.")
-    ]
+    documented = [line.removeprefix("## rolltape.") for line in page.splitlines() if line.startswith("## rolltape.")]
     assert documented == [name for name in rolltape.__all__ if not name.startswith("__")]

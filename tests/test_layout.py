@@ -101,9 +101,7 @@ def test_imports_point_one_way(folder: str) -> None:
         ("from rolltape.schema.spaces import describe", None),
     ],
 )
-def test_the_check_itself(
-    code: str, complaint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_itself(code: str, complaint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "lake.py").write_text(code)
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
@@ -119,9 +117,7 @@ def test_every_folder_with_code_is_packaged() -> None:
     folders = {file.parent for folder in ("rolltape", *LAYERS) for file in modules(folder)}
     expected = {package_of(folder / "x.py"): folder.relative_to(ROOT).as_posix() for folder in folders}
     assert SETUPTOOLS["package-dir"] == expected, "[tool.setuptools.package-dir] against the folders"
-    assert sorted(SETUPTOOLS["packages"]) == sorted(expected), (
-        "[tool.setuptools] packages against the folders"
-    )
+    assert sorted(SETUPTOOLS["packages"]) == sorted(expected), "[tool.setuptools] packages against the folders"
     assert [name for name, folder in expected.items() if not (ROOT / folder / "__init__.py").exists()] == []
 
 

@@ -18,9 +18,19 @@ from rolltape.schema.errors import RolltapeError
 
 __all__ = ["app", "main"]
 
-COMMANDS = ("record", "runs", "episodes", "info", "sql", "replay", "stress", "video", "import-v0")
-"""In the order of `--help`. Each is a module here with a function of its own name (`-` is `_`), whose docstring
-is its help."""
+COMMANDS = (
+    "record",
+    "runs",
+    "episodes",
+    "info",
+    "sql",
+    "replay",
+    "stress",
+    "video",
+    "compact",
+    "retain",
+    "vacuum",
+)
 
 GROUPS = ("schema",)
 """Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""

@@ -66,7 +66,7 @@ def next_commands(summary: EndSummary, lake: Path) -> list[str]:
     run, where = summary.run_id, lake_option(lake)
     return [
         f'rolltape episodes {run} --order "return desc"{where}',
-        f'rolltape sql "select * from episodes where run_id = \'{run}\' limit 5"{where}',
+        f"rolltape sql \"select * from episodes where run_id = '{run}' limit 5\"{where}",
         f"rolltape replay {run} --all{where}",
     ]
 

@@ -26,9 +26,7 @@ def video(
         float | None, typer.Option(help="Steps a second at speed 1.", show_default="what the environment says, or 30")
     ] = None,
     speed: Annotated[float, typer.Option(help="2 shows it in half the time.")] = 1.0,
-    kind: Annotated[
-        str | None, typer.Option(help="observation or render.", show_default="whichever there is")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(help="observation or render.", show_default="whichever there is")] = None,
     make: Make = None,
 ) -> None:
     """Write an episode's pictures as a film.

@@ -61,9 +61,7 @@ def vector_loop(envs: VectorEnv[Any, Any, Any], steps: int, *, seed: int) -> lis
     mode, n = envs.metadata["autoreset_mode"], envs.num_envs
     envs.action_space.seed(13)
     observations, infos = envs.reset(seed=seed)
-    told = [
-        [Seen(seed + i, _info(infos, i), [value])] for i, value in enumerate(_values(envs, observations))
-    ]
+    told = [[Seen(seed + i, _info(infos, i), [value])] for i, value in enumerate(_values(envs, observations))]
     ended = np.zeros(n, bool)
     for _ in range(steps):
         actions = envs.action_space.sample()

@@ -73,9 +73,10 @@ def test_a_worker_that_dies_at_once_fails_the_run(lake: Path) -> None:
 
 def test_other_workers_keep_what_they_recorded(lake: Path) -> None:
     """One of two workers always dies at the same step: the run fails, what both recorded is there."""
-    with pytest.raises(RunFailed, match="died 3 times"), Fleet(
-        Fragile, 2, lake, num_workers=2, env_kwargs={"how": "exit", "at": 1, "step_s": 0.002}, **QUICK
-    ) as fleet:
+    with (
+        pytest.raises(RunFailed, match="died 3 times"),
+        Fleet(Fragile, 2, lake, num_workers=2, env_kwargs={"how": "exit", "at": 1, "step_s": 0.002}, **QUICK) as fleet,
+    ):
         fleet.collect(steps=100_000)
     read(fleet, 2, "failed")
 

@@ -76,7 +76,9 @@ def test_never_seeded(lake: Path) -> None:
     seen = single_loop(env, 100, seed=None)
     found = finished(env, lake, num_envs=1)
     check_seen(found, [seen])
-    assert {(row["replay"], row["seed"], row["seed_episode"]) for row in found.rows("episodes")} == {("none", None, None)}
+    assert {(row["replay"], row["seed"], row["seed_episode"]) for row in found.rows("episodes")} == {
+        ("none", None, None)
+    }
 
 
 def test_every_reset_seeded_and_renders(lake: Path) -> None:

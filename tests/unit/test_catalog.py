@@ -38,7 +38,17 @@ def rows(lake: Path, query: str) -> list[tuple]:
 def test_tables_and_views(lake: Path) -> None:
     assert publish_catalog(lake) == lake / "catalog.duckdb"
     names = [name for (name,) in rows(lake, "show tables")]
-    assert names == ["episodes", "frame_data", "frames", "ledger", "metrics", "parts", "runs", "steps", "steps_CartPole_v1"]
+    assert names == [
+        "episodes",
+        "frame_data",
+        "frames",
+        "ledger",
+        "metrics",
+        "parts",
+        "runs",
+        "steps",
+        "steps_CartPole_v1",
+    ]
     assert rows(lake, "select run_id, status, steps, mean_return from runs") == [
         (run_id(0), "completed", 24, 3.0),
         (run_id(1), "running", 0, None),

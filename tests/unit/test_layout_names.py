@@ -46,7 +46,7 @@ ranges = st.builds(
 # ---- names ----
 
 
-@given(ranges | st.builds(CommitRange, st.just(WriterId(0, 0)), st.just(1), st.integers(1, 10**12)))
+@given(ranges | st.builds(CommitRange, st.just(WriterId(0, 0)), st.just(1), st.integers(1, 10**12), st.integers(0, 12)))
 def test_a_name_says_the_range_and_nothing_else_does(commits: CommitRange) -> None:
     assert CommitRange.parse(commits.part_name, PART_SUFFIX) == commits
     assert CommitRange.parse(commits.marker_name, MARKER_SUFFIX) == commits

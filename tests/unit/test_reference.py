@@ -29,9 +29,7 @@ class Toy:
         """Not shown either."""
 
 
-def many(
-    first: int, *, second_with_a_long_name: str = "value", third_with_a_long_name: int | None = None
-) -> int:
+def many(first: int, *, second_with_a_long_name: str = "value", third_with_a_long_name: int | None = None) -> int:
     """Do."""
     return first
 

@@ -1,0 +1,532 @@
+"""Compaction: many small parts of a writer become few large ones, while readers and the writer go on.
+
+Rules:
+1. What is merged is a *group*: consecutive markers of one writer, so that the result is a range of its commits. All
+   tables are merged over the same range. While a run is recorded, the newest marker of a writer is left alone.
+2. The order is that of a commit: parts are written to staging, one a table that has rows, made durable, linked to their
+   final names; then the marker of the range, durable and linked last. Its link is the swap: from then on what lies
+   inside the range is ignored by the rule of layout.py.
+3. Everything is synced, whatever the run's durability, because what is replaced is deleted.
+4. After a grace, in which a reader may use the list of parts that it has, the markers inside the range are deleted,
+   the oldest first (so that the newest, which says up to where all is durable, is the last to go), then their parts.
+   Nothing is deleted whose replacement is not there in full length.
+5. One compaction a run at a time: a lock on one machine says so politely. Where locks do not hold (another machine),
+   the later one removes the staging folder of the earlier, which then cannot link anything more, as among writers
+   (fencing.py).
+6. What one that was killed left is removed by the next: parts of a range without a marker whose commits are all there.
+   Others, whose marker was lost, are put into quarantine.
+7. Memory is bounded (merging.py), and so is the size of a part. Where the disk has no room for a second copy, nothing
+   is begun.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import CorruptRecording, DiskFull, LakeNotFound, StorageError
+
+from .encodings import choose_encoding
+from .files import FileOps, make_folder, storage_errors
+from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId, missing_commits, outermost
+from .markers import FragmentRange, Marker, PartEntry, merged, read_marker
+from .merging import NORMAL, PartReader, merge_parts
+from .staging import StagingFolder
+from .summaries import summarize
+
+Level = Literal["normal", "archive"]
+
+GRACE_S: Final = 60.0
+"""How long replaced parts stay for readers that have listed them."""
+PART_BYTES: Final = 4 << 30
+"""No part of a compaction is made larger than this, as far as its sources tell."""
+ROOM_BYTES: Final = 256 << 20
+"""What must be free beside the copy: the recording needs it."""
+SINGLES: Final = 240
+"""Commits that are merged at once while a run is recorded: some minutes of them."""
+FAN: Final = 16
+"""Merged parts of one size that are merged again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A marker that exists and lies inside no other: its range, the bytes of its largest part, and its level."""
+
+    commits: CommitRange
+    part_bytes: int
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionReport:
+    """What a compaction of one run did.
+
+    Attributes:
+        merged: markers that it wrote.
+        parts_before, parts_after: parts that exist, over all tables.
+        bytes_before, bytes_after: their bytes.
+        rows: rows that were written anew.
+        seconds: time that it took, without the grace.
+        waiting: replaced files whose grace is not over.
+        skipped: what was left alone, and why.
+    """
+
+    run_id: str
+    merged: int = 0
+    parts_before: int = 0
+    parts_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    waiting: int = 0
+    skipped: tuple[str, ...] = ()
+
+
+# ---- which ----
+
+
+def live_groups(pieces: Sequence[Piece], part_bytes: int = PART_BYTES) -> list[list[Piece]]:
+    """What is worth merging while a run is recorded: `SINGLES` commits, or `FAN` parts of one size.
+
+    So each row is written again a few times at most, and the number of parts grows with the logarithm of the run's
+    length, until parts reach `part_bytes`. Writers that were replaced are merged whole, because nothing is added to
+    them.
+    """
+    found: list[list[Piece]] = []
+    newest = _newest_writers(pieces)
+    for writer, own in groupby(pieces, lambda p: p.commits.writer):
+        mine = list(own)
+        if writer not in newest:
+            found += [group for group in _filled(mine, part_bytes) if len(group) > 1]
+            continue
+        for tier, run in groupby(mine[:-1], _tier):
+            group = list(run)
+            enough = SINGLES if tier == 0 else FAN
+            if len(group) >= enough:
+                found += [g for g in _filled(group, part_bytes) if len(g) > 1]
+    return found
+
+
+def all_groups(
+    pieces: Sequence[Piece], level: Level, *, alive: bool, part_bytes: int = PART_BYTES
+) -> list[list[Piece]]:
+    """As few parts as `part_bytes` allows; at the archive level also single ones that were not archived before.
+
+    `alive`: the run may be going on, so the newest marker of a writer is left alone.
+    """
+    found: list[list[Piece]] = []
+    newest = _newest_writers(pieces) if alive else set()
+    for writer, own in groupby(pieces, lambda p: p.commits.writer):
+        mine = list(own)
+        for group in _filled(mine[:-1] if writer in newest else mine, part_bytes):
+            if len(group) > 1 or (level == "archive" and group[0].level != "archive"):
+                found.append(group)
+    return found
+
+
+def _newest_writers(pieces: Sequence[Piece]) -> set[WriterId]:
+    """The newest writer of each slot: it may be alive."""
+    newest: dict[int, WriterId] = {}
+    for piece in pieces:
+        writer = piece.commits.writer
+        newest[writer.slot] = max(newest.get(writer.slot, writer), writer)
+    return set(newest.values())
+
+
+def _tier(piece: Piece) -> int:
+    commits, tier = piece.commits.last - piece.commits.first + 1, 0
+    if not piece.commits.compacted:
+        return 0
+    while commits >= SINGLES * FAN ** (tier + 1):
+        tier += 1
+    return tier + 1
+
+
+def _filled(pieces: Sequence[Piece], part_bytes: int) -> list[list[Piece]]:
+    """Cut consecutive pieces where commits are missing between them or a part would become too large."""
+    groups: list[list[Piece]] = []
+    size = 0
+    for piece in pieces:
+        follows = groups and groups[-1][-1].commits.last + 1 == piece.commits.first
+        if not follows or size + piece.part_bytes > part_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(piece)
+        size += piece.part_bytes
+    return groups
+
+
+# ---- how ----
+
+
+class Compactor:
+    """The one compaction that works on a run. Made by `begun`.
+
+    Args:
+        run: the run's folder.
+        files: file operations.
+        wall_s: UTC time in seconds, on the clock of the file system.
+    """
+
+    def __init__(self, run: RunFolder, staging: StagingFolder, files: FileOps, wall_s: Callable[[], float]) -> None:
+        self.run, self._staging, self._files, self._wall_s = run, staging, files, wall_s
+
+    @classmethod
+    @contextmanager
+    def begun(
+        cls, run: RunFolder, *, files: FileOps | None = None, wall_s: Callable[[], float] = time.time
+    ) -> Iterator[Compactor | None]:
+        """Begin: hold the lock, shut out others, remove what they left. Yields None where another one is at work.
+
+        Raises LakeNotFound, LakeNotWritable, DiskFull, StorageError.
+        """
+        files = files or FileOps()
+        if not files.exists(run.run_json):
+            raise LakeNotFound(f"No run at {run.path}: there is no {run.run_json.name}.")
+        with storage_errors(files, run.path), files.locked(run.compaction_lock, wait=False) as mine:
+            if not mine:
+                yield None
+                return
+            for folder in (run.staging, run.quarantine):
+                make_folder(files, folder, durable=True)
+            staging = _staging(run, f"{PREFIX}{secrets.token_hex(8)}", files)
+            files.mkdir(staging.folder)
+            remove_other_compactions(run, files, keep=staging.folder.name)
+            compactor = cls(run, staging, files, wall_s)
+            try:
+                compactor._tidy()
+                yield compactor
+            finally:
+                try:
+                    staging.remove()
+                except StorageError:
+                    pass  # another one has removed it, or will
+
+    @classmethod
+    def looking(cls, run: RunFolder, files: FileOps | None = None) -> Compactor:
+        """One that only looks: it changes nothing, and must not be asked to merge or remove."""
+        files = files or FileOps()
+        return cls(run, _staging(run, PREFIX, files), files, time.time)
+
+    def replaced(self) -> list[tuple[Path, list[Path]]]:
+        """Markers that cover others, each with the files that it replaces and that are still there."""
+        found = []
+        for cover, inside in self._covered():
+            names = [self.run.commits / commits.marker_name for commits in inside]
+            for table in TABLES:
+                mine = {commits.part_name for commits in inside}.intersection(self._files.names(self.run.table(table)))
+                names += [self.run.table(table) / name for name in mine]
+            found.append((self.run.commits / cover.marker_name, names))
+        return found
+
+    def pieces(self) -> list[Piece]:
+        """What can be merged, by writer and commit. Markers that cannot be read are left out."""
+        found = []
+        for commits in self._outermost():
+            try:
+                marker = read_marker(self.run, commits, self._files)
+            except (FileNotFoundError, CorruptRecording):
+                continue
+            found.append(Piece(commits, max((p.bytes for p in marker.parts), default=0), marker.level))
+        return found
+
+    def merge(self, group: Sequence[Piece], level: Level = "normal") -> Marker:
+        """Write the parts and the marker that cover a group; readers see them from the end of this call on.
+
+        Raises:
+            CorruptRecording: a part of the group is damaged or missing; nothing was changed.
+            DiskFull: there is no room for a second copy.
+            Fenced: another compaction has begun.
+            LakeNotWritable, StorageError.
+        """
+        markers = [read_marker(self.run, piece.commits, self._files) for piece in group]
+        commits = _range_of(group)
+        by_table = {t: [p for m in markers for p in m.parts if p.table == t] for t in TABLES}
+        needed = sum(p.bytes for parts in by_table.values() for p in parts)
+        free = self._files.free_bytes(self.run.path)
+        if free < needed + ROOM_BYTES:
+            raise DiskFull(
+                f"No room to compact {self.run.path}: {needed + ROOM_BYTES:,} bytes are needed for a second copy and "
+                f"{free:,} are free. Nothing was changed; free some space."
+            )
+        try:
+            parts = tuple(self._write(t, entries, commits, level) for t, entries in by_table.items() if entries)
+            marker = Marker(
+                commits,
+                max(m.time_ns for m in markers),
+                parts,
+                _joined_ranges(f for m in markers for f in m.fragments),
+                merged(m.watermarks for m in markers),
+                frozenset().union(*(m.fenced for m in markers)),
+                level,
+            )
+            for part in parts:
+                self._staging.publish(part.table, self.run.path / part.file)
+            for part in parts:
+                self._staging.sync_folder(self.run.table(part.table))
+            self._staging.put("marker", marker.to_bytes())
+            self._staging.publish("marker", self.run.commits / commits.marker_name)
+            self._staging.sync_folder(self.run.commits)
+        finally:
+            self._clear_staging()
+        return marker
+
+    def remove_superseded(self, grace_s: float = GRACE_S) -> int:
+        """Delete what lies inside a range that was linked `grace_s` ago; how many files wait for the end of theirs.
+
+        Raises StorageError and the like.
+        """
+        waiting = 0
+        with storage_errors(self._files, self.run.path):
+            for cover, inside in self._covered():
+                if self._wall_s() - self._files.modified_s(self.run.commits / cover.marker_name) < grace_s:
+                    waiting += len(inside) + self._count_parts(inside)
+                    continue
+                if not self._is_whole(cover):
+                    continue
+                for commits in sorted(inside, key=lambda c: (c.last, c.again)):
+                    self._unlink(self.run.commits / commits.marker_name)
+                self._files.sync(self.run.commits)
+            self._remove_unmarked()
+        return waiting
+
+    def counts(self) -> tuple[int, int]:
+        """Parts that exist and their bytes, over all tables."""
+        count = size = 0
+        for piece in self.pieces():
+            marker = read_marker(self.run, piece.commits, self._files)
+            count, size = count + len(marker.parts), size + sum(p.bytes for p in marker.parts)
+        return count, size
+
+    # ---- inside ----
+
+    def _write(self, table: str, entries: list[PartEntry], commits: CommitRange, level: Level) -> PartEntry:
+        reader = PartReader(self.run, entries, self._files)
+        reader.check()
+        schemas = reader.schemas()
+        if any(schema != schemas[0] for schema in schemas):
+            raise CorruptRecording(
+                f"The parts of {table} from {entries[0].file} to {entries[-1].file} have not all the same columns; "
+                f"they were left as they are."
+            )
+        encoding = NORMAL if level == "normal" else choose_encoding(reader, schemas[0], table)
+        try:
+            with self._staging.fill(table) as sink:
+                entry = merge_parts(reader, schemas[0], sink, table, self.run.run_id, commits, encoding)
+        except pa.ArrowException as error:
+            raise CorruptRecording(f"The parts of {commits.stem} in {table} cannot be merged: {error}") from error
+        rows = sum(e.rows for e in entries)
+        if entry.rows != rows:
+            raise CorruptRecording(
+                f"The parts of {commits.stem} in {table} hold {entry.rows:,} rows, their markers say {rows:,}; they "
+                f"were left as they are. `rolltape verify` says more."
+            )
+        return entry
+
+    def _ranges(self) -> set[CommitRange]:
+        names = self._files.names(self.run.commits)
+        return {r for name in names if (r := CommitRange.parse(name, MARKER_SUFFIX)) is not None}
+
+    def _outermost(self) -> list[CommitRange]:
+        return outermost(self._ranges())
+
+    def _covered(self) -> list[tuple[CommitRange, list[CommitRange]]]:
+        """Each outermost range with those that lie inside it."""
+        ranges = self._ranges()
+        found = []
+        for cover in outermost(ranges):
+            inside = [r for r in ranges if r.inside(cover)]
+            if inside:
+                found.append((cover, inside))
+        return found
+
+    def _is_whole(self, commits: CommitRange) -> bool:
+        """Whether a marker can be read and its parts are there in full length."""
+        try:
+            marker = read_marker(self.run, commits, self._files)
+            return all(self._files.size(self.run.path / part.file) == part.bytes for part in marker.parts)
+        except (FileNotFoundError, CorruptRecording):
+            return False
+
+    def _count_parts(self, inside: Sequence[CommitRange]) -> int:
+        names = {commits.part_name for commits in inside}
+        return sum(len(names.intersection(self._files.names(self.run.table(table)))) for table in TABLES)
+
+    def _remove_unmarked(self) -> None:
+        """Delete parts without a marker that lie inside a range which is whole: their grace was over."""
+        ranges = self._ranges()
+        covers = [cover for cover in outermost(ranges) if cover.compacted]
+        whole: dict[CommitRange, bool] = {}
+        for table in reversed(TABLES):
+            for name in self._files.names(self.run.table(table)):
+                part = CommitRange.parse(name, PART_SUFFIX)
+                if part is None or part in ranges:
+                    continue
+                for cover in covers:
+                    if part.inside(cover) and whole.setdefault(cover, self._is_whole(cover)):
+                        self._unlink(self.run.table(table) / name)
+                        break
+
+    def _tidy(self) -> None:
+        """Remove parts that a compaction published and whose marker it could not (rule 6)."""
+        ranges = self._ranges()
+        holes = missing_commits(r.marker_name for r in ranges)
+        newest = {r.writer: max(o.last for o in ranges if o.writer == r.writer) for r in ranges}
+        for table in reversed(TABLES):
+            for name in self._files.names(self.run.table(table)):
+                part = CommitRange.parse(name, PART_SUFFIX)
+                if part is None or not part.compacted or part in ranges or any(part.inside(r) for r in ranges):
+                    continue
+                torn = any(w == part.writer and a <= part.last and part.first <= b for w, a, b in holes)
+                if torn or newest.get(part.writer, 0) < part.last:
+                    self._files.rename(self.run.table(table) / name, self.run.quarantine / f"{table}.{name}")
+                else:
+                    self._unlink(self.run.table(table) / name)
+
+    def _clear_staging(self) -> None:
+        try:
+            self._staging.clear()
+        except StorageError:
+            pass  # fenced, or the disk fails: the next one removes it
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            self._files.unlink(path)
+        except FileNotFoundError:
+            pass  # another one was faster
+
+
+PREFIX: Final = "compaction-"
+"""How the staging folders of compactions begin."""
+
+
+def _staging(run: RunFolder, name: str, files: FileOps) -> StagingFolder:
+    replaced = f"Another compaction of {run.path} has begun and goes on instead of this one."
+    return StagingFolder(run, name, files, durable=True, replaced=replaced)
+
+
+def remove_other_compactions(run: RunFolder, files: FileOps, *, keep: str | None) -> None:
+    """Remove the staging folders of other compactions, which can publish nothing more then (rule 5)."""
+    for name in files.names(run.staging):
+        if name.startswith(PREFIX) and name != keep:
+            folder = run.staging / name
+            try:
+                while left := files.names(folder):
+                    for file in left:
+                        try:
+                            files.unlink(folder / file)
+                        except FileNotFoundError:
+                            continue
+                files.rmdir(folder)
+            except FileNotFoundError:
+                continue
+
+
+def compact_run(
+    run: RunFolder,
+    *,
+    level: Level = "normal",
+    grace_s: float = GRACE_S,
+    wait: bool = True,
+    live: bool = False,
+    part_bytes: int = PART_BYTES,
+    files: FileOps | None = None,
+    wall_s: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> CompactionReport:
+    """Compact one run. Readers and its writer may go on meanwhile.
+
+    Args:
+        run: its folder.
+        level: `archive` looks for the smallest encoding of every column, and takes its time.
+        grace_s: how long parts that were replaced stay.
+        wait: wait for the end of the grace and delete them; otherwise the next compaction or vacuum does.
+        live: the run is being recorded: leave what is young, see `live_groups`.
+        part_bytes: no part is made larger, as far as its sources tell.
+        files, wall_s, sleep: file operations and clocks.
+
+    Returns:
+        What was done; nothing with the reason in `skipped` where another compaction is at work.
+
+    Raises:
+        LakeNotFound, LakeNotWritable, DiskFull, Fenced, StorageError.
+    """
+    began = time.monotonic()
+    with Compactor.begun(run, files=files, wall_s=wall_s) as compactor:
+        if compactor is None:
+            return CompactionReport(run.run_id, skipped=("another compaction is at work on it",))
+        alive = live or _is_alive(run)
+        before = compactor.counts()
+        waiting = compactor.remove_superseded(grace_s)
+        skipped: list[str] = []
+        done: list[Marker] = []
+        # Merged parts may be enough for a larger merge; a group that failed is not tried twice.
+        failed: set[CommitRange] = set()
+        while True:
+            pieces = compactor.pieces()
+            if live:
+                groups = live_groups(pieces, part_bytes)
+            else:
+                groups = all_groups(pieces, level, alive=alive, part_bytes=part_bytes)
+            groups = [group for group in groups if _range_of(group) not in failed]
+            if not groups:
+                break
+            for group in groups:
+                try:
+                    done.append(compactor.merge(group, level))
+                except CorruptRecording as error:
+                    failed.add(_range_of(group))
+                    skipped.append(str(error))
+        seconds = time.monotonic() - began
+        if done or waiting:
+            waiting = compactor.remove_superseded(grace_s)
+            if waiting and wait:
+                sleep(grace_s)
+                waiting = compactor.remove_superseded(grace_s)
+        after = compactor.counts()
+    return CompactionReport(
+        run_id=run.run_id,
+        merged=len(done),
+        parts_before=before[0],
+        parts_after=after[0],
+        bytes_before=before[1],
+        bytes_after=after[1],
+        rows=sum(part.rows for marker in done for part in marker.parts),
+        seconds=seconds,
+        waiting=waiting,
+        skipped=tuple(skipped),
+    )
+
+
+def _is_alive(run: RunFolder) -> bool:
+    try:
+        return summarize(run).status == "running"
+    except CorruptRecording:
+        return True
+
+
+def _range_of(group: Sequence[Piece]) -> CommitRange:
+    """The range of the parts that cover a group: one that is there already is written again under the next number."""
+    first, last = group[0].commits, group[-1].commits
+    return CommitRange(first.writer, first.first, last.last, first.again + 1 if len(group) == 1 else 0)
+
+
+def _joined_ranges(ranges: Iterator[FragmentRange]) -> tuple[FragmentRange, ...]:
+    joined: list[FragmentRange] = []
+    for one in sorted(ranges):
+        last = joined[-1] if joined else None
+        if last is not None and last[:2] == one[:2] and last.last + 1 == one.first:
+            joined[-1] = last._replace(last=one.last)
+        else:
+            joined.append(one)
+    return tuple(joined)
