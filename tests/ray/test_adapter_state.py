@@ -17,6 +17,8 @@ from rolltape.schema.render_payload import RgbPayload
 from rolltape.storage.episodes import Episode
 from rolltape.storage.lake import open_lake
 from rolltape.storage.runs import Run
+from tests.courier import Courier, CourierAdapter
+from tests.sameness import assert_same
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -131,3 +133,25 @@ def test_what_cannot_be_had_is_refused_before_anything_starts(tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"reads it from single environments"):
         rolltape.record(SyncVectorEnv([lambda: gym.make("Taxi-v4")]), lake, adapter={"state": True})
     assert not lake.exists()
+
+
+def test_a_graph_environment_from_loop_to_picture(tmp_path: Path) -> None:
+    bare = Courier()
+    adapter = CourierAdapter(bare)
+    env = rolltape.record(bare, tmp_path, adapter="tests.courier:CourierAdapter")
+    seen: list[Any] = []
+    for seed in range(4):
+        seen.append([(env.reset(seed=seed)[0], adapter.render_payload(bare))])
+        done = False
+        while not done:
+            observation, _, done, _, _ = env.step(len(seen[-1]) % 3)
+            seen[-1].append((observation, adapter.render_payload(bare)))
+    env.close()
+    run = rolltape.open(tmp_path, make="tests.courier:make_courier").run(env.run_id)
+    assert run.info["adapter"]["render"]["kinds"] == {"graph": 1}
+    assert rolltape.replay(run, make="tests.courier:make_courier").exact
+    for number, walk in enumerate(seen):
+        episode = run.episode(number)
+        for (was, payload), read, t in zip(walk, episode.observations, range(len(walk)), strict=True):
+            assert_same(was, read)
+            assert episode.render_payload(t) == payload

@@ -143,6 +143,7 @@ def test_cell_with_other_environments(source: Source, mode: str | None, make: An
         ("MiniGrid-Empty-5x5-v0", {"max_steps": 30}, 120, "minigrid"),
         ("ALE/Breakout-v5", {"frameskip": 30, "repeat_action_probability": 0.25}, 150, "ale_py"),
         ("CarRacing-v3", {}, 24, "Box2D"),
+        ("tests.courier:make_courier", {}, 200, ""),
     ],
 )
 def test_environments_of_many_kinds(env: str, kwargs: dict[str, Any], steps: int, package: str, lake: Path) -> None:
