@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "--rolltape-adapter: name at least one environment, as in `pytest --rolltape-adapter A Env-v0`"
         )
     try:
-        kwargs = json.loads(config.getoption("--rolltape-env-kwargs"))
+        kwargs = json.loads(str(config.getoption("--rolltape-env-kwargs")))
     except ValueError as error:
         raise pytest.UsageError(f"--rolltape-env-kwargs: no JSON object: {error}") from None
     if not isinstance(kwargs, dict):
