@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from rolltape.scripts.contracts.adapter_contract import AdapterContract
+    from .adapter_contract import AdapterContract
 
 SUITE = Path(__file__).with_name("suite.py")
 _ENVS = pytest.StashKey[list[str]]()
@@ -59,13 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test of the suite once for each environment."""
     if "rolltape_contract" in metafunc.fixturenames and _ENVS in metafunc.config.stash:
+        from .adapter_contract import CHECKS
+
+        metafunc.parametrize("rolltape_check", CHECKS)
         metafunc.parametrize("rolltape_contract", metafunc.config.stash[_ENVS], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def rolltape_contract(request: pytest.FixtureRequest) -> AdapterContract:
     """The contract of the adapter and an environment of the command line, or of `(adapter, env)` as the parameter."""
-    from rolltape.scripts.contracts.adapter_contract import AdapterContract
+    from .adapter_contract import AdapterContract
 
     config: Any = request.config
     if not hasattr(request, "param"):
