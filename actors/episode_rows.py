@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
-
-from .value_lists import value_list
 
 Status = Literal["completed", "aborted", "lost"]
 STATUSES: Final = ("completed", "aborted", "lost")
@@ -65,18 +63,15 @@ ROW_BYTES: Final = 160
 
 
 class EpisodeRows:
-    """Rows of the episodes table, in no particular order. Each is added by one append, which nothing can interrupt.
+    """Rows of a fragment's episodes table, in no particular order. Each is added by one append, which is whole.
 
     Each has the values of `_NUMBERS` and `_TEXTS`: `status` and `replay` as places in `STATUSES` and `REPLAYS`; a
     `seed_episode` of -1 means never seeded; a lost episode's return is unknown. Times are UTC microseconds.
     """
 
-    def __init__(self, schema: RunSchema) -> None:
+    def __init__(self, schema: RunSchema, final_column: Callable[[list[Any]], pa.Array] | None = None) -> None:
         self._schema = schema
-        self._final = value_list(schema.observation) if schema.has_observation_column else None
-        self._clear()
-
-    def _clear(self) -> None:
+        self._final_column = final_column
         self._ended: list[tuple[dict[str, Any], Any]] = []
         self._chunks: list[tuple[int, dict[str, Any], pa.Array | None]] = []
         self.nbytes = 0
@@ -92,7 +87,8 @@ class EpisodeRows:
         return self._ended[-1][0]["episode"] if self._ended else None
 
     def add(self, *, final_item: Any, **values: Any) -> None:
-        """Append one ended episode; `final_item` is its last observation as a list of the space keeps it, or None."""
+        """Append one ended episode; `final_item` is its last observation in the form of which `final_column` makes an
+        array, or None where observations are no column."""
         self.nbytes += ROW_BYTES + sum(len(values[name] or "") for name in _TEXTS)
         if isinstance(final_item, pa.Array):
             self.nbytes += final_item.nbytes
@@ -109,7 +105,7 @@ class EpisodeRows:
         self._chunks.append((n, values, final_observation))
 
     def close(self, key: ProducerKey, fragment: int) -> pa.RecordBatch | None:
-        """All rows as a batch, and empty again; None where no episode ended."""
+        """All rows as a batch; None where no episode ended."""
         n = len(self)
         if not n:
             return None
@@ -138,19 +134,16 @@ class EpisodeRows:
             text["options"],
             text["reset_info"],
         ]
-        if self._final is not None:
+        if self._schema.has_observation_column:
             columns.append(self._final_observations())
         columns += [pa.array(number["start_us"]).cast(utc), pa.array(number["end_us"]).cast(utc)]
-        self._clear()
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _final_observations(self) -> pa.Array:
         kind = self._schema.observation.arrow_type
         chunks = [pa.nulls(n, kind) if final is None else final for n, _, final in self._chunks]
-        if self._ended and self._final is not None:
-            for _, item in self._ended:
-                self._final.push_item(item)
-            chunks.append(self._final.take(len(self._ended)))
+        if self._ended and self._final_column is not None:
+            chunks.append(self._final_column([item for _, item in self._ended]))
         return pa.concat_arrays(chunks)
 
     def _text(self, name: str) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Pictures of a fragment: one preallocated block, filled in place, that becomes an Arrow binary column without a copy.
+"""Pictures of a fragment: a block of memory, filled in place, that becomes an Arrow binary column without a copy.
 
 The block is `[sub-environment, picture, bytes]`, so that a fragment is in the order in which pictures compress best
 (the same game's last frame is next to it). A sub-environment's region may hold more or fewer pictures than its
@@ -7,6 +7,8 @@ neighbour's; the holes are closed only where there are any.
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,23 +21,47 @@ from rolltape.schema.run_schema import RunSchema
 
 from .episode_rows import constant, key_columns
 
+SPARES: Final = 1
+"""Blocks kept for the next fragment: one is filled while another is sent."""
 ROOM: Final = 2
 """Pictures that one step may bring for one sub-environment: the last of an episode and the first of the next."""
 
 
+class _Block:
+    """Memory for the pictures of one fragment."""
+
+    def __init__(self, layout: FrameLayout, num_envs: int, slots: int) -> None:
+        self.data = np.empty((num_envs, slots, *layout.stored_shape), layout.dtype)
+        self.episode = np.zeros((num_envs, slots), np.int64)
+        self.t = np.zeros((num_envs, slots), np.int32)
+        self.count = np.zeros(num_envs, np.int64)
+
+    def grown(self, more: int) -> _Block:
+        """A copy with room for `more` pictures a sub-environment."""
+        new = copy.copy(self)
+        for name in ("data", "episode", "t"):
+            old = getattr(self, name)
+            array = np.empty((len(old), old.shape[1] + more, *old.shape[2:]), old.dtype)
+            array[:, : old.shape[1]] = old
+            setattr(new, name, array)
+        return new
+
+
 class FrameRows:
-    """Pictures of one kind for all sub-environments of a producer."""
+    """Pictures of one kind for all sub-environments of a producer: those of the open fragment."""
 
     def __init__(self, schema: RunSchema, kind: str, layout: FrameLayout, num_envs: int, max_bytes: int) -> None:
         self._schema, self._kind, self._layout = schema, kind, layout
         self._num_envs = num_envs
         self._frame_bytes = layout.nbytes
-        self._slots = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
-        self._block = np.empty((num_envs, self._slots, *layout.stored_shape), layout.dtype)
-        self._episode = np.zeros((num_envs, self._slots), np.int64)
-        self._t = np.zeros((num_envs, self._slots), np.int32)
-        self._count = np.zeros(num_envs, np.int64)
-        self._highest = 0
+        self._room = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
+        self._spare: list[_Block] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        block = self._spare.pop() if self._spare else _Block(self._layout, self._num_envs, self._room)
+        block.count[:] = 0
+        self._block, self._count, self._slots, self._highest = block, block.count, block.data.shape[1], 0
 
     @property
     def full(self) -> bool:
@@ -67,55 +93,70 @@ class FrameRows:
         slot = int(self._count[place])
         if slot == self._slots:
             self._grow()
-        self._block[place, slot] = self._layout.to_stored(picture)
-        self._episode[place, slot] = episode
-        self._t[place, slot] = t
+        block = self._block
+        block.data[place, slot] = self._layout.to_stored(picture)
+        block.episode[place, slot] = episode
+        block.t[place, slot] = t
         self._count[place] = slot + 1
         self._highest = max(self._highest, slot + 1)
 
     def drop(self, place: int, episode: int, t: int) -> None:
         """Take back the newest pictures of an episode after `t`."""
         slot = int(self._count[place])
-        while slot and self._episode[place, slot - 1] == episode and self._t[place, slot - 1] > t:
+        block = self._block
+        while slot and block.episode[place, slot - 1] == episode and block.t[place, slot - 1] > t:
             slot -= 1
         self._count[place] = slot
 
     def _grow(self) -> None:
         """More room, where a full fragment could not be sent because the wait for it was interrupted."""
-        more = self._slots + ROOM
-        for name in ("_block", "_episode", "_t"):
-            old = getattr(self, name)
-            new = np.empty((self._num_envs, more, *old.shape[2:]), old.dtype)
-            new[:, : self._slots] = old
-            setattr(self, name, new)
-        self._slots = more
+        self._block = self._block.grown(ROOM)
+        self._slots += ROOM
 
-    def close(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch | None:
-        """All pictures as a batch (its data is a view of this block until the next `add`), and empty again."""
-        n = self.rows
-        if not n:
+    def seal(self) -> SealedFrames | None:
+        """Take the pictures out; None where there are none."""
+        if not self.rows:
             return None
-        counts = self._count
-        if self._num_envs == 1:
+        sealed = SealedFrames(self._schema, self._kind, self._layout, self._block, self._spare)
+        self._begin()
+        return sealed
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFrames:
+    """Pictures of one kind of a fragment that takes no more."""
+
+    schema: RunSchema
+    kind: str
+    layout: FrameLayout
+    block: _Block
+    spare: list[_Block]
+
+    def batch(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch:
+        """All pictures; the data may be a view of memory that `release` gives back."""
+        counts, data, episode, t = self.block.count, self.block.data, self.block.episode, self.block.t
+        n = int(counts.sum())
+        if len(counts) == 1:
             take = np.s_[0, :n]
-            block, episode, t = self._block[take], self._episode[take], self._t[take]
-        elif (counts == self._slots).all():
-            block, episode, t = self._block, self._episode, self._t
-        else:
-            filled = np.arange(self._slots) < counts[:, None]
-            block, episode, t = self._block[filled], self._episode[filled], self._t[filled]
-        offsets = np.arange(n + 1, dtype=np.int32) * np.int32(self._frame_bytes)
-        data = pa.BinaryArray.from_buffers(
-            pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(block.reshape(-1).view(np.uint8))]
+            data, episode, t = data[take], episode[take], t[take]
+        elif not (counts == data.shape[1]).all():
+            filled = np.arange(data.shape[1]) < counts[:, None]
+            data, episode, t = data[filled], episode[filled], t[filled]
+        offsets = np.arange(n + 1, dtype=np.int32) * np.int32(self.layout.nbytes)
+        pictures = pa.BinaryArray.from_buffers(
+            pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(data.reshape(-1).view(np.uint8))]
         )
-        sub_env = np.repeat(np.arange(sub_env_offset, sub_env_offset + self._num_envs), counts)
+        sub_env = np.repeat(np.arange(sub_env_offset, sub_env_offset + len(counts)), counts)
         columns = [
-            *key_columns(self._schema, key, fragment, sub_env, episode.reshape(-1).copy()),
-            pa.array(t.reshape(-1).copy()),
-            constant(self._kind, n),
-            constant(self._layout.format, n),
-            data,
+            *key_columns(self.schema, key, fragment, sub_env, episode.reshape(-1)),
+            pa.array(t.reshape(-1)),
+            constant(self.kind, n),
+            constant(self.layout.format, n),
+            pictures,
         ]
-        self._count[:] = 0
-        self._highest = 0
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema.arrow("frames"))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema.arrow("frames"))
+
+    def release(self) -> None:
+        """The batch was copied: its memory may take the pictures of another fragment."""
+        if len(self.spare) < SPARES:
+            self.spare.append(self.block)

@@ -49,33 +49,42 @@ def info_type(value: Any) -> pa.DataType | None:
     return None
 
 
-class InfoColumns:
-    """Collects infos row by row and closes them into the two info columns of a steps batch.
+class InfoTypes:
+    """Which keys of a producer's infos are typed.
 
     Attributes:
-        nbytes: of what was noted since the last `close`, about.
+        types: what was settled; None before the first fragment with rows is closed.
     """
 
     def __init__(self, agree: Agree) -> None:
         self._agree = agree
-        self._types: Proposal | None = None
-        self._clear()
+        self.types: Proposal | None = None
 
-    def _clear(self) -> None:
-        self._keys: dict[str, list[tuple[int, Any, pa.DataType]]] = {}
-        self._json: dict[int, dict[str, str]] = {}
-        self._only_json: set[str] = set()
-        self.nbytes = 0
-
-    @property
-    def types(self) -> Proposal | None:
-        """What was settled; None before the first rows."""
-        return self._types
+    def settle(self, proposal: Proposal) -> Proposal:
+        """What holds; the first call asks the hub."""
+        if self.types is None:
+            self.types = self._agree(proposal)
+        return self.types
 
     @property
     def struct(self) -> pa.DataType | None:
         """The settled struct type of the `info` column, or None where the run has no typed infos."""
-        return pa.struct(sorted(self._types.items())) if self._types else None
+        return pa.struct(sorted(self.types.items())) if self.types else None
+
+
+class InfoColumns:
+    """Collects a fragment's infos row by row and closes them into the two info columns of its steps batch.
+
+    Attributes:
+        nbytes: of what was noted, about.
+    """
+
+    def __init__(self, types: InfoTypes) -> None:
+        self._types = types
+        self._keys: dict[str, list[tuple[int, Any, pa.DataType]]] = {}
+        self._json: dict[int, dict[str, str]] = {}
+        self._only_json: set[str] = set()
+        self.nbytes = 0
 
     def add(self, row: int, info: dict[Any, Any]) -> None:
         """Note the info of one row, copied; `row` counts from 0 in the open fragment."""
@@ -115,18 +124,16 @@ class InfoColumns:
                 del self._keys[name]
 
     def close(self, n: int, place: Callable[[list[int]], np.ndarray] = np.asarray) -> tuple[pa.Array | None, pa.Array]:
-        """The `info` struct (None: no typed infos in this run) and the `info_json` strings of `n` rows.
+        """The `info` struct (None: no typed infos in this run) and the `info_json` strings of `n` rows. Once.
 
         Args:
             n: rows of the fragment.
             place: maps the noted row numbers to rows of the batch; -1 drops a row that is not a step.
         """
-        if self._types is None:
-            self._types = self._agree(self._proposal())
+        types = self._types.settle(self._proposal())
         keys, json = self._keys, self._json
-        self._clear()
         columns: list[pa.Array] = []
-        for name, kind in sorted(self._types.items()):
+        for name, kind in sorted(types.items()):
             cells: list[Any] = [None] * n
             noted = keys.pop(name, [])
             rows = place([row for row, _, _ in noted]).tolist() if noted else []
@@ -140,8 +147,8 @@ class InfoColumns:
             for at, value, _ in noted:
                 json.setdefault(at, {})[name] = encode_value(value)
         struct = None
-        if self._types:
-            fields = [pa.field(name, kind) for name, kind in sorted(self._types.items())]
+        if types:
+            fields = [pa.field(name, kind) for name, kind in sorted(types.items())]
             struct = pa.StructArray.from_arrays(columns, fields=fields)
         return struct, _texts(json, n, place)
 

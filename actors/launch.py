@@ -7,7 +7,8 @@ Rules:
    new life needs a new incarnation.
 3. A batch of 256 KiB and more is put into the object store once and passed as a top-level argument, so that sending it
    again copies nothing and the writer reads it there; a smaller one travels inside the call.
-4. The process that put an object must live until the writer has it. It does: it waits for the acknowledgement.
+4. Calls are waited for as futures: `ray.wait` polls, which costs a millisecond of processor time a wait.
+5. The process that put an object must live until the writer has it. It does: it waits for the acknowledgement.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -48,6 +50,7 @@ from rolltape.schema.messages import (
     Watermark,
 )
 
+from .doorbell import Doorbell
 from .hub import TelemetryHub
 from .infos import Proposal
 from .writer import Writer, WriterStatistics
@@ -300,6 +303,15 @@ def result(ref: Any) -> Any:
         raise unwrapped(error) from None
 
 
+def answered(future: Future[T]) -> T:
+    """The result of a call that is ready. Raises our own errors as themselves."""
+    check_connected()
+    try:
+        return future.result(timeout=0)
+    except RayTaskError as error:
+        raise unwrapped(error) from None
+
+
 def tasks(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], at_once: int) -> Iterator[T]:
     """Run `function(*job)` for each job in worker processes, `at_once` at a time; results in the order of their ends.
 
@@ -342,11 +354,11 @@ class RayWriterLink:
     def append(self, header: FragmentHeader, payload: tuple[tuple[str, ...], list[Any]]) -> Any:
         check_connected()
         tables, held = payload
-        return self._writer.append.remote(header, tables, *held)
+        return self._writer.append.remote(header, tables, *held).future()
 
-    def answer(self, handle: Any) -> Ack:
+    def answer(self, handle: Future[Ack]) -> Ack:
         try:
-            return result(handle)
+            return answered(handle)
         except ActorDiedError as error:
             raise gone(error) from error
 
@@ -375,14 +387,14 @@ class RayHubLink:
 
     def beat(self, heartbeat: Heartbeat) -> Any:
         check_connected()
-        return self._hub.heartbeat.remote(heartbeat)
+        return self._hub.heartbeat.remote(heartbeat).future()
 
-    def grant(self, handle: Any) -> Grant:
+    def grant(self, handle: Future[Grant]) -> Grant:
+        return answered(handle)
+
+    def wait(self, handles: list[Any], timeout_s: float, bell: Doorbell) -> list[Any]:
         check_connected()
-        return ray.get(handle)
-
-    def wait(self, handles: list[Any], timeout_s: float) -> list[Any]:
-        return ready(handles, timeout_s)
+        return bell.wait(handles, timeout_s)
 
     def agree(self, proposal: Proposal) -> Proposal:
         return call(self._hub.agree, proposal)

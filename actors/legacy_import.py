@@ -329,9 +329,10 @@ class _Sent:
 
     def fragment(self) -> None:
         """Offer the open fragment; commit when there is enough."""
-        batches = self._rows.close(self._sequence + 1)
-        if not batches:
+        sealed = self._rows.seal()
+        if sealed is None:
             return
+        batches = sealed.batches(self._sequence + 1)
         self._sequence += 1
         steps, episodes = (batches[t].num_rows if t in batches else 0 for t in ("steps", "episodes"))
         self._steps += steps

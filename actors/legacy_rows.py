@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections import OrderedDict
@@ -46,8 +47,9 @@ from rolltape.schema.mismatches import (
 from rolltape.schema.payload_v0 import KEYS_V0, Problem, check_step, microseconds
 from rolltape.schema.run_schema import RunSchema
 
-from .infos import Agree, InfoColumns
+from .infos import Agree, InfoColumns, InfoTypes
 from .page import EPISODES, STEPS, ProducerPage
+from .sealed import SealedCopy
 
 Meaning = Literal["after", "before"]
 """When a v0 line's observation was seen: after its step, or before its action."""
@@ -124,7 +126,7 @@ class LegacyRows:
         self._values, self._counter_ns, self._spaces = values, counter_ns, spaces or {}
         self._validation = validation
         self._sub_env, self._stride, self._after = sub_env, stride, observation == "after"
-        self._infos = InfoColumns(agree)
+        self._info_types = InfoTypes(agree)
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()
         self._known_agents: set[str] = set()
         self._numbered = 0
@@ -138,6 +140,7 @@ class LegacyRows:
         self._clear()
 
     def _clear(self) -> None:
+        self._infos = InfoColumns(self._info_types)
         self._ended: list[_Ended] = []
         self._numbers: list[tuple[int, int, int | None, float, bool, bool]] = []
         self._agents: list[str] = []
@@ -317,22 +320,28 @@ class LegacyRows:
         for key in list(self._open):
             self._end(key, "aborted", False, False)
 
-    def close(self, fragment: int) -> dict[str, pa.RecordBatch]:
-        """The open fragment as record batches by table, without the tables that have no rows; empty again."""
+    def seal(self) -> SealedCopy | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
+        if self.oldest_ns is None:
+            return None
+        sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns)
+        self._before, self.rows, self.oldest_ns = self._before + self.rows, 0, None
+        self._clear()
+        return sealed
+
+    def _batches(self, fragment: int) -> dict[str, pa.RecordBatch]:
         batches: dict[str, pa.RecordBatch] = {}
         if self.rows:
             batches["steps"] = self._steps_batch(fragment)
         if self._ended:
             batches["episodes"] = self._episodes_batch(fragment)
-        self._before, self.rows, self.oldest_ns = self._before + self.rows, 0, None
-        self._clear()
         return batches
 
     def _steps_batch(self, fragment: int) -> pa.RecordBatch:
         n = self.rows
         episode, t, us, reward, terminated, truncated = zip(*self._numbers, strict=True)
         info, info_json = self._infos.close(n)
-        schema = self._schema.arrow("steps", self._infos.struct)
+        schema = self._schema.arrow("steps", self._info_types.struct)
         columns = self._keys(fragment, episode, self._agents)
         columns |= {
             "t": pa.array(t, pa.int32()),

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from rolltape.schema.messages import ProducerKey
 from rolltape.storage.layout import CommitRange, RunFolder, list_tables
 
 from .page import EPISODES, STEPS, ProducerPage
+from .sealed import SealedCopy
 
 RANK: Final = {name: place for place, name in enumerate(TABLES)}
 """Of rows that are due at the same time, in which order they come: that of a commit."""
@@ -128,18 +130,24 @@ class PlaybackRows:
         """From now on every row asks for its fragment to be closed."""
         self._hastened = True
 
-    def close(self, fragment: int) -> dict[str, pa.RecordBatch]:
-        """The open fragment as record batches by table; empty again."""
+    def seal(self) -> SealedCopy | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
+        if self.oldest_ns is None:
+            return None
+        sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns)
+        self._before, self._frames_before = self.steps, self.frames
+        self.rows = self._pictures = 0
+        self._closed = self._taken
+        self.oldest_ns = None
+        return sealed
+
+    def _batches(self, fragment: int) -> dict[str, pa.RecordBatch]:
         batches: dict[str, pa.RecordBatch] = {}
         kinds, rows = self._table[self._closed : self._taken], self._row[self._closed : self._taken]
         for name, table in self._tables.items():
             mine = np.sort(rows[kinds == RANK[name]])
             if len(mine):
                 batches[name] = self._renamed(table.take(pa.array(mine)), fragment)
-        self._before, self._frames_before = self.steps, self.frames
-        self.rows = self._pictures = 0
-        self._closed = self._taken
-        self.oldest_ns = None
         return batches
 
     def _renamed(self, table: pa.Table, fragment: int) -> pa.RecordBatch:

@@ -1,32 +1,39 @@
 """What `EnvWorker` and `rolltape.record` share: the open fragment, the window behind it, and the talk with the hub.
 
 Rules:
-1. The stepping thread writes rows and closes a fragment when it is full. Before it closes one it waits until the window
-   has room: what is full and cannot be sent holds the environment still, and nothing else does.
-2. A second thread, the pump, closes a fragment when it is old and there is room, takes acknowledgements in, sends again
-   after a fault, and tells the hub four times a second.
-3. One lock guards rows and window. It is never held while waiting for a remote call.
+1. The stepping thread writes rows. When a fragment is full it waits until the pump has taken it, which is at once
+   unless the one before still waits for room: what is full and cannot be sent holds the environment still, and nothing
+   else does.
+2. A second thread, the pump, does all the rest: it seals a fragment that is full, or that is old while there is room,
+   makes its batches while the environment is stepped on, sends them, takes acknowledgements in, sends again after a
+   fault, and tells the hub four times a second. At most one sealed fragment waits.
+3. One lock guards rows and window. It is not held while batches are made or copied, nor while waiting for a call.
+4. An interrupt goes to the main thread, which only waits: none comes between sealing and sending.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.messages import FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
 
+from .doorbell import Doorbell
 from .page import SEQUENCE, ProducerPage
+from .sealed import Sealed
 from .window import Handle, Link, Window
 
 HEARTBEAT_S = 0.25
-PUMP_S = 0.05
+SOON_S = 0.005
+"""The shortest wait of the pump for something that is due by time."""
 WAIT_S = 0.5
 """How long somebody who waits for the pump sleeps at most."""
 
@@ -65,8 +72,8 @@ class Rows(Protocol):
     def hasten(self) -> None:
         """From now on every step asks for its fragment to be closed."""
 
-    def close(self, fragment: int) -> dict[str, Any]:
-        """The open fragment as record batches by table; empty again."""
+    def seal(self) -> Sealed | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
         ...
 
 
@@ -85,8 +92,8 @@ class HubLink(Protocol):
         """The answer of a heartbeat that is ready. Raises what the call raised."""
         ...
 
-    def wait(self, handles: list[Handle], timeout_s: float) -> list[Handle]:
-        """Those of `handles` that are ready, waiting at most `timeout_s` for the first."""
+    def wait(self, handles: list[Handle], timeout_s: float, bell: Doorbell) -> list[Handle]:
+        """Those of `handles` that are ready, waiting at most `timeout_s` for the first, or until the bell rings."""
         ...
 
 
@@ -119,7 +126,7 @@ class Producer:
         self.key = registration.key
         self.rows = rows
         self._registration = replace(registration, host=socket.gethostname(), pid=os.getpid())
-        self._page, self._hub, self._config = page, hub, config
+        self._page, self._link, self._hub, self._config = page, link, hub, config
         self._clock, self._counter_ns = clock, counter_ns
         self.mutex = threading.Lock()
         self.lock = threading.Condition(self.mutex)
@@ -129,12 +136,16 @@ class Producer:
         self._bytes_sent = 0
         self._rate = 0.0
         self._waited_s = 0.0
-        self._waiting = False
-        self._beat_at = self._rate_at = self._hurried_at = clock()
+        self._sealed: Sealed | None = None
+        self._wanted = False  # the stepping thread waits for its fragment to be sealed
+        self._draining = False  # or for everything to be durable
+        self._beat_at = self._rate_at = clock()
+        self._hurried_at = -math.inf
         self._rate_from = 0
         self._beat: Handle = None
         self._registering: threading.Thread | None = None
         self._closing = threading.Event()
+        self._bell = Doorbell()
         self._pump = threading.Thread(target=self._run_pump, name=f"rolltape-{self.key}", daemon=True)
         self.stop_asked = False
 
@@ -148,16 +159,18 @@ class Producer:
         self._accept(self._hub.register(self._registration))
 
     def flush(self) -> None:
-        """Close the open fragment and send it, waiting for room. The caller holds `lock`.
+        """Have the open fragment taken, waiting for room. The caller holds `lock`.
 
         Raises WriterStalled, DiskFull and the like when the run cannot go on.
         """
         self._window.raise_if_failed()
-        nbytes = self.rows.nbytes
-        if not self._window.fits(nbytes):
-            self._wait_for_room(nbytes)
-        self._send()
-        self._window.raise_if_failed()
+        began = self._clock()
+        self._wanted = True
+        self._bell.ring()
+        while self._wanted and not self._closing.is_set():
+            self.lock.wait(WAIT_S)
+            self._window.raise_if_failed()
+        self._waited_s += self._clock() - began
 
     def close(self, timeout_s: float | None = None) -> Totals:
         """Close open episodes, send everything, and wait until it is durable. Raises RunFailed and the like."""
@@ -172,19 +185,25 @@ class Producer:
         deadline = None if timeout_s is None else self._clock() + timeout_s
         with self.lock:
             self.flush()
-            self._hurry()
-            while len(self._window):
+            self._draining = True
+            self._hurried_at = -math.inf
+            self._bell.ring()
+            try:
+                while self._sealed is not None or len(self._window):
+                    self._window.raise_if_failed()
+                    if deadline is not None and self._clock() > deadline:
+                        raise RunFailed(
+                            f"{len(self._window)} fragments of {self.key} were not durable within {timeout_s:g} s."
+                        )
+                    self.lock.wait(WAIT_S)
                 self._window.raise_if_failed()
-                if deadline is not None and self._clock() > deadline:
-                    raise RunFailed(
-                        f"{len(self._window)} fragments of {self.key} were not durable within {timeout_s:g} s."
-                    )
-                self._wait()
-            self._window.raise_if_failed()
+            finally:
+                self._draining = False
 
     def shut(self) -> Totals:
         """Stop the pump and tell the hub the last counts, whatever state the window is in."""
         self._closing.set()
+        self._bell.ring()
         with self.lock:
             self.lock.notify_all()
         if self._pump.is_alive():
@@ -192,7 +211,7 @@ class Producer:
         with self.lock:
             beat = replace(self._heartbeat(), done=True)
         try:
-            self._hub.wait([self._hub.beat(beat)], 5.0)
+            self._hub.wait([self._hub.beat(beat)], 5.0, Doorbell())
         except Exception:  # the hub may be gone, with Ray itself; what is durable does not depend on it
             pass
         rows = self.rows
@@ -208,80 +227,6 @@ class Producer:
     def failed(self) -> RolltapeError | None:
         """What ended this producer, if something did."""
         return self._window.failed
-
-    def _wait_for_room(self, nbytes: int) -> None:
-        began = self._clock()
-        self._waiting = True
-        try:
-            self._hurry()
-            while not self._window.fits(nbytes):
-                self._wait()
-                self._window.raise_if_failed()
-        finally:
-            self._waiting = False
-            self._waited_s += self._clock() - began
-
-    def _hurry(self) -> None:
-        self._hurried_at = self._clock()
-        self._window.hurry()
-
-    def _wait(self) -> None:
-        """Wait for the pump. A writer that was restarted meanwhile does not know that somebody waits: it is told."""
-        if self._clock() - self._hurried_at >= WAIT_S:
-            self._hurry()
-        self.lock.wait(WAIT_S)
-
-    def _send(self) -> None:
-        """Close the open fragment and send it. What fails there ends the run: the rows may be gone, or in part.
-
-        An interrupt goes to the main thread. So that none comes between closing and sending, another thread does both.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            self._close_and_push()
-            return
-        sender = threading.Thread(target=self._close_and_push, name=f"rolltape-send-{self.key}")
-        sender.start()
-        try:
-            sender.join()
-        except BaseException:
-            sender.join()
-            raise
-
-    def _close_and_push(self) -> None:
-        try:
-            self._push(self.rows)
-        except BaseException as error:
-            self._fail(error)
-
-    def _push(self, rows: Rows) -> None:
-        oldest_ns = rows.oldest_ns
-        if oldest_ns is None:
-            return
-        batches = rows.close(self._sequence + 1)
-        if not batches:
-            return
-        self._sequence += 1
-        self._page.words[SEQUENCE] = self._sequence
-        steps = batches["steps"].num_rows if "steps" in batches else 0
-        episodes = batches["episodes"].num_rows if "episodes" in batches else 0
-        self._steps_sent += steps
-        self._episodes_sent += episodes
-        age_s = (self._counter_ns() - oldest_ns) / 1e9
-        closed_ns = time.time_ns()
-        nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
-        self._bytes_sent += nbytes
-        header = FragmentHeader(
-            key=self.key,
-            sequence=self._sequence,
-            steps=steps,
-            episodes=episodes,
-            steps_total=self._steps_sent,
-            episodes_total=self._episodes_sent,
-            nbytes=nbytes,
-            opened_ns=closed_ns - int(age_s * 1e9),
-            closed_ns=closed_ns,
-        )
-        self._window.push(header, batches, self._clock() - age_s)
 
     def _fail(self, error: BaseException) -> None:
         """Nothing more is sent; the stepping thread hears of it with its next step."""
@@ -303,16 +248,13 @@ class Producer:
                 self.lock.notify_all()
 
     def turn(self) -> None:
-        """One turn of the pump: take answers in, send again, close what is old, tell the hub."""
+        """One turn of the pump: take answers in, send again, seal and send what is full or old, tell the hub."""
         with self.lock:
             handles = self._window.handles
+            pause_s = self._pause_s()
         if self._beat is not None:
             handles = [*handles, self._beat]
-        if handles:
-            ready = self._hub.wait(handles, PUMP_S)
-        else:
-            self._closing.wait(PUMP_S)
-            ready = []
+        ready = self._hub.wait(handles, pause_s, self._bell)
         with self.lock:
             for handle in ready:
                 if handle is self._beat:
@@ -321,11 +263,14 @@ class Producer:
                 else:
                     self._window.answered(handle)
             self._window.tick()
-            self._flush_if_due()
             if self._window.failed is not None:
                 self.rows.hasten()
             if ready or self._window.failed is not None:
                 self.lock.notify_all()
+        while self._send():
+            pass
+        with self.lock:
+            self._hurry()
             now = self._clock()
             if now - self._beat_at >= HEARTBEAT_S:
                 self._beat_at = now
@@ -334,11 +279,87 @@ class Producer:
                 if self._beat is None:
                     self._beat = self._try_beat()
 
-    def _flush_if_due(self) -> None:
-        if self._waiting or self._window.failed is not None:
+    def _pause_s(self) -> float:
+        """How long nothing is due: at most until the next heartbeat."""
+        now = self._clock()
+        until = self._beat_at + HEARTBEAT_S
+        if self._window.retry_at is not None:
+            until = min(until, self._window.retry_at)
+        if self.rows.oldest_ns is not None and self._sealed is None:
+            age_s = (self._counter_ns() - self.rows.oldest_ns) / 1e9
+            if age_s < self._config.fragment.max_age_s:  # an older one waits for room, which comes with an answer
+                until = min(until, now + self._config.fragment.max_age_s - age_s)
+        return max(SOON_S, until - now)
+
+    def _send(self) -> bool:
+        """Seal a fragment, and send the one that is sealed when there is room; whether one was sent.
+
+        What fails here ends the run: the rows may be gone, or in part.
+        """
+        with self.lock:
+            if self._window.failed is not None:
+                return False
+            if self._sealed is None:
+                self._seal()
+            sealed = self._sealed
+            if sealed is None or not self._window.fits(sealed.nbytes):
+                return False
+        try:
+            self._push(sealed)
+        except BaseException as error:
+            with self.lock:
+                self._fail(error)
+                self.lock.notify_all()
+            return False
+        return True
+
+    def _seal(self) -> None:
+        old = self.rows.due(self._counter_ns()) and self._window.fits(self.rows.nbytes)
+        if not (self._wanted or old):
             return
-        if self.rows.due(self._counter_ns()) and self._window.fits(self.rows.nbytes):
-            self._send()
+        self._sealed = self.rows.seal()
+        if self._wanted:
+            self._wanted = False
+            self.lock.notify_all()
+
+    def _push(self, sealed: Sealed) -> None:
+        sequence = self._sequence + 1
+        batches = sealed.batches(sequence)
+        steps = batches["steps"].num_rows if "steps" in batches else 0
+        episodes = batches["episodes"].num_rows if "episodes" in batches else 0
+        nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
+        payload = self._link.hold(batches) if batches else None
+        batches.clear()
+        sealed.release()
+        with self.lock:
+            self._sealed = None
+            if payload is None:
+                return
+            self._sequence = self._page.words[SEQUENCE] = sequence
+            self._steps_sent += steps
+            self._episodes_sent += episodes
+            self._bytes_sent += nbytes
+            age_s = (self._counter_ns() - sealed.oldest_ns) / 1e9
+            closed_ns = time.time_ns()
+            header = FragmentHeader(
+                key=self.key,
+                sequence=sequence,
+                steps=steps,
+                episodes=episodes,
+                steps_total=self._steps_sent,
+                episodes_total=self._episodes_sent,
+                nbytes=nbytes,
+                opened_ns=closed_ns - int(age_s * 1e9),
+                closed_ns=closed_ns,
+            )
+            self._window.push(header, payload, self._clock() - age_s)
+
+    def _hurry(self) -> None:
+        """Who waits for room, or for the end, wants a commit. A writer that was restarted is told again."""
+        waits = self._draining or (self._wanted and self._sealed is not None)
+        if waits and self._clock() - self._hurried_at >= WAIT_S:
+            self._hurried_at = self._clock()
+            self._window.hurry()
 
     def _heartbeat(self) -> Heartbeat:
         rows, window = self.rows, self._window

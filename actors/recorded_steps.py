@@ -23,7 +23,7 @@ from rolltape.schema.info_json import decode_info, encode_info, encode_value
 from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
-from .infos import InfoColumns
+from .infos import InfoColumns, InfoTypes
 from .replayed import Divergence
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class RecordedSteps:
     def seen(self, first: int) -> Seen:
         """What a replay fills, beginning with the step `first`."""
         types = {f.name: f.type for f in self._info.type} if self._info is not None else {}
-        return Seen(first, InfoColumns(lambda _: types))
+        return Seen(first, InfoColumns(InfoTypes(lambda _: types)))
 
     # ---- comparing ----------------------------------------------------------------------------------------------
 

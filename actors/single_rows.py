@@ -1,4 +1,4 @@
-"""Rows of one environment: appended to lists by `step`, stacked into record batches by `close`.
+"""Rows of one environment: put into columns by `step`, taken out as a fragment by `seal`.
 
 The life of an episode, which both this file and `vector_rows` keep:
 
@@ -9,8 +9,8 @@ The life of an episode, which both this file and `vector_rows` keep:
 5. A fragment takes whole rows. The observation that waits for its action stays for the next fragment.
 6. A step whose values do not fit raises SchemaMismatch and gives no row; its episode is closed as `aborted`, because
    what follows would have a hole. A reset whose observation does not fit opens nothing.
-7. An interrupt (Ctrl-C) may come anywhere. A row is recorded by assignments between which nothing is called; what an
-   interrupt left behind of a row that is not recorded is taken back, and its episode is closed as `aborted`.
+7. An interrupt (Ctrl-C) may come anywhere. A row is recorded by one assignment, that of `rows`; what an interrupt left
+   behind of a row that is not recorded is taken back, and its episode is closed as `aborted`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, NoReturn
@@ -33,16 +34,19 @@ from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
 from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
-from .frame_rows import FrameRows
-from .infos import Agree, InfoColumns
+from .frame_rows import FrameRows, SealedFrames
+from .infos import Agree, InfoColumns, InfoTypes
 from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
-from .value_lists import value_list
+from .sealed import Batches
+from .value_buffers import ObjectBuffer, ValueBuffer, value_buffer
 
-Batches = dict[str, pa.RecordBatch]
 Render = Callable[[], Any]
 
 LARGEST_SEED = (1 << 63) - 1
 """A seed beyond it has no column; its episodes are not replayable."""
+
+SPARES = 1
+"""Columns kept for the next fragment: one is filled while another is sent."""
 
 ROW_OVERHEAD_BYTES = 64
 """Arrow bytes of the key, time, reward and flag columns of one steps row."""
@@ -57,6 +61,96 @@ class WallClock:
     def now_us(self) -> int:
         """UTC in microseconds."""
         return (time.perf_counter_ns() + self.offset_ns) // 1000
+
+
+class _Columns:
+    """Memory for the rows of one fragment, and for the observation after the last."""
+
+    def __init__(self, schema: RunSchema, capacity: int) -> None:
+        self.capacity = capacity
+        self.observations = value_buffer(schema.observation, capacity + 1) if schema.has_observation_column else None
+        self.actions = value_buffer(schema.action, capacity)
+        self.rewards = np.empty(capacity, np.float64)
+        self.times = np.empty(capacity, np.int64)
+
+    @property
+    def values(self) -> list[ValueBuffer]:
+        """What holds values of spaces."""
+        return [self.actions] if self.observations is None else [self.actions, self.observations]
+
+    def grow(self) -> None:
+        """Twice the room."""
+        self.capacity *= 2
+        for values in self.values:
+            values.grow(self.capacity + 1)
+        self.rewards = np.resize(self.rewards, self.capacity)
+        self.times = np.resize(self.times, self.capacity)
+
+
+@dataclass(slots=True)
+class _SealedRows:
+    """A fragment of one environment. Implements `sealed.Sealed`."""
+
+    schema: RunSchema
+    key: ProducerKey
+    sub_env: int
+    offset_ns: int
+    rows: int
+    columns: _Columns
+    ends: list[tuple[int, bool, bool]]
+    segments: list[tuple[int, int, int]]
+    infos: InfoColumns
+    info_types: InfoTypes
+    episodes: EpisodeRows
+    frames: list[SealedFrames]
+    nbytes: int
+    oldest_ns: int
+    spare: list[_Columns]
+
+    def batches(self, fragment: int) -> Batches:
+        """As in `Sealed`."""
+        batches: Batches = {}
+        frames = [sealed.batch(self.key, fragment, self.sub_env) for sealed in self.frames]
+        if frames:
+            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
+        if self.rows:
+            batches["steps"] = self._steps(fragment)
+        if (episodes := self.episodes.close(self.key, fragment)) is not None:
+            batches["episodes"] = episodes
+        return batches
+
+    def release(self) -> None:
+        """As in `Sealed`."""
+        for frames in self.frames:
+            frames.release()
+        for values in self.columns.values:
+            values.clear()
+        if len(self.spare) < SPARES:
+            self.spare.append(self.columns)
+
+    def _steps(self, fragment: int) -> pa.RecordBatch:
+        n, columns = self.rows, self.columns
+        starts = np.array([s[0] for s in self.segments] + [n])
+        lengths = np.diff(starts)
+        episode = np.repeat(np.array([s[1] for s in self.segments]), lengths)
+        first_t = np.repeat(np.array([s[2] for s in self.segments]) - starts[:-1], lengths)
+        terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
+        for row, ended, cut in self.ends:
+            terminated[row], truncated[row] = ended, cut
+        info, info_json = self.infos.close(n)
+        arrays = key_columns(self.schema, self.key, fragment, np.full(n, self.sub_env, np.int32), episode)
+        arrays.append(pa.array((np.arange(n) + first_t).astype(np.int32)))
+        arrays.append(pa.array((columns.times[:n] + self.offset_ns) // 1000).cast(pa.timestamp("us", tz="UTC")))
+        if columns.observations is not None:
+            arrays.append(columns.observations.take(n))
+        arrays += [
+            columns.actions.take(n),
+            pa.array(columns.rewards[:n]),
+            pa.array(terminated),
+            pa.array(truncated),
+        ]
+        arrays += [info_json] if info is None else [info, info_json]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema.arrow("steps", self.info_types.struct))
 
 
 class SingleRows:
@@ -77,6 +171,7 @@ class SingleRows:
         counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._schema, self._key, self._page = schema, key, page
+        self._words = page.words
         self._sub_env, self._stride = sub_env, stride
         self._clock = clock or WallClock()
         self._counter_ns = counter_ns
@@ -84,14 +179,10 @@ class SingleRows:
         self._index = first_index - 1
         self._episode = -1
         self._open = False
-        self._observations = value_list(schema.observation) if schema.has_observation_column else None
-        self._actions = value_list(schema.action)
-        self._rewards: list[Any] = []
-        self._times: list[int] = []
         self._ends: list[tuple[int, bool, bool]] = []
         self._segments: list[tuple[int, int, int]] = []
-        self._infos = InfoColumns(agree)
-        self._episodes = EpisodeRows(schema)
+        self._info_types = InfoTypes(agree)
+        self._infos = InfoColumns(self._info_types)
         self._frames: dict[str, FrameRows] = {}
         self._seed = 0
         self._seed_episode = -1
@@ -110,15 +201,25 @@ class SingleRows:
         self.return_sum = 0.0
         self.ignored_steps = 0
         self.oldest_ns: int | None = None
-        kept = [(schema.action, self._actions)]
-        if self._observations is not None:
-            kept.append((schema.observation, self._observations))
-        leaves = [leaf for codec, _ in kept for leaf in codec.leaves]
+        codecs = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
+        leaves = [leaf for codec in codecs for leaf in codec.leaves]
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         self._limit = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
-        self._loose = [values for codec, values in kept if not codec.is_fixed]
-        self._bulky = bool(self._loose)
+        self._room = self._limit
+        self._bulky = not all(codec.is_fixed for codec in codecs)
         """Whether rows have parts of any size, which have to be counted."""
+        self._spare: list[_Columns] = []
+        self._use(_Columns(schema, self._room))
+        self._episodes = EpisodeRows(schema, self._final_column)
+
+    def _use(self, columns: _Columns) -> None:
+        self._columns = columns
+        self._observations = columns.observations
+        self._put_action = columns.actions.put
+        self._put_observation = None if columns.observations is None else columns.observations.put
+        self._rewards: memoryview[Any] = columns.rewards.data
+        self._times: memoryview[Any] = columns.times.data
+        self._loose = [values for values in columns.values if isinstance(values, ObjectBuffer)]
 
     @property
     def episode(self) -> int:
@@ -151,7 +252,7 @@ class SingleRows:
         index = self._index + 1
         try:
             self._episode = episode = self._sub_env + self._stride * index
-            self._see(observation, 0, render, False)
+            self._see(observation, self.rows, 0, render, False)
             self._options = encode_info(options) if options else None
             self._reset_info = encode_info(info) if info else None
             self._start_us = self._clock.now_us()
@@ -194,24 +295,28 @@ class SingleRows:
         now = self._counter_ns()
         row = self.rows
         ended = terminated or truncated
+        what = "action"
         try:
-            self._actions.append(action)
-            self._rewards.append(float(reward))
-            if self._observations is not None and render is None:
-                self._observations.append(observation)
+            if row == self._columns.capacity:
+                self._grow()
+            self._put_action(row, action)
+            what = "reward"
+            self._rewards[row] = float(reward)
+            what = "observation or info"
+            if self._put_observation is not None and render is None:
+                self._put_observation(row + 1, observation)
             else:
-                self._see(observation, self._t_before + row + 1, render, ended)
+                self._see(observation, row + 1, self._t_before + row + 1, render, ended)
             if info:
                 self._infos.add(row, info)
                 self._bulky = True
-            self._times.append(now)
+            self._times[row] = now
             if ended:
                 self._ends.append((row, bool(terminated), bool(truncated)))
-            self._page.words[STEPS] = self._before + row + 1
+            self._words[STEPS] = self._before + row + 1
             self.rows = row + 1
         except BaseException as error:
             t = self._t_before + row
-            what = self._misfit()
             self._withdraw(t)
             refuse(f"{what} of episode {self._episode}, t {t}", error)
         if ended:
@@ -220,11 +325,10 @@ class SingleRows:
             self.oldest_ns = now
         return self.rows >= self._limit or (self._bulky and self._full())
 
-    def _misfit(self) -> str:
-        """What of the row that was begun did not fit: the first that is missing."""
-        if len(self._rewards) == self.rows:
-            return "action" if len(self._actions) == self.rows else "reward"
-        return "observation or info"
+    def _grow(self) -> None:
+        """More room, where a full fragment could not be sent because the wait for it was interrupted."""
+        self._columns.grow()
+        self._use(self._columns)
 
     def _withdraw(self, t: int) -> None:
         """Take back what was noted of a row that is not recorded, or of a reset (t is -1), and close the episode."""
@@ -238,13 +342,11 @@ class SingleRows:
         self._trim()
 
     def _trim(self) -> None:
-        """The lists hold what is recorded, and the observation that waits for its action."""
+        """Forget what an interrupt left behind."""
         if self._open and self._episodes.newest == self._episode:
             self._open = False
-        self._actions.trim(self.rows)
-        del self._rewards[self.rows :], self._times[self.rows :]
-        if self._observations is not None:
-            self._observations.trim(self.rows + self._open)
+        for values in self._loose:
+            values.clear(self.rows + (self._open and values is self._observations))
 
     def abort(self) -> None:
         """Close the open episode, if there is one, as `aborted`."""
@@ -265,59 +367,51 @@ class SingleRows:
         """Bytes of the open fragment, about."""
         return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
-    def close(self, fragment: int) -> Batches:
-        """The open fragment as record batches by table, without the tables that have no rows; empty again."""
+    def seal(self) -> _SealedRows | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
         self._trim()
-        n, batches = self.rows, {}
+        n, oldest_ns = self.rows, self.oldest_ns
+        if oldest_ns is None:
+            return None
+        nbytes, columns = self.nbytes, self._columns
         self._frames_before = self.frames
-        frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._sub_env)) is not None]
-        if frames:
-            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
-        if n:
-            batches["steps"] = self._steps_batch(n, fragment)
-        if (episodes := self._episodes.close(self._key, fragment)) is not None:
-            batches["episodes"] = episodes
+        frames = [sealed for rows in self._frames.values() if (sealed := rows.seal()) is not None]
+        sealed = _SealedRows(
+            self._schema,
+            self._key,
+            self._sub_env,
+            self._clock.offset_ns,
+            n,
+            columns,
+            self._ends,
+            self._segments,
+            self._infos,
+            self._info_types,
+            self._episodes,
+            frames,
+            nbytes,
+            oldest_ns,
+            self._spare,
+        )
+        self._return, self._start_row = self._total(), 0
+        self._use(self._spare.pop() if self._spare else _Columns(self._schema, self._room))
+        if self._open and self._observations is not None:
+            self._observations.carry(columns.observations, n)
+        self._t_before += n
+        self._ends = []
+        self._segments = [(0, self._episode, self._t_before)] if self._open else []
+        self._infos = InfoColumns(self._info_types)
+        self._episodes = EpisodeRows(self._schema, self._final_column)
         self._before, self.rows = self._before + n, 0
         self.oldest_ns = None
-        return batches
+        return sealed
 
-    def _steps_batch(self, n: int, fragment: int) -> pa.RecordBatch:
-        starts = np.array([s[0] for s in self._segments] + [n])
-        lengths = np.diff(starts)
-        episode = np.repeat(np.array([s[1] for s in self._segments]), lengths)
-        first_t = np.repeat(np.array([s[2] for s in self._segments]) - starts[:-1], lengths)
-        t = (np.arange(n) + first_t).astype(np.int32)
-        terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        for row, ended, cut in self._ends:
-            terminated[row], truncated[row] = ended, cut
-        times = (np.array(self._times, np.int64) + self._clock.offset_ns) // 1000
-        info, info_json = self._infos.close(n)
-        columns = key_columns(self._schema, self._key, fragment, np.full(n, self._sub_env, np.int32), episode)
-        columns += [pa.array(t), pa.array(times).cast(pa.timestamp("us", tz="UTC"))]
-        if self._observations is not None:
-            columns.append(self._observations.take(n))
-        columns += [
-            self._actions.take(n),
-            pa.array(np.array(self._rewards, np.float64)),
-            pa.array(terminated),
-            pa.array(truncated),
-        ]
-        columns += [info_json] if info is None else [info, info_json]
-        schema = self._schema.arrow("steps", self._infos.struct)
-        self._return, self._start_row = self._total(), 0
-        self._t_before += n
-        self._rewards.clear()
-        self._times.clear()
-        self._ends.clear()
-        self._segments = [(0, self._episode, self._t_before)] if self._open else []
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-    def _see(self, observation: Any, t: int, render: Render | None, last: bool) -> None:
+    def _see(self, observation: Any, row: int, t: int, render: Render | None, last: bool) -> None:
         pictures: list[tuple[FrameRows, np.ndarray]] = []
         if self._schema.layout is not None:
             pictures.append(self._picture("observation", observation))
         elif self._observations is not None:
-            self._observations.append(observation)
+            self._observations.put(row, observation)
         if render is not None and (last or t % self._schema.every == 0):
             pictures.append(self._picture("render", render()))
         for rows, picture in pictures:
@@ -346,7 +440,11 @@ class SingleRows:
 
     def _total(self) -> float:
         """The return of the open episode so far: its rewards, added in their order."""
-        return reduce(add, self._rewards[self._start_row :], self._return) if self._open else 0.0
+        return reduce(add, self._rewards[self._start_row : self.rows].tolist(), self._return) if self._open else 0.0
+
+    def _final_column(self, items: list[Any]) -> pa.Array:
+        assert self._observations is not None
+        return self._observations.column(items)
 
     def _end(self, status: Status, terminated: bool, truncated: bool) -> None:
         total = self._total()
@@ -365,11 +463,9 @@ class SingleRows:
             reset_info=self._reset_info,
             start_us=self._start_us,
             end_us=self._clock.now_us(),
-            final_item=None if self._observations is None else self._observations.newest_item(),
+            final_item=None if self._observations is None else self._observations.item(self.rows),
         )
         self._open = False
-        if self._observations is not None:
-            self._observations.trim(self.rows)
         self.episodes += 1
         self._page.words[EPISODES] = self.episodes
         self._page.episode_steps[0] = -1

@@ -1,4 +1,4 @@
-"""Rows of a vector environment: written into `[sub-environment, step]` arrays, closed into record batches.
+"""Rows of a vector environment: written slot by slot, one slot a step, taken out as a fragment by `seal`.
 
 The life of an episode stands at the top of `single_rows`. What the three autoreset modes add to it:
 
@@ -31,12 +31,13 @@ from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
 from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
-from .frame_rows import FrameRows
-from .grids import grid
-from .infos import Agree, InfoColumns
+from .frame_rows import FrameRows, SealedFrames
+from .grids import grid, ordered
+from .infos import Agree, InfoColumns, InfoTypes
 from .obituary import Obituary, add_lost_episodes, ledger_batch
 from .page import EPISODES, STEPS, ProducerPage
-from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, Batches, WallClock, refuse
+from .sealed import Batches
+from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, SPARES, WallClock, refuse
 from .vector_infos import Reader, final_reader, info_reader, nothing
 
 Seeds = Callable[[int], int | None]
@@ -66,6 +67,117 @@ class Inside:
 
 _NOWHERE = np.zeros(0, np.int64)
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
+
+
+class _Block:
+    """Memory for the rows of one fragment, `[slot, sub-environment]`, and for the observations after the last."""
+
+    def __init__(self, schema: RunSchema, num_envs: int, slots: int) -> None:
+        self.observations = grid(schema.observation, num_envs, slots + 1) if schema.has_observation_column else None
+        self.actions = grid(schema.action, num_envs, slots)
+        self.rewards = np.empty((slots, num_envs), np.float64)
+        self.terminated = np.empty((slots, num_envs), bool)
+        self.truncated = np.empty((slots, num_envs), bool)
+        self.t = np.empty((slots, num_envs), np.int32)
+        self.episode = np.empty((slots, num_envs), np.int64)
+        self.valid = np.empty((slots, num_envs), bool)
+        self.times = np.empty(slots, np.int64)
+
+    @property
+    def slots(self) -> int:
+        """Steps that it has room for."""
+        return len(self.times)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values whose size the space does not say."""
+        return self.actions.nbytes + (self.observations.nbytes if self.observations is not None else 0)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.actions.clear()
+        if self.observations is not None:
+            self.observations.clear()
+
+    def grow(self) -> None:
+        """Room for one slot more."""
+        for name in ("rewards", "terminated", "truncated", "t", "episode", "valid"):
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, old[:1]]))
+        self.times = np.append(self.times, 0)
+        self.actions.grow()
+        if self.observations is not None:
+            self.observations.grow()
+
+
+@dataclass(slots=True)
+class _SealedBlock:
+    """A fragment of a vector environment. Implements `sealed.Sealed`."""
+
+    schema: RunSchema
+    key: ProducerKey
+    sub_env: np.ndarray
+    slots: int
+    rows: int
+    block: _Block
+    infos: InfoColumns
+    info_types: InfoTypes
+    episodes: EpisodeRows
+    frames: list[SealedFrames]
+    obituary: Obituary | None
+    nbytes: int
+    oldest_ns: int
+    spare: list[_Block]
+
+    def batches(self, fragment: int) -> Batches:
+        """As in `Sealed`."""
+        batches: Batches = {}
+        frames = [sealed.batch(self.key, fragment, int(self.sub_env[0])) for sealed in self.frames]
+        if frames:
+            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
+        if self.rows:
+            batches["steps"] = self._steps(fragment)
+        ledger = self.obituary and ledger_batch(self.schema, self.obituary, self.key, fragment)
+        if ledger is not None:
+            batches["ledger"] = ledger
+        if (episodes := self.episodes.close(self.key, fragment)) is not None:
+            batches["episodes"] = episodes
+        return batches
+
+    def release(self) -> None:
+        """As in `Sealed`."""
+        for frames in self.frames:
+            frames.release()
+        self.block.clear()
+        if len(self.spare) < SPARES:
+            self.spare.append(self.block)
+
+    def _steps(self, fragment: int) -> pa.RecordBatch:
+        block, slots, num_envs = self.block, self.slots, len(self.sub_env)
+        valid = block.valid[:slots]
+        place, slot = np.divmod(np.flatnonzero(valid.T), slots)
+        order = slot * num_envs + place
+
+        def take(array: np.ndarray) -> np.ndarray:
+            return ordered(array[:slots], order)
+
+        columns = key_columns(self.schema, self.key, fragment, self.sub_env[place], take(block.episode))
+        times = block.times.take(slot)
+        columns += [pa.array(take(block.t)), pa.array(times).cast(pa.timestamp("us", tz="UTC"))]
+        if block.observations is not None:
+            columns.append(block.observations.take(order, slots))
+        columns.append(block.actions.take(order, slots))
+        columns += [pa.array(take(array)) for array in (block.rewards, block.terminated, block.truncated)]
+
+        def row_of(noted: list[int]) -> np.ndarray:
+            """From slot * N + place to the row of the batch, -1 where that was no transition."""
+            rows = np.full(slots * num_envs, -1)
+            rows[order] = np.arange(len(order))
+            return rows[np.asarray(noted)]
+
+        info, info_json = self.infos.close(self.rows, row_of)
+        columns += [info_json] if info is None else [info, info_json]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema.arrow("steps", self.info_types.struct))
 
 
 class VectorRows:
@@ -111,18 +223,12 @@ class VectorRows:
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
         self._slots = self._limit = slots
-        self._observations = grid(schema.observation, num_envs, slots + 1) if schema.has_observation_column else None
-        self._actions = grid(schema.action, num_envs, slots)
+        self._block = _Block(schema, num_envs, slots)
+        self._spare: list[_Block] = []
         self._bulky = not all(codec.is_fixed for codec in kept)
         """Whether rows have parts of any size, which have to be counted."""
-        self._rewards = np.empty((num_envs, slots), np.float64)
-        self._terminated = np.empty((num_envs, slots), bool)
-        self._truncated = np.empty((num_envs, slots), bool)
-        self._row_t = np.empty((num_envs, slots), np.int32)
-        self._row_episode = np.empty((num_envs, slots), np.int64)
-        self._valid = np.empty((num_envs, slots), bool)
-        self._times = np.empty(slots, np.int64)
-        self._infos = InfoColumns(agree)
+        self._info_types = InfoTypes(agree)
+        self._infos = InfoColumns(self._info_types)
         self._obituary: Obituary | None = None
         self._episodes = EpisodeRows(schema)
         self._frames: dict[str, FrameRows] = {}
@@ -177,8 +283,8 @@ class VectorRows:
         self._unseen[places] = True
         try:
             self._check_pictures(observations)
-            if self._observations is not None:
-                self._observations.put(self._slot, observations, mask)
+            if self._block.observations is not None:
+                self._block.observations.put(self._slot, observations, mask)
             text = encode_info(options) if options else None
             reader = info_reader(infos)
             if inside is not None:
@@ -216,17 +322,18 @@ class VectorRows:
         now = self._clock.now_us()
         what = "actions"
         try:
-            if slot == self._slots:
-                self._grow()
-            self._actions.put(slot, actions)
+            block = self._block
+            if slot == block.slots:  # a full fragment could not be sent because the wait for it was interrupted
+                block.grow()
+            block.actions.put(slot, actions)
             what = "observations"
             self._check_pictures(observations)
-            if self._observations is not None:
-                self._observations.put(slot + 1, observations)
+            if block.observations is not None:
+                block.observations.put(slot + 1, observations)
             what = "rewards, terminated or truncated"
-            self._rewards[:, slot] = rewards
-            self._terminated[:, slot] = terminated
-            self._truncated[:, slot] = truncated
+            block.rewards[slot] = rewards
+            block.terminated[slot] = terminated
+            block.truncated[slot] = truncated
             ended = np.logical_or(terminated, truncated)
             rows = int(np.count_nonzero(valid))
             whole = rows == self._n
@@ -270,73 +377,48 @@ class VectorRows:
         """Bytes of the open fragment, about."""
         return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
-    def close(self, fragment: int) -> Batches:
-        """The open fragment as record batches by table, without the tables that have no rows; empty again.
-
-        The batches may be views of buffers that the next step changes: send or copy them before.
-        """
-        batches: Batches = {}
+    def seal(self) -> _SealedBlock | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
+        if self.oldest_ns is None:
+            return None
+        block, nbytes = self._block, self.nbytes
         self._frames_before = self.frames
-        frames = [b for f in self._frames.values() if (b := f.close(self._key, fragment, self._offset)) is not None]
-        if frames:
-            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
-        if self.rows:
-            batches["steps"] = self._steps_batch(fragment)
-        if self._obituary is not None:
-            if (ledger := ledger_batch(self._schema, self._obituary, self._key, fragment)) is not None:
-                batches["ledger"] = ledger
-            self._obituary = None
-        if (episodes := self._episodes.close(self._key, fragment)) is not None:
-            batches["episodes"] = episodes
-        if self._slot:
-            self._actions.clear()
-            if self._observations is not None:
-                self._observations.carry(self._slot)
+        frames = [sealed for rows in self._frames.values() if (sealed := rows.seal()) is not None]
+        sealed = _SealedBlock(
+            self._schema,
+            self._key,
+            self._sub_env,
+            self._slot,
+            self.rows,
+            block,
+            self._infos,
+            self._info_types,
+            self._episodes,
+            frames,
+            self._obituary,
+            nbytes,
+            self.oldest_ns,
+            self._spare,
+        )
+        self._block = self._spare.pop() if self._spare else _Block(self._schema, self._n, self._slots)
+        if self._block.observations is not None:
+            self._block.observations.carry(block.observations, self._slot)
+        self._infos = InfoColumns(self._info_types)
+        self._episodes = EpisodeRows(self._schema)
+        self._obituary = None
         self._before, self.rows = self._before + self.rows, 0
         self._slot = 0
         self.oldest_ns = None
-        return batches
-
-    def _steps_batch(self, fragment: int) -> pa.RecordBatch:
-        n, slots = self.rows, self._slot
-        valid = self._valid[:, :slots]
-        whole = n == self._n * slots
-
-        def flat(array: np.ndarray) -> np.ndarray:
-            cut = array[:, :slots]
-            return cut.reshape(-1) if whole else cut[valid]
-
-        counts = np.full(self._n, slots) if whole else np.count_nonzero(valid, axis=1)
-        times = np.broadcast_to(self._times[:slots], (self._n, slots))
-        sub_env = np.repeat(self._sub_env, counts)
-        columns = key_columns(self._schema, self._key, fragment, sub_env, flat(self._row_episode))
-        columns += [pa.array(flat(self._row_t)), pa.array(flat(times)).cast(pa.timestamp("us", tz="UTC"))]
-        if self._observations is not None:
-            columns.append(self._observations.take(valid))
-        columns += [
-            self._actions.take(valid),
-            pa.array(flat(self._rewards)),
-            pa.array(flat(self._terminated)),
-            pa.array(flat(self._truncated)),
-        ]
-
-        def place(noted: list[int]) -> np.ndarray:
-            """From slot * N + place to the row of the batch, -1 where that was no transition."""
-            row = np.where(valid, np.cumsum(valid).reshape(valid.shape) - 1, -1)
-            slot, sub_env = np.divmod(np.asarray(noted), self._n)
-            return row[sub_env, slot]
-
-        info, info_json = self._infos.close(n, place)
-        columns += [info_json] if info is None else [info, info_json]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema.arrow("steps", self._infos.struct))
+        return sealed
 
     def _count(self, slot: int, valid: np.ndarray, rows: int, whole: bool, now_us: int) -> None:
         """When this returns, the step is recorded."""
-        self._row_t[:, slot] = self._t
-        self._row_episode[:, slot] = self._episode
-        self._valid[:, slot] = valid
-        self._times[slot] = now_us
-        rewards = self._rewards[:, slot]
+        block = self._block
+        block.t[slot] = self._t
+        block.episode[slot] = self._episode
+        block.valid[slot] = valid
+        block.times[slot] = now_us
+        rewards = block.rewards[slot]
         if whole:
             returns = self._return + rewards
         else:
@@ -373,7 +455,7 @@ class VectorRows:
             return self._waiting(places, slot + 1)
         final = infos.get("final_obs")
         values = [None if final is None else final[place] for place in places.tolist()]
-        if self._observations is not None:
+        if self._schema.has_observation_column:
             return self._schema.observation.encode(values)
         for value in values:
             if value is not None:
@@ -403,7 +485,7 @@ class VectorRows:
             else:
                 self._see(ends, observations, pictures, last=True)
         if len(ends):
-            self._end(ends, "completed", self._terminated[:, slot], self._truncated[:, slot], last)
+            self._end(ends, "completed", self._block.terminated[slot], self._block.truncated[slot], last)
         if len(begins):
             self._begin(begins, inside.reset_info if inside else info_reader(infos), inside and inside.seed, None)
             self._see(begins, observations, pictures)
@@ -445,17 +527,6 @@ class VectorRows:
         self._unseen[:] = True
         self._blind = True
 
-    def _grow(self) -> None:
-        """One slot more, where a full fragment could not be sent because the wait for it was interrupted."""
-        for name in ("_rewards", "_terminated", "_truncated", "_row_t", "_row_episode", "_valid"):
-            old = getattr(self, name)
-            setattr(self, name, np.concatenate([old, old[:, :1]], axis=1))
-        self._times = np.append(self._times, 0)
-        self._actions.grow()
-        if self._observations is not None:
-            self._observations.grow()
-        self._slots += 1
-
     def _check_pictures(self, observations: Any) -> None:
         if self._schema.layout is None:
             return
@@ -474,8 +545,7 @@ class VectorRows:
         return any(f.full for f in self._frames.values()) or self._loose_bytes() >= self._config.max_bytes
 
     def _loose_bytes(self) -> int:
-        grids = self._actions.nbytes + (self._observations.nbytes if self._observations is not None else 0)
-        return grids + self._infos.nbytes + self._episodes.nbytes
+        return self._block.nbytes + self._infos.nbytes + self._episodes.nbytes
 
     def _now_ns(self) -> int:
         return self._clock.now_us() * 1000 - self._clock.offset_ns
@@ -506,7 +576,7 @@ class VectorRows:
         rows.add(place, int(self._episode[place]), int(self._t[place]), picture)
 
     def _waiting(self, places: np.ndarray, slot: int) -> pa.Array | None:
-        return None if self._observations is None else self._observations.pick(places, slot)
+        return None if self._block.observations is None else self._block.observations.pick(places, slot)
 
     def _begin(self, places: np.ndarray, reader: Reader | None, seeds: Seeds | None, options: str | None) -> None:
         now = self._clock.now_us()

@@ -10,7 +10,7 @@ Rules:
 5. When nothing was acknowledged for `give_up_s`, the run has failed. So has it when the writer says that it cannot
    write: it gives up after as long, and is given `LAST_WORD_S` more, because it knows why.
 
-Plain and without threads: the producer holds its lock around every call.
+Plain and without threads: the producer holds its lock around every call but that of `hold`, which copies megabytes.
 """
 
 from __future__ import annotations
@@ -110,17 +110,22 @@ class Window:
             return False
         return self._clock() - self._unacked[0].opened_s < self._config.max_unacked_age_s
 
-    def push(self, header: FragmentHeader, batches: dict[str, Any], opened_s: float) -> None:
-        """Send a fragment; `opened_s` is when its oldest row came, on the window's clock."""
+    def push(self, header: FragmentHeader, payload: Payload, opened_s: float) -> None:
+        """Send a fragment that the link holds; `opened_s` is when its oldest row came, on the window's clock."""
         self.raise_if_failed()
         if not self._unacked:
             self._progress_at = self._clock()
-        item = _Unacked(header, self._link.hold(batches), opened_s)
+        item = _Unacked(header, payload, opened_s)
         self._unacked.append(item)
         self.inflight_bytes += header.nbytes
         self.inflight_high_bytes = max(self.inflight_high_bytes, self.inflight_bytes)
         if self._retry_at is None:
             item.handle = self._link.append(header, item.payload)
+
+    @property
+    def retry_at(self) -> float | None:
+        """When to send again what was refused or lost, on the window's clock; None: nothing was."""
+        return self._retry_at
 
     def hurry(self) -> None:
         """The producer waits: ask for a commit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ class FakeHub:
             raise ConnectionError("no hub")
         return self._handles.pop(handle)
 
-    def wait(self, handles: list[object], timeout_s: float) -> list[object]:
+    def wait(self, handles: list[object], timeout_s: float, bell: Any) -> list[object]:
         self.before_wait()
         return [handle for handle in handles if handle in self.link.answers or handle in self._handles]
 
@@ -214,9 +215,29 @@ class FakeRows:
     def abort(self) -> None:
         self.aborted += 1
 
-    def close(self, fragment: int) -> dict[str, pa.RecordBatch]:
+    def seal(self) -> FakeSealed | None:
+        if self.oldest_ns is None:
+            return None
+        sealed = FakeSealed(np.arange(self.steps - self.rows, self.steps), self.nbytes, self.oldest_ns, self.broken)
+        self.rows, self.oldest_ns = 0, None
+        return sealed
+
+
+@dataclass
+class FakeSealed:
+    """The numbers of a fragment's rows."""
+
+    numbers: np.ndarray
+    nbytes: int
+    oldest_ns: int
+    broken: Exception | None
+
+    def batches(self, fragment: int) -> dict[str, pa.RecordBatch]:
         if self.broken is not None:
             raise self.broken
-        numbers = pa.array(np.arange(self.steps - self.rows, self.steps))
-        rows, self.rows, self.oldest_ns = self.rows, 0, None
-        return {"steps": pa.RecordBatch.from_arrays([numbers], ["number"])} if rows else {}
+        if not len(self.numbers):
+            return {}
+        return {"steps": pa.RecordBatch.from_arrays([pa.array(self.numbers.copy())], ["number"])}
+
+    def release(self) -> None:
+        self.numbers[:] = -1

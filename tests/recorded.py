@@ -69,6 +69,16 @@ class Picture:
     picture: np.ndarray
 
 
+def taken(rows: Any, fragment: int) -> dict[str, pa.RecordBatch]:
+    """The open fragment of `rows`: sealed, copied and released, so that what comes next goes into the same memory."""
+    sealed = rows.seal()
+    if sealed is None:
+        return {}
+    batches = copied(sealed.batches(fragment))
+    sealed.release()
+    return batches
+
+
 @dataclass
 class Tape:
     """The fragments of one producer."""
@@ -80,7 +90,7 @@ class Tape:
 
     def take(self, rows: Any) -> dict[str, pa.RecordBatch]:
         """Close the open fragment of `rows` and keep it."""
-        batches = copied(rows.close(len(self.fragments) + 1))
+        batches = taken(rows, len(self.fragments) + 1)
         assert rows.rows == 0
         for table, batch in batches.items():
             batch.validate(full=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolltape.actors.infos import InfoColumns, info_type
+from rolltape.actors.infos import InfoColumns, InfoTypes, info_type
 from tests.examples import examples
 from tests.fakes import Agreement
 from tests.recorded import info_of, plain
@@ -43,13 +43,14 @@ INFOS = st.lists(st.dictionaries(NAMES, SIMPLE | VALUES, max_size=3), max_size=6
 @examples(30)
 @given(st.lists(INFOS, min_size=1, max_size=3))
 def test_nothing_is_lost_and_the_struct_stays(fragments: list[list[dict[str, Any]]]) -> None:
-    columns = InfoColumns(Agreement())
+    types = InfoTypes(Agreement())
     structs = []
     for rows in fragments:
+        columns = InfoColumns(types)
         for row, info in enumerate(rows):
             columns.add(row, info)
         batch = closed(columns, len(rows))
-        structs.append(columns.struct)
+        structs.append(types.struct)
         for found, info in zip(infos(batch), rows, strict=True):
             expected = {key: value[()] if _is_number(value) else value for key, value in info.items()}
             assert_same(without_nan(found), without_nan(plain(expected)))
@@ -72,7 +73,7 @@ def without_nan(value: Any) -> Any:
 
 
 def test_constant_keys_are_columns() -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     for row in range(3):
         columns.add(row, {"n": row, "x": row / 2, "mask": np.array([row, 1], np.int8), "flag": row > 0, "word": "w"})
     batch = closed(columns, 3)
@@ -91,8 +92,9 @@ def test_constant_keys_are_columns() -> None:
 def test_the_first_rows_settle_it_also_without_infos() -> None:
     """A part without the column and then one with it are two kinds of steps in one run: the writer refuses that."""
     agreement = Agreement()
-    columns = InfoColumns(agreement)
-    assert closed(columns, 2).schema.names == ["info_json"]
+    types = InfoTypes(agreement)
+    assert closed(InfoColumns(types), 2).schema.names == ["info_json"]
+    columns = InfoColumns(types)
     columns.add(0, {"late": 1})
     batch = closed(columns, 1)
     assert batch.schema.names == ["info_json"]
@@ -102,18 +104,19 @@ def test_the_first_rows_settle_it_also_without_infos() -> None:
 
 def test_the_first_proposal_holds_for_all() -> None:
     agreement = Agreement()
-    one, two = InfoColumns(agreement), InfoColumns(agreement)
+    types = [InfoTypes(agreement), InfoTypes(agreement)]
+    one, two = map(InfoColumns, types)
     one.add(0, {"x": 1})
     two.add(0, {"x": 0.5, "y": 2})
     first, second = closed(one, 1), closed(two, 1)
     assert first.column("info").type == second.column("info").type == pa.struct([("x", pa.int64())])
     assert infos(second) == [{"x": 0.5, "y": 2}]
-    assert (one.types, two.types) == ({"x": pa.int64()}, {"x": pa.int64()})
+    assert [t.types for t in types] == [{"x": pa.int64()}, {"x": pa.int64()}]
 
 
 def test_a_key_of_several_kinds_is_not_proposed() -> None:
     agreement = Agreement()
-    columns = InfoColumns(agreement)
+    columns = InfoColumns(InfoTypes(agreement))
     columns.add(0, {"x": 1, "y": 1, "z": 1})
     columns.add(1, {"x": 1.0, "y": None, "z": 2})
     assert infos(closed(columns, 2)) == [{"x": 1, "y": 1, "z": 1}, {"x": 1.0, "y": None, "z": 2}]
@@ -121,7 +124,7 @@ def test_a_key_of_several_kinds_is_not_proposed() -> None:
 
 
 def test_a_row_that_is_no_step_is_dropped() -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {"x": 1, "y": [1]})
     columns.add(1, {"x": 2, "y": [2]})
     columns.add(2, {"x": 3, "y": [3]})
@@ -131,7 +134,7 @@ def test_a_row_that_is_no_step_is_dropped() -> None:
 
 
 def test_values_are_copied() -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     info: dict[str, Any] = {"a": np.array([1, 2]), "n": np.array(1), "deep": {"x": [np.array([1])]}, "o": [[1]]}
     columns.add(0, info)
     info["a"][:] = 9
@@ -145,7 +148,7 @@ def test_values_are_copied() -> None:
 def test_the_text_depends_on_the_row_alone() -> None:
     """Replay compares texts: what other rows of the fragment hold, and in which order, may not matter."""
     types = {"n": pa.int64()}
-    one, two = InfoColumns(lambda _: types), InfoColumns(lambda _: types)
+    one, two = InfoColumns(InfoTypes(lambda _: types)), InfoColumns(InfoTypes(lambda _: types))
     one.add(0, {"n": None, "b": [1], "a": {}})
     two.add(0, {"a": 1, "n": 1})
     two.add(1, {"a": {}, "b": [1], "n": None})
@@ -169,24 +172,22 @@ def test_the_text_depends_on_the_row_alone() -> None:
 )
 def test_what_has_no_column(value: Any) -> None:
     assert info_type(value) is None
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {"x": value})
     batch = closed(columns, 1)
     assert batch.schema.names == ["info_json"]
 
 
 def test_bytes_are_counted() -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     assert columns.nbytes == 0
     columns.add(0, {"a": np.zeros(500), "text": "x" * 1000, "json": [["y" * 2000]]})
     assert 7000 < columns.nbytes < 7200
-    columns.close(1)
-    assert columns.nbytes == 0
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
 def test_a_key_that_is_no_name_for_a_column(name: str) -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {name: 1, "b": 2})
     batch = closed(columns, 1)
     assert batch.column("info").type == pa.struct([("b", pa.int64())])
@@ -195,7 +196,7 @@ def test_a_key_that_is_no_name_for_a_column(name: str) -> None:
 
 def test_keys_that_look_alike_are_told_apart() -> None:
     """`str` of both is the same; one of them used to be lost."""
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {1: "a", "1": "b", None: [1], "None": [2], (1,): 3, "deep": {2: 1, "2": 2}})
     assert infos(closed(columns, 1)) == [
         {"1 (int)": "a", "1": "b", "None (NoneType)": [1], "None": [2], "(1,)": 3, "deep": {"2 (int)": 1, "2": 2}}
@@ -205,7 +206,7 @@ def test_keys_that_look_alike_are_told_apart() -> None:
 def test_types_that_change_by_the_step_lose_nothing() -> None:
     """Every row another type under the same key: what fits the first is typed, all else is text, row by row."""
     values = [1, 1.5, True, "1", None, np.int32(1), np.array([1, 2]), np.array([1, 2, 3]), 1 << 70, b"x", [1], {"a": 1}]
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {"x": 0})
     assert infos(closed(columns, 1)) == [{"x": 0}]
     for row, value in enumerate(values):
@@ -241,7 +242,7 @@ class Odd:
     ids=repr,
 )
 def test_nothing_that_an_environment_returns_breaks_a_row(value: Any) -> None:
-    columns = InfoColumns(Agreement())
+    columns = InfoColumns(InfoTypes(Agreement()))
     columns.add(0, {"x": value})
     columns.add(1, {"x": 1})
     (first, second) = infos(closed(columns, 2))

@@ -23,7 +23,7 @@ from rolltape.storage.layout import RunFolder
 from tests.examples import examples
 from tests.fakes import Agreement, fragments
 from tests.lakes import QUICK, new_run
-from tests.recorded import copied
+from tests.recorded import taken
 
 N, OFFSET, STRIDE = 2, 4, 10
 
@@ -59,7 +59,7 @@ class Life:
         self.rows.step(zeros, zeros, np.zeros(N), np.array(ends), np.zeros(N, bool), {})
 
     def send(self) -> None:
-        batches = copied(self.rows.close(self.sequence + 1))
+        batches = taken(self.rows, self.sequence + 1)
         if not batches:
             return
         steps, episodes = (batches[t].num_rows if t in batches else 0 for t in ("steps", "episodes"))

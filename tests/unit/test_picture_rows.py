@@ -30,11 +30,20 @@ def picture(layout: FrameLayout, number: int) -> np.ndarray:
     return made.astype(layout.dtype)
 
 
+def batch_of(frames: FrameRows, fragment: int, offset: int) -> pa.RecordBatch | None:
+    """Sealed, copied and released, so that what comes next goes into the same memory."""
+    sealed = frames.seal()
+    if sealed is None:
+        return None
+    batch = copied({"frames": sealed.batch(KEY, fragment, offset)})["frames"]
+    sealed.release()
+    return batch
+
+
 def closed(frames: FrameRows, fragment: int = 1) -> list[tuple[int, int, int, bytes]]:
-    batch = frames.close(KEY, fragment, 10)
+    batch = batch_of(frames, fragment, 10)
     if batch is None:
         return []
-    batch = copied({"frames": batch})["frames"]
     batch.validate(full=True)
     names = ("sub_env", "episode", "t", "data")
     return list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
@@ -105,7 +114,7 @@ def test_a_stack_is_stored_plane_by_plane() -> None:
     frames = rows(layout)
     seen = picture(layout, 3)
     frames.add(0, 0, 0, seen)
-    batch = frames.close(KEY, 1, 0)
+    batch = batch_of(frames, 1, 0)
     assert batch is not None
     assert batch.column("format").to_pylist() == ["uint8[4,16,17]"]
     assert batch.column("data")[0].as_py() == np.moveaxis(seen, -1, 0).tobytes()
@@ -115,7 +124,7 @@ def test_what_a_batch_says_of_itself() -> None:
     layout = picture_layout("uint8", (16, 16, 3))
     frames = rows(layout, kind="render")
     frames.add(0, 5, 9, picture(layout, 1))
-    batch = frames.close(KEY, 77, 3)
+    batch = batch_of(frames, 77, 3)
     assert batch is not None
     (row,) = batch.to_pylist()
     data = row.pop("data")
@@ -133,7 +142,7 @@ def test_what_a_batch_says_of_itself() -> None:
         "format": "uint8[16,16,3]",
     }
     assert batch.schema == SCHEMA.arrow("frames")
-    assert frames.close(KEY, 78, 3) is None
+    assert batch_of(frames, 78, 3) is None
 
 
 def test_two_kinds_of_pictures_are_one_batch() -> None:
@@ -143,7 +152,7 @@ def test_two_kinds_of_pictures_are_one_batch() -> None:
     for kind in ("observation", "render"):
         frames = rows(layout, kind=kind)
         frames.add(0, 0, 0, picture(layout, 1))
-        batches.append(frames.close(KEY, 1, 0))
+        batches.append(batch_of(frames, 1, 0))
     both = pa.concat_batches(batches)  # type: ignore[arg-type]
     assert both.column("kind").to_pylist() == ["observation", "render"]
 

@@ -35,13 +35,18 @@ def commit(fragments: int, frames: int = 0, length: int = 3) -> dict[str, pa.Tab
     return {name: pa.Table.from_batches([b[name] for b in made if name in b]) for name in names}
 
 
+def sealed_batches(rows: PlaybackRows, sequence: int) -> dict[str, pa.RecordBatch]:
+    sealed = rows.seal()
+    return {} if sealed is None else sealed.batches(sequence)
+
+
 def played(rows: PlaybackRows, until: list[int | None]) -> dict[str, list[pa.RecordBatch]]:
     found: dict[str, list[pa.RecordBatch]] = {}
     sequence = 0
     for until_us in [*until, None]:
         while rows.next_due_us is not None and rows.advance(until_us):
             sequence += 1
-            for name, batch in rows.close(sequence).items():
+            for name, batch in sealed_batches(rows, sequence).items():
                 found.setdefault(name, []).append(batch)
     assert rows.next_due_us is None and not rows.nbytes
     return found
@@ -88,7 +93,7 @@ def test_an_episode_never_comes_before_its_steps_and_pictures(max_rows: int) -> 
     sequence = 0
     while rows.advance(None):
         sequence += 1
-        batches = rows.close(sequence)
+        batches = sealed_batches(rows, sequence)
         for name, known in seen.items():
             if name in batches:
                 known += zip(batches[name]["episode"].to_pylist(), batches[name]["t"].to_pylist(), strict=True)
