@@ -26,9 +26,8 @@ from .page import ProducerPage, page_path
 from .policies import PolicySource, load_policy
 from .producer import Producer, Totals
 from .raised import check_actions, policy_raised, reset_raised, step_raised
-from .recorder import autoreset_of
 from .state_infos import StateInfos
-from .stepping import EnvRecipe, make_sub_environments
+from .stepping import EnvRecipe, autoreset_of, make_sub_environments
 from .vector_rows import VectorRows
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-import warnings
 from pathlib import Path
 from typing import Any, overload
 
@@ -33,6 +32,7 @@ from .recording import EndStatus, EndSummary, EnvDescription, Recording
 from .remaking import check_drawable
 from .single_rows import SingleRows
 from .state_infos import state_reader
+from .stepping import autoreset_of
 from .vector_rows import VectorRows
 
 JOIN_STRIDE = 4096
@@ -470,19 +470,6 @@ def described(env: Any) -> dict[str, Any]:
     if wrappers:
         found["vector_wrappers"] = wrappers
     return found
-
-
-def autoreset_of(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
-    """The autoreset mode that a vector environment declares; NEXT_STEP, with a warning, where it declares none."""
-    mode = env.metadata.get("autoreset_mode")
-    if isinstance(mode, AutoresetMode):
-        return mode
-    warnings.warn(
-        f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); it is recorded as NEXT_STEP, "
-        f"Gymnasium's default. If it resets otherwise, its episodes are cut wrongly.",
-        stacklevel=3,
-    )
-    return AutoresetMode.NEXT_STEP
 
 
 def _renderer(env: Any, config: RecordConfig) -> Any:

@@ -87,6 +87,19 @@ class EnvRecipe:
         return None if module == "__main__" or "<" in name else f"{module}:{name}"
 
 
+def autoreset_of(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """The autoreset mode that a vector environment declares; NEXT_STEP, with a warning, where it declares none."""
+    mode = env.metadata.get("autoreset_mode")
+    if isinstance(mode, AutoresetMode):
+        return mode
+    warnings.warn(
+        f"{env} declares no autoreset mode (metadata['autoreset_mode'] is {mode!r}); it is recorded as NEXT_STEP, "
+        f"Gymnasium's default. If it resets otherwise, its episodes are cut wrongly.",
+        stacklevel=3,
+    )
+    return AutoresetMode.NEXT_STEP
+
+
 def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
     """One plain environment. Raises UnknownEnvironment, MissingExtra, ConfigError or EnvError with what to do."""
     source = recipe.source

@@ -34,7 +34,8 @@ PART_SUFFIX: Final = ".parquet"
 MARKER_SUFFIX: Final = ".json"
 
 _WRITER = re.compile(r"w(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
-_RANGE = re.compile(rf"({_WRITER.pattern})-(\d{{8,}})-(\d{{8,}})(?:-([1-9]\d*))?(\.parquet|\.json)", re.ASCII)
+_COMMIT = r"(\d{8}|[1-9]\d{8,})"  # eight digits, and more only where they are needed: one name for each number
+_RANGE = re.compile(rf"({_WRITER.pattern})-{_COMMIT}-{_COMMIT}(?:-([1-9]\d*))?(\.parquet|\.json)", re.ASCII)
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -107,7 +108,7 @@ class CommitRange(NamedTuple):
         if match is None or match[7] != suffix:
             return None
         found = cls(WriterId(int(match[2]), int(match[3])), int(match[4]), int(match[5]), int(match[6] or 0))
-        return found if 1 <= found.first <= found.last and found.stem + suffix == name else None
+        return found if 1 <= found.first <= found.last else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,10 @@ def is_run_id(text: str) -> bool:
 def existing_parts(markers: Iterable[str], parts: Iterable[str]) -> list[str]:
     """The names among one table's `parts` that exist by rules 1 to 3, given the names in `commits/`; in order
     of writer and first commit."""
-    marked = set(_ranges(markers, MARKER_SUFFIX))
+    return _existing(set(_ranges(markers, MARKER_SUFFIX)), parts)
+
+
+def _existing(marked: set[CommitRange], parts: Iterable[str]) -> list[str]:
     return [part.part_name for part in outermost(r for r in _ranges(parts, PART_SUFFIX) if r in marked)]
 
 
@@ -263,7 +267,12 @@ def list_tables(run: RunFolder, tables: Sequence[str] = tuple(TABLES)) -> dict[s
         before = after
     else:
         names = {table: _names(run.table(table), run) for table in tables}
-    return {t: [run.table(t) / name for name in existing_parts(before, names[t])] for t in tables}
+    marked = set(_ranges(before, MARKER_SUFFIX))
+    listed: dict[str, list[Path]] = {}
+    for table in tables:
+        folder = run.table(table)
+        listed[table] = [folder / name for name in _existing(marked, names[table])]
+    return listed
 
 
 def list_runs(lake: str | Path) -> list[RunFolder]:
