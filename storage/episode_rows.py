@@ -12,7 +12,7 @@ from rolltape.schema.columns import table_schema
 from rolltape.schema.errors import CorruptRecording, LakeNotFound
 
 from .listing import LakeListing
-from .part_files import open_part
+from .part_files import open_part, part_errors
 from .row_groups import RowGroups
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class EpisodeRows:
     def _read(self, run_id: str, table: str, episode: int) -> pa.Table:
         found: list[pa.Table] = []
         for path, group in self._find(run_id, table, episode):
-            with open_part(path) as file:
+            with part_errors(path), open_part(path) as file:
                 rows = file.read_row_group(group)
             found.append(rows.filter(pa.array(rows.column("episode").to_numpy() == episode)))
         if not found:

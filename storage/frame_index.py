@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .part_files import open_part
+from .part_files import open_part, part_errors
 from .row_groups import RowGroups
 
 REMEMBERED_FOOTERS: Final = 256
@@ -48,7 +48,10 @@ class FrameIndex(RowGroups):
         """The keys of a row group's rows."""
         found = self._groups.get((path, group))
         if found is None:
-            table = self.open(path).read_row_group(group, columns=["episode", "t", "kind", "format"], use_threads=False)
+            with part_errors(path):
+                table = self.open(path).read_row_group(
+                    group, columns=["episode", "t", "kind", "format"], use_threads=False
+                )
             found = Group(
                 path,
                 group,

@@ -21,6 +21,7 @@ from .episode_rows import once_more
 from .frame_index import FrameIndex
 from .frames import from_rows
 from .listing import LakeListing
+from .part_files import part_errors
 
 PIECE_BYTES: Final = 1 << 20
 
@@ -71,13 +72,14 @@ class FrameStore:
         with self._lock:
             file = self._index(run_id).open(stretch.path)
         rows, at = max(1, PIECE_BYTES // stretch.layout.nbytes), 0
-        for batch in file.iter_batches(rows, [stretch.group], columns=["data"], use_threads=False):
-            first, last = max(stretch.start - at, 0), min(stretch.stop - at, batch.num_rows)
-            if first < last:
-                yield from_rows(stretch.layout, batch.column(0).slice(first, last - first))
-            at += batch.num_rows
-            if at >= stretch.stop:
-                return
+        with part_errors(stretch.path):
+            for batch in file.iter_batches(rows, [stretch.group], columns=["data"], use_threads=False):
+                first, last = max(stretch.start - at, 0), min(stretch.stop - at, batch.num_rows)
+                if first < last:
+                    yield from_rows(stretch.layout, batch.column(0).slice(first, last - first))
+                at += batch.num_rows
+                if at >= stretch.stop:
+                    return
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from rolltape.schema.messages import ProducerKey, Watermark
 
 from .layout import RunFolder, list_parts
 from .pages import LastWords, read_page
-from .part_files import open_part
+from .part_files import open_part, part_errors
 
 LEDGER_SCHEMA = table_schema("ledger")
 OURS = -1
@@ -129,7 +129,7 @@ def read_losses(run: RunFolder) -> list[Loss]:
 
 def losses_of_part(path: str | Path) -> list[Loss]:
     """The losses that one part of the ledger declares. Raises CorruptRecording, naming it."""
-    with open_part(str(path)) as file:
+    with part_errors(str(path)), open_part(str(path)) as file:
         return [_loss(row) for row in file.read().to_pylist()]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,11 +23,21 @@ def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.Parqu
         FileNotFoundError: it has vanished.
         CorruptRecording: it is no Parquet file, or a damaged one.
     """
+    with part_errors(path):
+        return pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True)
+
+
+@contextmanager
+def part_errors(path: str) -> Iterator[None]:
+    """What pyarrow says of a damaged part, as CorruptRecording; FileNotFoundError passes: the part has vanished."""
     try:
-        return pq.ParquetFile(path, metadata=metadata)
-    except pa.ArrowInvalid as error:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
         raise CorruptRecording(
-            f"{path} cannot be read: {error} Its marker says that it exists; was it damaged?"
+            f"{path} cannot be read: {said} Its marker says that it exists; was it damaged?"
         ) from error
 
 

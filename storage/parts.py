@@ -128,6 +128,7 @@ def column_options(table: str, schema: pa.Schema) -> dict[str, Any]:
                 statistics.append(path)
     return {
         "compression": "zstd",
+        "write_page_checksum": True,
         "use_dictionary": dictionaries,
         "column_encoding": encodings,
         "write_statistics": statistics,

@@ -26,6 +26,7 @@ import pyarrow as pa
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, CorruptRecording
 
+from .damaged import first_damaged
 from .listing import LakeListing
 from .sql_types import quote_name, quote_text, sql_type
 
@@ -37,6 +38,14 @@ NOT_LAKE_WIDE: Final = frozenset({("frames", "data")})
 
 OF_THE_PATH: Final = frozenset({"run_id", "filename"})
 """Columns that come from the name of the part."""
+STATEMENT_ERRORS: Final = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+)
+"""What DuckDB says of a statement that is wrong, whatever the parts hold."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
@@ -152,8 +161,8 @@ class Engine:
             config["threads"] = threads
         if memory is not None:
             config["memory_limit"] = memory
-        self._connection = duckdb.connect(":memory:", config=config)
-        self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._config = config
+        self._connection = _connected(config)
         self._listing = listing
         self._tables = tables
         self._views: dict[str, tuple[str, ...]] = {}
@@ -163,30 +172,44 @@ class Engine:
         """Render the statement, run it and read its result.
 
         Raises:
-            CorruptRecording: a part that exists cannot be read.
+            CorruptRecording: a part that exists cannot be read; names it.
             duckdb.Error: the statement is wrong.
         """
         try:
             return self._once(render, params, read)
         except duckdb.IOException:  # a part vanished: what it held is in another one now
             self._listing.forget()
+        except STATEMENT_ERRORS:
+            raise
+        except duckdb.Error as error:
+            raise self._blamed(error) from error
         try:
             return self._once(render, params, read)
-        except duckdb.IOException as error:
-            if str(self._listing.path / "runs") in str(error):
-                raise CorruptRecording(f"A part is listed but cannot be opened: {error}") from error
+        except STATEMENT_ERRORS:
             raise
+        except duckdb.Error as error:
+            raise self._blamed(error) from error
 
     def _once(
         self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
     ) -> T:
-        text = render()
-        try:
-            return read(self._connection.cursor().sql(text, params=list(params) or None))
-        except duckdb.InvalidInputException as error:
-            if "magic bytes" in str(error) or "too small to be a Parquet file" in str(error):
-                raise CorruptRecording(f"{error}. Its marker says that it exists; was it damaged?") from error
-            raise
+        return read(self._connection.cursor().sql(render(), params=list(params) or None))
+
+    def _blamed(self, error: duckdb.Error) -> Exception:
+        """What to say of an error that a damaged part may be the reason of: DuckDB often does not name the file."""
+        text = " ".join(str(error).split())
+        damaged = first_damaged(self._listing)
+        if damaged is not None:
+            return CorruptRecording(
+                f"{damaged} cannot be read: its content is not what was written. Its marker says that it exists; was "
+                f"it damaged? `rolltape verify` says what else is, `rolltape repair` puts it aside. ({text})"
+            )
+        if str(self._listing.path / "runs") in text:
+            return CorruptRecording(f"A part is listed but cannot be read: {text}. `rolltape verify` says more.")
+        if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+            self._connection = _connected(self._config)  # DuckDB refuses everything after such an error
+            self._views.clear()
+        return error
 
     def prepare(self, text: str) -> str:
         """Bring the views and tables that a statement of the user names up to date; returns the bare statement.
@@ -233,3 +256,9 @@ class Engine:
         except BaseException:
             cursor.rollback()
             raise
+
+
+def _connected(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=config)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection

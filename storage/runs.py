@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from rolltape.schema.errors import LakeNotFound
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
 
 from .ledger import Loss, read_losses
 from .queries import Rows, scan
-from .summaries import RUNS_COLUMNS, RunSummary, summarize
+from .summaries import RUNS_COLUMNS, RunSummary, summarize, unreadable_row
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -212,6 +212,10 @@ class RunsTable:
                 tables = listing.tables(run_id)
             except LakeNotFound:  # deleted a moment ago
                 continue
+            except (CorruptRecording, UnsupportedFormat):  # one damaged run must not hide the others
+                rows.append(unreadable_row(run_id))
+                episodes[run_id] = ()
+                continue
             row["bytes"] = sum(self._size(path) for parts in tables.values() for path in parts)
             episodes[run_id] = tables.get("episodes", ())
             rows.append(row)
@@ -225,6 +229,16 @@ class RunsTable:
         return Rows(RUNS_COLUMNS, rows)
 
     def _read_returns(self, paths: list[str]) -> None:
+        try:
+            self._read_fresh(paths)
+        except CorruptRecording:  # what the others say is worth knowing; `rolltape verify` names the damaged one
+            for path in paths:
+                try:
+                    self._read_fresh([path])
+                except CorruptRecording:
+                    self._returns[path] = Returns(0, 0, 0.0)
+
+    def _read_fresh(self, paths: list[str]) -> None:
         def new() -> str:
             fresh = [path for path in paths if path not in self._returns and Path(path).exists()]
             columns = {"filename": "VARCHAR", "status": "VARCHAR", "return": "DOUBLE"}

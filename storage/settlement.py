@@ -30,7 +30,7 @@ from .layout import RunFolder, list_parts
 from .ledger import OURS, Account, Loss, accounts, ledger_batch, read_losses, read_pages, rows_batch
 from .markers import merged
 from .pages import LastWords
-from .part_files import open_part
+from .part_files import open_part, part_errors
 from .summaries import is_alive, newest_markers
 
 INDEX_BLOCK = 1 << 20
@@ -301,11 +301,8 @@ def _episode_rows(run: RunFolder) -> dict[str, np.ndarray]:
     names = ["worker", "incarnation", "sub_env", "episode"]
     found: dict[str, list[np.ndarray]] = {name: [np.empty(0, np.int64)] for name in names}
     for path in list_parts(run, "episodes"):
-        try:
-            with open_part(str(path)) as file:
-                table = file.read(columns=names)
-        except (OSError, pa.ArrowException) as error:
-            raise CorruptRecording(f"{path} cannot be read: {error}") from error
+        with part_errors(str(path)), open_part(str(path)) as file:
+            table = file.read(columns=names)
         for name in names:
             found[name].append(table[name].to_numpy().astype(np.int64))
     return {name: np.concatenate(values) for name, values in found.items()}

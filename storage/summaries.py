@@ -97,6 +97,11 @@ def summarize(run: RunFolder, wall_s: Callable[[], float] = time.time) -> RunSum
     return RunSummary(run.run_id, status, sum(mark.steps for mark in marks.values()), info, end)
 
 
+def unreadable_row(run_id: str) -> dict[str, Any]:
+    """The values of `RUNS_COLUMNS` of a run whose `run.json` or `end.json` cannot be used; the rest is unknown."""
+    return {"run_id": run_id, "created": created_at(run_id).isoformat(), "status": "unreadable"}
+
+
 def newest_markers(run: RunFolder) -> list[Marker]:
     """The newest readable marker of each writer of a run; of a damaged one the one before."""
     try:

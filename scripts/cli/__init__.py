@@ -27,10 +27,14 @@ COMMANDS = (
     "replay",
     "stress",
     "video",
+    "verify",
+    "repair",
+    "migrate",
     "compact",
     "retain",
     "vacuum",
 )
+"""In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
 
 GROUPS = ("schema",)
 """Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""

@@ -53,7 +53,10 @@ def test_what_two_lives_lost_is_in_the_ledger(lake: Path, tmp_path: Path) -> Non
     found = read(fleet, 1, "completed")
     end = check_end(found, fleet.summary)
     assert end["restarts"] == 2
-    assert {row["cause"] for row in found.rows("ledger")} == {"killed:p0.0", "killed:p0.1"}
+    assert {(row["cause"], row["of_worker"], row["of_incarnation"]) for row in found.rows("ledger")} == {
+        ("killed", 0, 0),
+        ("killed", 0, 1),
+    }
     lost = [row for row in found.rows("episodes") if row["status"] == "lost"]
     assert len(lost) == end["lost_episodes"] >= 2
     numbers = sorted(row["episode"] for row in found.rows("episodes"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording, LakeNotFound, LakeNotWritable
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, LakeNotWritable, UnsupportedFormat
 from rolltape.storage import layout
 from rolltape.storage.files import FileOps
 from rolltape.storage.layout import (
@@ -263,7 +263,7 @@ def test_run_info_is_replaced_whole(run: RunFolder) -> None:
     assert read_end_info(run) is None
     write_end_info(run, {"status": "completed"})
     assert read_end_info(run) == {"format": 1, "status": "completed"}
-    assert sorted(path.name for path in run.path.iterdir() if path.is_file()) == ["end.json", "run.json"]
+    assert sorted(path.name for path in run.path.iterdir() if path.is_file()) == ["end.json", "run.json", "run.json.copy"]
 
 
 @pytest.mark.parametrize("operation", range(4))
@@ -278,10 +278,17 @@ def test_run_info_survives_a_failure_at_any_operation(run: RunFolder, operation:
     with pytest.raises(LakeNotWritable):
         write_run_info(run, {"env": "other"}, files=files)
     assert read_run_info(run)["env"] == ("other" if operation == 3 else "Test-v0")
-    assert [path.name for path in run.path.iterdir() if path.is_file()] == ["run.json"]
+    assert sorted(path.name for path in run.path.iterdir() if path.is_file()) == ["run.json", "run.json.copy"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", json.dumps({"format": 2}).encode()])
+@pytest.mark.parametrize(("found", "what"), [(2, "a newer one wrote it"), (0, "rolltape migrate")])
+def test_another_format_is_refused_clearly(run: RunFolder, found: int, what: str) -> None:
+    run.run_json.write_text(json.dumps({"format": found}))
+    with pytest.raises(UnsupportedFormat, match=f"{run.run_id} is in .*format {found}.*reads format 1.*{what}"):
+        read_run_info(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", json.dumps({"format": "1"}).encode()])
 def test_a_run_info_that_cannot_be_used_is_named(run: RunFolder, content: bytes) -> None:
     run.run_json.write_bytes(content)
     with pytest.raises(CorruptRecording, match=r"run\.json"):

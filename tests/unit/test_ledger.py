@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,11 +22,14 @@ from tests.fragments import Producer
 from tests.lakes import QUICK, commit, new_run
 
 KEY = ProducerKey(0, 0)
+NOBODY = 1 << 30
+"""A process number that no process has."""
 
 
 def crashed(lake: Path, *, lost_steps: int = 2, frames: str = "none", page: bool = True) -> RunFolder:
     """A run of 3 fragments of 4 steps of each of 2 sub-environments; each took `lost_steps` more, unsent."""
-    run = new_run(lake, frames={"policy": frames, "layouts": {}}, env={"kind": "fleet"})
+    host = {"name": socket.gethostname(), "pid": NOBODY}
+    run = new_run(lake, frames={"policy": frames, "layouts": {}}, env={"kind": "fleet"}, host=host)
     source = Producer(run_id=run.run_id)
     log = CommitLog.open(run, 0, QUICK)
     for _ in range(3):

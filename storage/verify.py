@@ -1,0 +1,584 @@
+"""Inspection of recordings: is everything there, as it was written, once, and accounted for?
+
+What is checked, in this order:
+1. `run.json`, `end.json`: readable, of a format that this version reads, with the digests that they carry; the small
+   files that the end vouches for.
+2. Markers: readable, named for what they say; commits of a writer without holes; fragments of a producer without holes
+   and not twice.
+3. Parts: length and sha256 as their marker says, footer, rows, and what they say of themselves. In threads.
+4. Counts: the rows of the parts are what the watermarks and the end say, what is declared as gone added.
+5. Episodes: the steps of every episode are there once, from 0 to its length; so are its pictures where all are kept.
+6. The ledger: produced = durable + declared lost for every life of every producer, once the run is over.
+7. Clocks: steps were not made after their commit, nor before the run.
+8. Files that are not ours, and the catalog against the parts.
+
+Rules:
+1. Nothing is changed, with one exception: a run that ended without settling its accounts (its driver died) is settled,
+   which adds ledger rows and `end.json` and nothing else (settlement.py). `settle_it=False` leaves that out.
+2. What is wrong is a finding, never an exception; a recording that cannot be inspected at all is one with a finding.
+3. Damage that the ledger declares (a part that repair moved aside) is a loss and not damage: it is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from rolltape.schema.columns import TABLES
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
+from rolltape.schema.messages import ProducerKey, Watermark
+
+from .findings import RunReport
+from .json_seal import seal_of
+from .layout import (
+    MARKER_SUFFIX,
+    PART_SUFFIX,
+    CommitRange,
+    RunFolder,
+    WriterId,
+    is_run_id,
+    list_tables,
+    missing_commits,
+)
+from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
+from .markers import FragmentRange, Marker, merged
+from .part_checks import NO_SEGMENTS, PartCheck, check_part
+from .run_info import check_format, read_json
+from .settlement import is_settleable
+from .settling import settle
+from .summaries import created_at, is_alive
+
+CLOCK_SLACK_US: Final = 60_000_000
+"""How far clocks of two machines may differ before it is worth a note."""
+REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
+KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow"})
+
+
+def all_runs(lake: str | Path) -> list[RunFolder]:
+    """Every folder in `runs/` that is named like a run, also those without a `run.json`. Raises LakeNotFound."""
+    runs = Path(lake) / "runs"
+    if not runs.is_dir():
+        raise LakeNotFound(f"No lake at {lake}: there is no folder {runs}.")
+    return [RunFolder(path) for path in sorted(runs.iterdir()) if is_run_id(path.name) and path.is_dir()]
+
+
+def verify_run(
+    run: RunFolder,
+    *,
+    settle_it: bool = True,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    rows: bool = True,
+) -> RunReport:
+    """Inspect one run.
+
+    Args:
+        run: its folder.
+        settle_it: declare what is lost of a run that ended without doing so.
+        threads: that hash and read parts; None for one a core.
+        progress: called with (bytes checked, bytes in all) now and then.
+        rows: also read to which episodes rows belong; without it only bytes are checked.
+
+    Returns the report; raises nothing that a damaged recording could cause.
+    """
+    return Inspection(run, threads=threads, progress=progress, rows=rows).report_of(settle_it=settle_it)
+
+
+@dataclass(slots=True)
+class Inspection:
+    """One inspection of one run; what it read is kept for a repair.
+
+    Attributes:
+        report: what was found.
+        info, end: the content of `run.json` and `end.json`, None where they cannot be read or are not there.
+        markers: the readable ones, by range.
+        bad_markers: ranges whose marker cannot be read.
+        checks: of the existing parts.
+        losses: what the ledger declares.
+        over: whether nobody writes it any more.
+    """
+
+    run: RunFolder
+    threads: int | None = None
+    progress: Callable[[int, int], None] | None = None
+    rows: bool = True
+    report: RunReport = field(init=False)
+    info: dict[str, Any] | None = None
+    end: dict[str, Any] | None = None
+    end_damaged: bool = False
+    markers: dict[CommitRange, Marker] = field(default_factory=dict)
+    bad_markers: list[CommitRange] = field(default_factory=list)
+    holes: list[tuple[WriterId, int, int]] = field(default_factory=list)
+    checks: list[PartCheck] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    aliens: list[Path] = field(default_factory=list)
+    unmarked: list[Path] = field(default_factory=list)
+    over: bool = True
+
+    def __post_init__(self) -> None:
+        self.report = RunReport(self.run.run_id, str(self.run.path))
+
+    def report_of(self, *, settle_it: bool) -> RunReport:
+        """Inspect, settle where that is due, and return the report."""
+        began = time.monotonic()
+        try:
+            self._inspect(settle_it)
+        except (OSError, RolltapeError, pa.ArrowException) as error:
+            self.report.add("damage", "unreadable", "", f"the run cannot be inspected: {' '.join(str(error).split())}")
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    def _inspect(self, settle_it: bool) -> None:
+        if not self._read_info():
+            return
+        assert self.info is not None
+        self._read_end()
+        self.over = is_settleable(self.run, self.info, self.end) and not (
+            self.end_damaged and is_alive(self.run, self.info)
+        )
+        self._say_status()
+        if settle_it and self.over and not self.end_damaged:
+            self._settle()
+        self._read_markers()
+        tables = list_tables(self.run)
+        self._check_parts(tables)
+        self._read_ledger()
+        self._judge_parts()
+        self._check_missing_parts(tables)
+        self._check_fragments()
+        self._check_counts()
+        if self.rows:
+            self._check_episodes()
+        self._check_accounts()
+        self._check_clocks()
+        self._look_around(tables)
+        for loss in self.losses:
+            if loss.stage != "unseen":
+                self.report.add("loss", loss.cause, loss.file or "", str(loss))
+        self.report.losses = self.losses
+
+    # ---- 1 ----
+
+    def _read_info(self) -> bool:
+        run, report = self.run, self.report
+        try:
+            info = read_json(run.run_json)
+        except CorruptRecording as error:
+            report.add("damage", "run_json", "run.json", str(error), "rolltape repair restores it from its copy")
+            return False
+        if info is None:
+            try:
+                begun = any(run.commits.glob(f"w*{MARKER_SUFFIX}")) or run.run_copy.exists()
+            except OSError:
+                begun = True
+            if begun:
+                remedy = "rolltape repair restores it from its copy"
+                report.add("damage", "run_json", "run.json", "there is none, but something was recorded", remedy)
+            else:
+                report.add("note", "not_begun", "", "no run.json: the run was never started")
+                report.status = "not begun"
+            return False
+        try:
+            check_format(run, info.get("format"))
+        except StorageError as error:
+            report.add("damage", "format", "run.json", str(error))
+            return False
+        self._check_seal(info, "run.json", "rolltape repair restores it from its copy")
+        if info.get("run_id", run.run_id) != run.run_id:
+            report.add("damage", "run_json", "run.json", f"it is of run {info['run_id']}")
+        self.info = info
+        return True
+
+    def _check_seal(self, content: Mapping[str, Any], name: str, remedy: str) -> None:
+        fits = seal_of(content)
+        if fits is False:
+            text = "it was changed after it was written: its digest does not fit"
+            self.report.add("damage", "seal", name, text, remedy)
+        elif fits is None:
+            self.report.add("note", "no_seal", name, "it carries no digest of itself, so that changes go unnoticed")
+
+    def _read_end(self) -> None:
+        remedy = "rolltape repair moves it aside and writes a new one"
+        try:
+            self.end = read_json(self.run.end_json)
+        except CorruptRecording as error:
+            self.end_damaged = True
+            self.report.add("damage", "end_json", "end.json", str(error), remedy)
+            return
+        if self.end is None:
+            return
+        if seal_of(self.end) is False or not isinstance(self.end.get("status"), str):
+            self.end_damaged = True
+        self._check_seal(self.end, "end.json", remedy)
+        files = self.end.get("files")
+        for name, digest in files.items() if isinstance(files, Mapping) else ():
+            path = self.run.path / name
+            try:
+                found = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            except OSError as error:
+                self.report.add("damage", "small_file", name, f"it cannot be read: {error.strerror or error}")
+                continue
+            if found != digest and name != "run.json":  # that has a seal of its own, and a resumed run a new one
+                self.report.add("damage", "small_file", name, "its content is not what the end of the run vouches for")
+
+    def _say_status(self) -> None:
+        if self.end is not None and not self.end_damaged:
+            self.report.status = str(self.end["status"])
+        else:
+            self.report.status = "crashed" if self.over else "running"
+        if not self.over:
+            self.report.add("note", "running", "", "the run goes on: what is checked is what was durable a moment ago")
+
+    def _settle(self) -> None:
+        assert self.info is not None
+        try:
+            said = settle(self.run, self.info, self.end)
+        except CorruptRecording:
+            return  # found again, with its name, among the parts
+        except StorageError as error:
+            self.report.add("note", "not_settled", "", f"its accounts cannot be settled here: {error}")
+            return
+        if said:
+            self.report.settled = said
+            self.end = read_json(self.run.end_json)
+            self.report.status = str((self.end or {}).get("status", self.report.status))
+
+    # ---- 2 ----
+
+    def _read_markers(self) -> None:
+        ranges: list[CommitRange] = []
+        for name in sorted(os.listdir(self.run.commits)):  # noqa: PTH208 - names
+            commits = CommitRange.parse(name, MARKER_SUFFIX)
+            if commits is None:
+                continue
+            try:
+                data = (self.run.commits / name).read_bytes()
+                marker = Marker.from_bytes(data, name)
+            except FileNotFoundError:
+                continue  # compacted meanwhile
+            except (CorruptRecording, OSError) as error:
+                self.bad_markers.append(commits)
+                self.report.add("damage", "marker", f"commits/{name}", " ".join(str(error).split()), REPAIR)
+                continue
+            if b'"digest": "sha256:' not in data[data.rfind(b'"fenced"') :]:
+                self.report.add("note", "no_seal", f"commits/{name}", "it carries no digest of itself")
+            self.markers[commits] = marker
+            ranges.append(commits)
+        self.holes = missing_commits(c.marker_name for c in (*ranges, *self.bad_markers))
+        declared = {loss.file for loss in _try_losses(self.run) if loss.cause == "marker_lost"}
+        for writer, first, last in self.holes:
+            name = f"commits/{CommitRange(writer, first, last).marker_name}"
+            if name not in declared:
+                text = f"commits {first} to {last} of {writer} have no marker, though later ones have"
+                self.report.add("damage", "hole", name, text, "rolltape repair declares what they held")
+
+    # ---- 3 ----
+
+    def _check_parts(self, tables: Mapping[str, list[Path]]) -> None:
+        jobs = []
+        for table, paths in tables.items():
+            for path in paths:
+                commits = CommitRange.parse(path.name, PART_SUFFIX)
+                marker = self.markers.get(commits) if commits else None
+                if marker is None:
+                    continue  # its marker is damaged, which is said already
+                entry = next((p for p in marker.parts if p.file == f"{table}/{path.name}"), None)
+                jobs.append((path, table, entry))
+        jobs.sort(key=lambda job: -(job[2].bytes if job[2] else 0))
+        total, done = sum(job[2].bytes for job in jobs if job[2]), 0
+
+        def one(job: tuple[Path, str, Any]) -> PartCheck:
+            return check_part(*job, self.run.run_id, rows=self.rows)
+
+        with ThreadPoolExecutor(self.threads or os.cpu_count() or 1, thread_name_prefix="verify") as pool:
+            for check in pool.map(one, jobs):
+                if not check.vanished:
+                    self.checks.append(check)
+                done += check.bytes
+                if self.progress is not None:
+                    self.progress(done, total)
+        self.checks.sort(key=lambda check: (check.table, check.commits))
+        self.report.parts = len(self.checks)
+        self.report.bytes = sum(check.bytes for check in self.checks)
+        for check in self.checks:
+            self.report.rows[check.table] = self.report.rows.get(check.table, 0) + check.rows
+
+    def _judge_parts(self) -> None:
+        for check in self.checks:
+            for code, text in check.faults:
+                self.report.add("damage", code, self._name(check.path), text, REPAIR)
+
+    def _check_missing_parts(self, tables: Mapping[str, list[Path]]) -> None:
+        """Every part of a marker that is not covered by a larger one is there, or declared as gone."""
+        declared = {loss.file for loss in self.losses if loss.file and loss.stage == "gone"}
+        listed = {self._name(path) for paths in tables.values() for path in paths}
+        for commits, marker in self.visible():
+            for part in marker.parts:
+                if part.file in listed or part.file in declared:
+                    continue
+                if not self.over and not (self.run.commits / commits.marker_name).exists():
+                    continue  # compacted meanwhile
+                text = f"its marker {commits.marker_name} says that it exists, with {part.rows:,} rows"
+                self.report.add("damage", "part_missing", part.file, text, "rolltape repair declares what is missing")
+
+    def visible(self) -> list[tuple[CommitRange, Marker]]:
+        """The markers that no larger one covers, by writer and first commit."""
+        found: list[tuple[CommitRange, Marker]] = []
+        for commits in sorted(self.markers, key=lambda c: (c.writer, c.first, -c.last)):
+            if not (found and commits.inside(found[-1][0])):
+                found.append((commits, self.markers[commits]))
+        return found
+
+    # ---- 4 ----
+
+    def watermarks(self) -> dict[ProducerKey, Watermark]:
+        """What is durable, as the readable markers say."""
+        return merged(marker.watermarks for marker in self.markers.values())
+
+    def _check_fragments(self) -> None:
+        ranges: dict[ProducerKey, list[FragmentRange]] = {}
+        for _, marker in self.visible():
+            for fragment in marker.fragments:
+                ranges.setdefault(ProducerKey(fragment.producer, fragment.incarnation), []).append(fragment)
+        for key in sorted({*ranges, *self.watermarks()}):
+            done = 0
+            for one in sorted(ranges.get(key, []), key=lambda f: f.first):
+                if one.first > done + 1:
+                    self._fragments_missing(key, done + 1, one.first - 1)
+                if one.first <= done:
+                    text = f"fragments {one.first} to {min(one.last, done)} of {key} are stored twice"
+                    self.report.add("damage", "fragments_twice", "", text)
+                done = max(done, one.last)
+            expected = self.watermarks().get(key, Watermark()).sequence
+            if done < expected:
+                self._fragments_missing(key, done + 1, expected)
+
+    def _fragments_missing(self, key: ProducerKey, first: int, last: int) -> None:
+        for loss in self.losses:
+            known = loss.first_fragment is not None and loss.last_fragment is not None and loss.cause == "marker_lost"
+            if known and loss.of == key and loss.first_fragment <= first and last <= loss.last_fragment:  # type: ignore[operator]
+                return
+        text = f"fragments {first} to {last} of {key} were acknowledged and no commit holds them"
+        self.report.add("damage", "fragments_missing", "", text, "rolltape repair declares what is missing")
+
+    def _check_counts(self) -> None:
+        rows = self.report.rows
+        marks = self.watermarks().values()
+        for table, expected in (("steps", sum(m.steps for m in marks)), ("episodes", sum(m.episodes for m in marks))):
+            gone, unknown = self._gone(table)
+            if unknown or self._damaged(table) or not self.over:
+                continue
+            found = rows.get(table, 0) + gone
+            if found != expected:
+                text = f"the parts hold {found:,} {table}, the watermarks say {expected:,}"
+                self.report.add("damage", "counts", "", text)
+            said = (self.end or {}).get(table)
+            if isinstance(said, int) and not self.report.settled and found != said:
+                self.report.add(
+                    "damage", "end_counts", "end.json", f"it says {said:,} {table}, the parts hold {found:,}"
+                )
+
+    def _gone(self, table: str) -> tuple[int, bool]:
+        """Rows of a table that are declared as gone, and whether some number of them is unknown."""
+        gone = [loss for loss in self.losses if loss.table == table and loss.stage == "gone"]
+        return sum(loss.rows or 0 for loss in gone), any(loss.rows is None for loss in gone)
+
+    def _damaged(self, table: str) -> bool:
+        """Whether rows of a table are missing in a way that is said already."""
+        if self.bad_markers or any(finding.code in ("hole", "fragments_missing") for finding in self.report.findings):
+            return True
+        return any(
+            finding.severity == "damage" and finding.path.startswith(f"{table}/") for finding in self.report.findings
+        )
+
+    # ---- 5 ----
+
+    def _check_episodes(self) -> None:
+        steps, frames = (self._segments(table) for table in ("steps", "frames"))
+        twice = _twice(steps)
+        if len(twice):
+            text = f"episode {twice[0]} and {len(twice) - 1:,} more" if len(twice) > 1 else f"episode {twice[0]}"
+            self.report.add("damage", "steps_twice", "", f"steps of {text} are stored twice")
+        tables = [check.episodes for check in self.checks if check.episodes is not None and not check.faults]
+        rows = pa.concat_tables(tables, promote_options="permissive") if tables else None
+        number = np.empty(0, np.int64) if rows is None else rows["episode"].to_numpy()
+        again = (
+            number[np.flatnonzero(np.bincount(np.unique(number, return_inverse=True)[1]) > 1)] if len(number) else []
+        )
+        if len(again):
+            self.report.add("damage", "episode_twice", "", f"{len(again):,} episodes have two rows, such as {again[0]}")
+        if rows is None:
+            return
+        length = rows["length"].fill_null(-1).to_numpy()
+        whole = np.isin(rows["status"].cast("string").to_numpy(zero_copy_only=False), ["completed", "aborted"])
+        known = whole & (length >= 0)
+        self._check_whole("steps", steps, number[known], length[known])
+        if self._keeps_all_pictures():
+            self._check_whole("frames", frames, number[known], length[known] + 1)
+
+    def _check_whole(self, table: str, segments: np.ndarray, number: np.ndarray, expected: np.ndarray) -> None:
+        """Each episode has `expected` rows, from t = 0 without a hole."""
+        if any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table):
+            return  # rows are missing, which is said
+        found, holes = _coverage(segments)
+        have = found.get
+        wrong = [
+            (e, n) for e, n in zip(number.tolist(), expected.tolist(), strict=True) if have(e, 0) != n or e in holes
+        ]
+        if wrong:
+            episode, n = wrong[0]
+            more = f" (and {len(wrong) - 1:,} more episodes)" if len(wrong) > 1 else ""
+            hole = ", with a hole" if episode in holes else ""
+            text = f"episode {episode} should have {n:,} rows of {table}, {have(episode, 0):,} are there{hole}{more}"
+            self.report.add("damage", "episode_incomplete", "", text)
+
+    def _segments(self, table: str) -> np.ndarray:
+        found = [check.segments for check in self.checks if check.table == table and len(check.segments)]
+        segments = np.concatenate(found) if found else NO_SEGMENTS
+        return segments[np.lexsort((segments[:, 1], segments[:, 0]))]
+
+    def _keeps_all_pictures(self) -> bool:
+        frames = (self.info or {}).get("frames") or {}
+        return isinstance(frames, Mapping) and frames.get("policy") == "observation" and frames.get("every", 1) == 1
+
+    # ---- 6 ----
+
+    def _read_ledger(self) -> None:
+        for check in self.checks:
+            if check.table == "ledger" and not check.faults:
+                try:
+                    self.losses += losses_of_part(check.path)
+                except (CorruptRecording, OSError, pa.ArrowException, KeyError) as error:
+                    check.faults.append(("part_unreadable", f"cannot be read: {' '.join(str(error).split())}"))
+
+    def _check_accounts(self) -> None:
+        produced = produced_of(self.end)
+        self.report.accounts = accounts(read_pages(self.run), self.watermarks(), self.losses, produced)
+        if not self.over:
+            return
+        wrong = [account for account in self.report.accounts if not account.balanced]
+        ledger_damaged = self._damaged("ledger")
+        if wrong and not ledger_damaged:
+            remedy = "rolltape repair declares it" if not self.report.settled else ""
+            self.report.add("damage", "accounts", "", f"counts do not reconcile: {balance_text(wrong)}", remedy)
+        if self.end is None and not self.end_damaged:
+            text = "the run ended without an end.json: its driver died"
+            self.report.add("damage", "no_end", "end.json", text, "rolltape verify or repair settles its accounts")
+
+    # ---- 7 ----
+
+    def _check_clocks(self) -> None:
+        created_us = int(created_at(self.run.run_id).timestamp() * 1e6)
+        for check in self.checks:
+            marker = self.markers.get(check.commits)
+            if marker is None or check.times_us is None:
+                continue
+            low, high = check.times_us
+            if high > marker.time_ns // 1000 + CLOCK_SLACK_US:
+                text = f"steps of {_utc(high)} were committed at {_utc(marker.time_ns // 1000)}: a clock was set"
+                self.report.add("note", "clock", self._name(check.path), text)
+            elif low < created_us - CLOCK_SLACK_US:
+                text = f"steps of {_utc(low)} are older than their run, {_utc(created_us)}: a clock was set"
+                self.report.add("note", "clock", self._name(check.path), text)
+        before: dict[WriterId, int] = {}
+        for commits, marker in self.visible():
+            if marker.time_ns < before.get(commits.writer, 0) - CLOCK_SLACK_US * 1000:
+                text = f"it is older than the commit before it ({_utc(marker.time_ns // 1000)}): a clock was set back"
+                self.report.add("note", "clock", f"commits/{commits.marker_name}", text)
+            before[commits.writer] = marker.time_ns
+
+    # ---- 8 ----
+
+    def _look_around(self, tables: Mapping[str, list[Path]]) -> None:
+        marked = {*self.markers, *self.bad_markers}
+        for path in sorted(self.run.path.iterdir()):
+            known = path.name in KNOWN_FILES or path in self.run.folders()
+            if not known and not path.name.startswith("."):
+                self.report.add("note", "alien", path.name, "it is not ours; nothing reads it")
+        for folder, suffix in [*((name, PART_SUFFIX) for name in TABLES), ("commits", MARKER_SUFFIX)]:
+            for path in sorted(_entries(self.run.path / folder)):
+                if path.name.startswith("."):
+                    continue
+                commits = CommitRange.parse(path.name, suffix)
+                if commits is None:
+                    self.aliens.append(path)
+                    text = "it is not ours; our readers ignore it, a plain glob may not"
+                    self.report.add("note", "alien", self._name(path), text, "rolltape repair moves it to quarantine")
+                elif folder != "commits" and commits not in marked and self.over:
+                    if not path.exists():
+                        continue
+                    self.unmarked.append(path)
+                    text = "no marker: a commit that never happened, or a copy; our readers ignore it"
+                    self.report.add(
+                        "note", "unmarked", self._name(path), text, "rolltape repair moves it to quarantine"
+                    )
+        notes = len(list(self.run.quarantine.glob("*"))) if self.run.quarantine.is_dir() else 0
+        if notes:
+            self.report.add("note", "quarantine", "quarantine", f"{notes} names lie there, moved aside before")
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.run.path))
+
+
+def produced_of(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
+    """What each life produced, as the end of a run noted it."""
+    found: dict[ProducerKey, int] = {}
+    noted = (end or {}).get("reconciled")
+    for key, numbers in noted.items() if isinstance(noted, Mapping) else ():
+        try:
+            found[ProducerKey.parse(key)] = int(numbers["produced"])
+        except (ValueError, KeyError, TypeError):
+            continue  # damaged: then the pages alone say it
+    return found
+
+
+def _try_losses(run: RunFolder) -> list[Loss]:
+    found: list[Loss] = []
+    for path in list_tables(run, ("ledger",))["ledger"]:
+        try:
+            found += losses_of_part(path)
+        except (StorageError, OSError, pa.ArrowException, KeyError):
+            continue  # said where the parts are checked
+    return found
+
+
+def _twice(segments: np.ndarray) -> np.ndarray:
+    """Episodes of which two segments overlap; sorted by episode and t."""
+    same = segments[1:, 0] == segments[:-1, 0]
+    return np.unique(segments[1:, 0][same & (segments[1:, 1] <= segments[:-1, 2])])
+
+
+def _coverage(segments: np.ndarray) -> tuple[dict[int, int], set[int]]:
+    """Rows by episode, and the episodes whose rows do not go from 0 on without a hole."""
+    if not len(segments):
+        return {}, set()
+    episode, first, last = segments.T
+    new = np.concatenate([[True], episode[1:] != episode[:-1]])
+    hole = np.where(new, first != 0, np.concatenate([[False], first[1:] != last[:-1] + 1]))
+    at = np.flatnonzero(new)
+    rows = np.add.reduceat(last - first + 1, at)
+    return dict(zip(episode[at].tolist(), rows.tolist(), strict=True)), set(episode[hole].tolist())
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []  # a table without rows may have no folder
+
+
+def _utc(us: int) -> str:
+    try:
+        return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{us} µs"
