@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-PAYLOAD_VERSION: Final = 1
+from .payload_version import PAYLOAD_VERSION as PAYLOAD_VERSION
 
 Encoding = Literal["dictionary", "delta", "values", "facts", "plain"]
 """How Parquet stores a column.

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from .columns import PAYLOAD_VERSION
 from .config_base import MIB, Frozen, Risk, Unit
 from .errors import ConfigError
+from .payload_version import PAYLOAD_VERSION
 
 COMMIT_S = 0.2
 """What a commit may take on a healthy disk."""

@@ -181,7 +181,7 @@ def setting_of(path: str) -> Setting:
     inside = [known for known in paths if known.startswith(f"{path}.")]
     if inside:
         raise ConfigError(f"{path}: is a section; its keys are {', '.join(inside)}")
-    raise ConfigError(f"{path}: unknown key.{did_you_mean(path, paths)} `rolltape config show --all` lists them.")
+    raise ConfigError(f"{path}: unknown key.{did_you_mean(path, paths)} `rolltape config show` lists them.")
 
 
 def plain(value: Any) -> Any:

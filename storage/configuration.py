@@ -74,6 +74,12 @@ def configured(
     return resolve([*below, *layers], evidence)
 
 
+def configured_lake() -> Path:
+    """The lake that files and the environment name; no other setting is looked at. Raises ConfigError."""
+    found = _last(said(None, None, "", None, None, None), "lake")
+    return Config().lake if found is None else Path(str(found.value))
+
+
 def said(
     options: Mapping[str, Given] | None,
     override: Mapping[str, Any] | None,

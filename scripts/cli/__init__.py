@@ -36,7 +36,7 @@ COMMANDS = (
 )
 """In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
 
-GROUPS = ("schema",)
+GROUPS = ("schema", "config")
 """Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""
 
 DEBUG = "--debug"

@@ -17,8 +17,32 @@ class Format(StrEnum):
     csv = "csv"
 
 
+def _lake(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """The lake that files of settings name, where neither an option nor the environment does."""
+    if ctx.resilient_parsing or str(ctx.get_parameter_source(param.name or "")) != "ParameterSource.DEFAULT":
+        return value
+    from rolltape.storage.configuration import configured_lake
+
+    return configured_lake()
+
+
 Lake = Annotated[
-    Path, typer.Option("--lake", envvar="ROLLTAPE_LAKE", show_envvar=True, help="Folder that recordings are in.")
+    Path,
+    typer.Option(
+        "--lake",
+        envvar="ROLLTAPE_LAKE",
+        show_envvar=True,
+        callback=_lake,
+        help="Folder that recordings are in.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A TOML file of settings, beside those of the project."),
+]
+SetKeys = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its key; may be repeated."),
 ]
 Which = Annotated[str, typer.Argument(metavar="[RUN]", help="A run id, its beginning, or 'latest'.")]
 Where = Annotated[str | None, typer.Option("--where", help='Only rows for which this holds, e.g. "return > 100".')]

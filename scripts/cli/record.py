@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from rolltape.schema.config import FramePolicy, RecordConfig
-from rolltape.schema.errors import ConfigError, RolltapeError
+from rolltape.schema.errors import RolltapeError
 
-from .options import Lake
+from .options import ConfigFile, SetKeys
+from .settled import settled
 
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
@@ -98,7 +99,10 @@ def record(
             show_default=False,
         ),
     ],
-    envs: Annotated[int, typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments in all.")] = 1,
+    envs: Annotated[
+        int | None,
+        typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments in all.", show_default="1"),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="S", help="Record so many steps.", show_default=False)
     ] = None,
@@ -109,24 +113,35 @@ def record(
         ),
     ] = None,
     frames: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="POLICY",
             help="Pictures to keep: none; observation, where that is one; render; render:K, every K-th step. "
             "replay: none, drawn again when asked for. auto is observation where it can be, otherwise none.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     policy: Annotated[
-        str, typer.Option(metavar="M:CALLABLE", help="Chooses actions: a function of batched observations, or random.")
-    ] = "random",
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seeds every episode and the random policy.")] = 0,
+        str | None,
+        typer.Option(
+            metavar="M:CALLABLE",
+            help="Chooses actions: a function of batched observations, or random.",
+            show_default="random",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Seeds every episode and the random policy.", show_default="0"),
+    ] = None,
     env_kwargs: Annotated[
         list[str] | None,
         typer.Option(
             "--env-kwargs", "-k", metavar="NAME=VALUE", help="An argument of the environment; may be repeated."
         ),
     ] = None,
-    lake: Lake = Path("lake"),
+    lake: Annotated[Path | None, typer.Option(help="Folder that recordings are in.", show_default="lake")] = None,
+    config: ConfigFile = None,
+    set_keys: SetKeys = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no summary; print the run id alone.")
     ] = False,
@@ -142,18 +157,29 @@ def record(
         ),
     ] = None,
     cpus_per_worker: Annotated[
-        float, typer.Option(min=0, metavar="CPUS", help="What a worker asks Ray for.", rich_help_panel=RUNS)
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0, metavar="CPUS", help="What a worker asks Ray for.", show_default="1", rich_help_panel=RUNS),
+    ] = None,
     vectorization: Annotated[
-        Vectorization,
-        typer.Option(help="A native vector environment: where it is equal, never, always.", rich_help_panel=RUNS),
-    ] = Vectorization.auto,
+        Vectorization | None,
+        typer.Option(
+            help="A native vector environment: where it is equal, never, always.",
+            show_default="auto",
+            rich_help_panel=RUNS,
+        ),
+    ] = None,
     autoreset: Annotated[
-        Autoreset, typer.Option(help="When an ended episode is reset.", rich_help_panel=RUNS)
-    ] = Autoreset.next_step,
+        Autoreset | None,
+        typer.Option(help="When an ended episode is reset.", show_default="next_step", rich_help_panel=RUNS),
+    ] = None,
     durability: Annotated[
-        Durability, typer.Option(help="What recorded steps survive: a power cut, or kills only.", rich_help_panel=KEPT)
-    ] = Durability.machine,
+        Durability | None,
+        typer.Option(
+            help="What recorded steps survive: a power cut, or kills only.",
+            show_default="machine",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
     fragment_age_s: Annotated[
         float | None,
         typer.Option(
@@ -200,38 +226,44 @@ def record(
     """
     if steps is None and episodes is None:
         raise typer.BadParameter("give --steps, --episodes, or both", param_hint="--steps")
-    if workers is not None and workers > envs:
-        raise typer.BadParameter(f"at most one for each of --envs {envs}, got {workers}", param_hint="--workers")
-    settings: dict[str, Any] = {
-        "frames": _checked("--frames", frames_of, frames),
-        "seed": seed,
-        "fragment": _given(max_age_s=fragment_age_s),
-        "commit": _given(max_age_s=commit_age_s, durability=durability.value),
-        "budget": _given(give_up_s=give_up_s),
-    }
+    picture = {} if frames is None else _checked("--frames", frames_of, frames)
+    settings = settled(
+        env,
+        config,
+        set_keys,
+        {
+            "lake": ("--lake", lake),
+            "fleet.num_envs": ("--envs", envs),
+            "fleet.num_workers": ("--workers", workers),
+            "fleet.vectorization": ("--vectorization", vectorization),
+            "fleet.autoreset": ("--autoreset", autoreset),
+            "fleet.policy": ("--policy", policy),
+            "resources.cpus_per_worker": ("--cpus-per-worker", cpus_per_worker),
+            "durable.frames.policy": ("--frames", picture.get("policy")),
+            "durable.frames.every": ("--frames", picture.get("every")),
+            "durable.seed": ("--seed", seed),
+            "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
+            "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),
+            "durable.commit.durability": ("--durability", durability),
+            "durable.budget.give_up_s": ("--give-up-s", give_up_s),
+        },
+    )
+    tree = settings.config
+    if tree.fleet.num_workers > tree.fleet.num_envs:
+        found = settings.origin("fleet.num_workers").said
+        raise typer.BadParameter(
+            f"at most one for each of --envs {tree.fleet.num_envs}, got {tree.fleet.num_workers} (from {found})",
+            param_hint="--workers",
+        )
     kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
-    try:
-        RecordConfig.of(**settings)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
 
     def make() -> Fleet:
         from rolltape.actors.fleet import Fleet
         from rolltape.actors.policies import find_callable
 
-        if policy != "random":
-            find_callable(policy)  # before Ray starts, which takes seconds
-        return Fleet(
-            env,
-            num_envs=envs,
-            lake=lake,
-            num_workers=workers,
-            env_kwargs=kwargs,
-            vectorization=vectorization.value,
-            autoreset=autoreset.value,
-            cpus_per_worker=cpus_per_worker,
-            **settings,
-        )
+        if tree.fleet.policy != "random":
+            find_callable(tree.fleet.policy)  # before Ray starts, which takes seconds
+        return Fleet(env, env_kwargs=kwargs, settings=settings)
 
     fleet: Fleet | None = None
     failed: BaseException | None = None
@@ -240,10 +272,10 @@ def record(
             with _starting(env, quiet):
                 fleet = make()
             with _sigterm_exits(), fleet:
-                fleet.collect(steps=steps, episodes=episodes, policy=policy, progress=not quiet)
+                fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
             failed = error
-    _report(fleet, failed, lake, quiet=quiet, json=json)
+    _report(fleet, failed, tree.lake, quiet=quiet, json=json)
 
 
 def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, quiet: bool, json: bool) -> None:
@@ -313,7 +345,3 @@ def _checked(option: str, parse: Any, value: Any) -> Any:
         return parse(value)
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint=option) from None
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
