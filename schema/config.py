@@ -109,9 +109,9 @@ class AdapterConfig(Frozen):
 
     name: Annotated[str, Field(min_length=1)] = "auto"
     """The adapter: `auto` for the one that fits, one by its name, or `module:Class`."""
-    state: Annotated[bool, Risk("each step is looked into in Python: 1 to 100 microseconds more", equal=True)] = False
+    state: bool = False
     """Record what the adapter knows of the state as infos `state.<key>` of every step and reset. Off, because it is
-    read step by step, and no native vector environment can be used."""
+    read step by step in Python, 1 to 100 microseconds each, and no native vector environment can be used."""
     keys: tuple[str, ...] = ()
     """Which keys of the state; all where none is named. Memory of a console takes more room than its lives."""
 

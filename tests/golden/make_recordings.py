@@ -7,6 +7,7 @@ and every later version has to read it. A new schema version or adapter gets a n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -24,13 +25,16 @@ from rolltape.actors.stepping import EnvRecipe, make_env
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.info_json import encode_value
 from rolltape.schema.render_payload import payload_to_json
+from rolltape.storage.layout import RunFolder
+from rolltape.storage.run_info import read_end_info, read_run_info, write_end_info, write_run_info
 from tests.courier import CourierAdapter
 
 VERSION = 1
 FOLDER = Path(__file__).parent / "recordings"
 LARGEST_BYTES = 60_000
 EPISODES = 2
-MOST_STEPS = 12
+MOST_STEPS = {"car_racing": 1, "atari": 8}
+USUAL_STEPS = 12
 
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen_lake": ("FrozenLake-v1", {}),
@@ -51,7 +55,12 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
 def fingerprint(value: Any) -> str:
     """A value as text that is the same for the same bits; its digest where it is long."""
     text = encode_value(value)
-    return text if len(text) <= 160 else "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return text if len(text) <= 60 else "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def ordered(value: Any) -> Any:
+    """Dicts in the order of their keys: environments give them in any, spaces in one."""
+    return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
 
 
 def make(name: str, lake: Path) -> list[dict[str, Any]]:
@@ -60,7 +69,7 @@ def make(name: str, lake: Path) -> list[dict[str, Any]]:
     adapter_class: Any = CourierAdapter if name == "courier" else name
     bare = make_env(EnvRecipe(env_id, kwargs))
     if bare.spec is not None:
-        bare = gym.wrappers.TimeLimit(bare.env if isinstance(bare, gym.wrappers.TimeLimit) else bare, MOST_STEPS)
+        bare = gym.wrappers.TimeLimit(bare, MOST_STEPS.get(name, USUAL_STEPS))
     adapter = adapter_of(bare, adapter_class)
     has_state = bool(adapter.state_fields())
     place = f"{type(adapter).__module__}:{type(adapter).__qualname__}"
@@ -77,7 +86,7 @@ def _episode(env: Any, seed: int, state: Callable[[], Any], payload: Callable[[]
     found: dict[str, Any] = {name: [] for name in ("observations", "actions", "rewards", "infos", "states", "payloads")}
 
     def note(observation: Any, info: dict[str, Any]) -> None:
-        found["observations"].append(fingerprint(observation))
+        found["observations"].append(fingerprint(ordered(observation)))
         found["infos"].append(fingerprint(dict(sorted(info.items()))))
         found["states"].append(fingerprint(dict(sorted(state().items()))))
         shown = payload()
@@ -100,28 +109,26 @@ def _episode(env: Any, seed: int, state: Callable[[], Any], payload: Callable[[]
 def publish(name: str) -> int:
     """Make one golden recording; its bytes."""
     target = FOLDER / f"v{VERSION}-{name}"
-    with tempfile.TemporaryDirectory() as folder:
-        lake = Path(folder) / "lake"
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        lake = Path("lake")
         expected = make(name, lake)
-        for path in lake.glob("catalog.duckdb*"):
+        for path in (*lake.glob("catalog.duckdb*"), *lake.glob(".catalog*")):
             path.unlink()
-        (run,) = (lake / "runs").iterdir()
-        _without_this_machine(run / "run.json", host={"name": "golden", "pid": 1, "platform": "", "cpus": 1})
-        _without_this_machine(run / "end.json", path=f"runs/{run.name}")
+        (run_path,) = (lake / "runs").iterdir()
+        run = RunFolder(run_path)
+        host = {"name": "golden", "pid": 1, "platform": "", "cpus": 1}
+        write_run_info(run, read_run_info(run) | {"host": host})
+        write_end_info(run, (read_end_info(run) or {}) | {"path": f"runs/{run.run_id}"})
+        run.run_copy.unlink()  # it would say the same again
         for empty in sorted((p for p in lake.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
             if not any(empty.iterdir()):
                 empty.rmdir()
-        (lake / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+        (lake / "expected.json").write_text(json.dumps(expected, indent=0) + "\n")
         size = sum(path.stat().st_size for path in lake.rglob("*") if path.is_file())
         if size > LARGEST_BYTES:
             raise SystemExit(f"{name}: {size:,} bytes; golden recordings have at most {LARGEST_BYTES:,}")
         shutil.copytree(lake, target)
     return size
-
-
-def _without_this_machine(file: Path, **values: Any) -> None:
-    content = json.loads(file.read_text()) | values
-    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def main(names: list[str]) -> None:
