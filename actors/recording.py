@@ -33,6 +33,7 @@ from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
 from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.files import folder_bytes
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
 from rolltape.storage.ledger import accounts, balance_text, read_losses, read_pages
 from rolltape.storage.run_info import create_run, read_run_info, write_end_info
@@ -331,7 +332,7 @@ def _returns_of_completed(parts: list[Path]) -> pa.ChunkedArray:
 
 def disk_bytes(folder: Path) -> int:
     """What a folder takes on disk, as `du` counts it."""
-    return sum(path.lstat().st_blocks * 512 for path in (folder, *folder.rglob("*")))
+    return folder_bytes(folder)
 
 
 def check_room(root: Path) -> None:

@@ -31,6 +31,7 @@ import pyarrow as pa
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
+from rolltape.storage.background_compaction import BackgroundCompaction
 from rolltape.storage.commits import Batch, CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
@@ -94,6 +95,8 @@ class Writer:
         self._loop_task: asyncio.Task[None] | None = None
         self._published_at = time.monotonic()
         self._publishing: asyncio.Future[None] | None = None
+        every = config.compaction.every_commits if config.compaction.while_recording else 0
+        self._compaction = BackgroundCompaction(self._run.path, every) if every else None
         self.statistics = WriterStatistics()
         self._opened = asyncio.Event()
         self._not_open: RolltapeError | None = None
@@ -244,6 +247,7 @@ class Writer:
                 self._trouble_since = None
             self._acknowledge(report)
             self._maybe_publish(loop)
+            self._maybe_compact()
 
     def _commit(self, log: CommitLog, batch: Batch) -> CommitReport:
         return log.commit(batch)
@@ -291,6 +295,10 @@ class Writer:
         self._published_at = now
         self._publishing = loop.run_in_executor(self._catalog_thread, self._publish, self._run.path.parent.parent)
         self._publishing.add_done_callback(_note_failure)
+
+    def _maybe_compact(self) -> None:
+        if self._compaction is not None and (complaint := self._compaction.committed()) is not None:
+            logger.warning("Small parts could not be merged: %s The recording goes on.", complaint)
 
 
 def _note_failure(publishing: asyncio.Future[None]) -> None:

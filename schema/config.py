@@ -87,6 +87,23 @@ class CommitConfig(Frozen):
         return self
 
 
+class CompactionConfig(Frozen):
+    """How small parts become large ones while a run is recorded."""
+
+    while_recording: Annotated[
+        bool, Risk("a run of an hour leaves 4,500 parts a table, and every query opens them all", equal=False)
+    ] = True
+    """In a process of its own at the lowest priority, so that it takes what environments leave."""
+    every_commits: Annotated[
+        int,
+        Field(ge=16, le=100_000),
+        Unit("commits"),
+        Risk("rows are written again more often, and plain globs see some twice most of the time", below=64),
+        Risk("so many parts a table may lie about", above=2000),
+    ] = 240
+    """Commits that are merged at once: three to four minutes of them. 16 such parts are merged again, and so on."""
+
+
 class FramesConfig(Frozen):
     """Which pictures are recorded."""
 
@@ -149,6 +166,7 @@ class RecordConfig(Frozen):
     fragment: FragmentConfig = FragmentConfig()
     commit: CommitConfig = CommitConfig()
     budget: BudgetConfig = BudgetConfig()
+    compaction: CompactionConfig = CompactionConfig()
     adapter: AdapterConfig = AdapterConfig()
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that

@@ -95,8 +95,8 @@ class CompactionReport:
 # ---- which ----
 
 
-def live_groups(pieces: Sequence[Piece], part_bytes: int = PART_BYTES) -> list[list[Piece]]:
-    """What is worth merging while a run is recorded: `SINGLES` commits, or `FAN` parts of one size.
+def live_groups(pieces: Sequence[Piece], part_bytes: int = PART_BYTES, *, singles: int = SINGLES) -> list[list[Piece]]:
+    """What is worth merging while a run is recorded: `singles` commits, or `FAN` parts of one size.
 
     So each row is written again a few times at most, and the number of parts grows with the logarithm of the run's
     length, until parts reach `part_bytes`. Writers that were replaced are merged whole, because nothing is added to
@@ -109,9 +109,9 @@ def live_groups(pieces: Sequence[Piece], part_bytes: int = PART_BYTES) -> list[l
         if writer not in newest:
             found += [group for group in _filled(mine, part_bytes) if len(group) > 1]
             continue
-        for tier, run in groupby(mine[:-1], _tier):
+        for tier, run in groupby(mine[:-1], lambda p: _tier(p, singles)):
             group = list(run)
-            enough = SINGLES if tier == 0 else FAN
+            enough = singles if tier == 0 else FAN
             if len(group) >= enough:
                 found += [g for g in _filled(group, part_bytes) if len(g) > 1]
     return found
@@ -143,11 +143,11 @@ def _newest_writers(pieces: Sequence[Piece]) -> set[WriterId]:
     return set(newest.values())
 
 
-def _tier(piece: Piece) -> int:
+def _tier(piece: Piece, singles: int) -> int:
     commits, tier = piece.commits.last - piece.commits.first + 1, 0
     if not piece.commits.compacted:
         return 0
-    while commits >= SINGLES * FAN ** (tier + 1):
+    while commits >= singles * FAN ** (tier + 1):
         tier += 1
     return tier + 1
 
@@ -439,6 +439,7 @@ def compact_run(
     grace_s: float = GRACE_S,
     wait: bool = True,
     live: bool = False,
+    singles: int = SINGLES,
     part_bytes: int = PART_BYTES,
     files: FileOps | None = None,
     wall_s: Callable[[], float] = time.time,
@@ -451,7 +452,7 @@ def compact_run(
         level: `archive` looks for the smallest encoding of every column, and takes its time.
         grace_s: how long parts that were replaced stay.
         wait: wait for the end of the grace and delete them; otherwise the next compaction or vacuum does.
-        live: the run is being recorded: leave what is young, see `live_groups`.
+        live, singles: the run is being recorded: leave what is young, see `live_groups`.
         part_bytes: no part is made larger, as far as its sources tell.
         files, wall_s, sleep: file operations and clocks.
 
@@ -475,7 +476,7 @@ def compact_run(
         while True:
             pieces = compactor.pieces()
             if live:
-                groups = live_groups(pieces, part_bytes)
+                groups = live_groups(pieces, part_bytes, singles=singles)
             else:
                 groups = all_groups(pieces, level, alive=alive, part_bytes=part_bytes)
             groups = [group for group in groups if _range_of(group) not in failed]

@@ -201,3 +201,14 @@ def explain(files: FileOps, error: OSError, path: Path, needed: int | None = Non
             f"Cannot write {path} ({error.strerror}). Check who owns the lake and whether its disk is read-only."
         )
     return StorageError(f"Cannot write {path}: {error.strerror or error}. What was acknowledged is safe.")
+
+
+def folder_bytes(path: Path) -> int:
+    """What a file or a folder takes on the disk, as `du` counts it; what vanishes meanwhile counts nothing."""
+    size = 0
+    for one in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        try:
+            size += one.lstat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return size

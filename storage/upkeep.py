@@ -22,7 +22,7 @@ from typing import Final
 from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, RolltapeError
 
 from .compaction import GRACE_S, CompactionReport, Compactor, Level, compact_run
-from .files import FileOps, storage_errors
+from .files import FileOps, folder_bytes, storage_errors
 from .lake import Lake
 from .layout import RETIRED_NAME, RunFolder, is_run_id, list_runs
 from .summaries import created_at, newest_markers, summarize
@@ -225,17 +225,6 @@ def vacuum(
             for left in sorted(run.quarantine.glob("*")) if quarantine_age_s is not None else ():
                 leftover(left, "in quarantine", quarantine_age_s or 0.0)
     return found
-
-
-def folder_bytes(path: Path) -> int:
-    """What a file or a folder takes on the disk, as `du` counts it; what vanishes meanwhile counts nothing."""
-    size = 0
-    for one in (path, *path.rglob("*")) if path.is_dir() else (path,):
-        try:
-            size += one.lstat().st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return size
 
 
 # ---- inside ----

@@ -77,6 +77,7 @@ def read_back(run: Path) -> Found:
     """Read everything that exists in a run's folder; checks each part against its marker."""
     found = Found(run)
     markers = [json.loads(p.read_text()) for p in sorted((run / "commits").glob("w*.json")) if NAME.match(p.name)]
+    markers = [m for m in markers if not any(_covers(other, m) for other in markers)]
     markers.sort(key=lambda m: (_writer(m["writer"]), m["first"]))
     tables: dict[str, list[pa.Table]] = {}
     for marker in markers:
@@ -97,6 +98,14 @@ def read_back(run: Path) -> Found:
             found.parts.setdefault(part["table"], []).append(Path(part["file"]).name)
     found.tables = {name: pa.concat_tables(pieces) for name, pieces in tables.items()}
     return found
+
+
+def _covers(outer: dict[str, Any], inner: dict[str, Any]) -> bool:
+    """Rule 2 of docs/format.md."""
+    if outer["writer"] != inner["writer"] or outer["first"] > inner["first"] or inner["last"] > outer["last"]:
+        return False
+    larger = outer["last"] - outer["first"] > inner["last"] - inner["first"]
+    return larger or outer.get("again", 0) > inner.get("again", 0)
 
 
 def _writer(text: str) -> tuple[int, ...]:

@@ -83,7 +83,11 @@ def test_what_cannot_be_shown_is_refused(payload: Any, complaint: str) -> None:
         ({**payload_to_json(TEXT), "version": 2}, SchemaError, "version 2 cannot be read, only 1 to 1"),
         ({**payload_to_json(TEXT), "path": "x.png"}, SchemaMismatch, "unknown field 'path'"),
         ({"kind": "text", "version": 1}, SchemaMismatch, "a field is missing, of lines"),
-        ({**payload_to_json(GRID), "items": [{"name": "agent"}]}, SchemaMismatch, r"grid\.items\[0\]: a field is missing"),
+        (
+            {**payload_to_json(GRID), "items": [{"name": "agent"}]},
+            SchemaMismatch,
+            r"grid\.items\[0\]: a field is missing",
+        ),
     ],
 )
 def test_json_that_is_none_of_ours(value: Any, kind: type[Exception], complaint: str) -> None:
