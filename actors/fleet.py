@@ -155,8 +155,8 @@ class Fleet:
         self._lake = tree.lake.expanduser().resolve()
         check_room(self._lake)  # before Ray starts, which takes seconds
         launch.ensure_ray()
-        launch.check_cpus(workers, tree.resources.cpus_per_worker)
-        self._cpus = tree.resources.cpus_per_worker
+        launch.check_resources(workers, tree.resources)
+        self._resources = tree.resources
         stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if native else "sync"}
         self._recording = Recording.open(
             self._lake, description, observation, action, durable, adapter, settings=resolved.settled(stepped)
@@ -422,7 +422,13 @@ class Fleet:
         )
 
     def _start(self, slot: _Slot) -> None:
-        slot.worker = launch.start_env_worker(EnvWorker, slot.order, cpus=self._cpus)
+        slot.worker = launch.start_env_worker(
+            EnvWorker,
+            slot.order,
+            cpus=self._resources.cpus_per_worker,
+            gpus=self._resources.gpus_per_worker,
+            memory_bytes=self._resources.memory_per_worker_bytes,
+        )
 
 
 def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:

@@ -38,6 +38,7 @@ from ray.exceptions import (
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import BudgetConfig, RecordConfig
+from rolltape.schema.config_resources import ResourcesConfig
 from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
 from rolltape.schema.messages import (
     Ack,
@@ -50,6 +51,7 @@ from rolltape.schema.messages import (
     Watermark,
 )
 
+from .demand import check_demand, demand_of
 from .doorbell import Doorbell
 from .hub import TelemetryHub
 from .infos import Proposal
@@ -69,6 +71,9 @@ EMBEDDED_STORE_BYTES: Final = 2 << 30
 FLOOR_FRAGMENTS: Final = 16
 """Fragments that a producer may have in flight before its rate is known: a second of 100 MB/s."""
 
+
+NOTHING_RESERVED: Final = ResourcesConfig()
+"""For hub and writer, by default; a worker gets its CPU."""
 
 HOW_TO_CONNECT: Final = (
     "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 "
@@ -152,15 +157,9 @@ def total_bytes(budget: BudgetConfig) -> int:
     return budget.total_bytes or store_bytes() // 2
 
 
-def check_cpus(workers: int, cpus_per_worker: float) -> None:
-    """Refuse a fleet that the cluster can never place. Raises ClusterError with what would fit."""
-    have = ray.cluster_resources().get("CPU", 0.0)
-    if workers * cpus_per_worker > have:
-        fit = int(have // cpus_per_worker) if cpus_per_worker else workers
-        raise ClusterError(
-            f"{workers} workers of {cpus_per_worker:g} CPU need {workers * cpus_per_worker:g} CPUs, the "
-            f"cluster has {have:g}. Use {max(1, fit)} of them, or {have / workers:.2g} CPUs for each (cpus_per_worker)."
-        )
+def check_resources(workers: int, resources: ResourcesConfig) -> None:
+    """Refuse a run that the cluster can never place. Raises ClusterError with what is missing and what would fit."""
+    check_demand(demand_of(workers, resources), [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
 # ---- actors ----
@@ -174,18 +173,28 @@ class Actors:
     writers: list[Any]
 
 
-def start_actors(run_path: Path, run_id: str, config: RecordConfig) -> Actors:
+def start_actors(
+    run_path: Path, run_id: str, config: RecordConfig, resources: ResourcesConfig = NOTHING_RESERVED
+) -> Actors:
     """Start the hub and a writer for a run, and wait until both answer. Raises what they raise (LakeNotWritable, …)."""
     total = total_bytes(config.budget)
     hub = (
         ray.remote(TelemetryHub)
-        .options(num_cpus=0, max_restarts=-1, max_task_retries=0, name=f"hub-{run_id}", namespace=NAMESPACE)
+        .options(
+            num_cpus=resources.hub_cpus,
+            memory=resources.hub_memory_bytes or None,
+            max_restarts=-1,
+            max_task_retries=0,
+            name=f"hub-{run_id}",
+            namespace=NAMESPACE,
+        )
         .remote(run_id, total, FLOOR_FRAGMENTS * config.fragment.max_bytes, run_path / "infos.arrow")
     )
     writer = (
         ray.remote(Writer)
         .options(
-            num_cpus=0,
+            num_cpus=resources.writer_cpus,
+            memory=resources.writer_memory_bytes or None,
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=APPENDS_AT_ONCE,
@@ -232,9 +241,12 @@ def kill(actor: Any) -> None:
         return  # Ray itself has gone
 
 
-def start_env_worker(cls: type, *args: Any, cpus: float, **kwargs: Any) -> Any:
+def start_env_worker(
+    cls: type, *args: Any, cpus: float, gpus: float = 0.0, memory_bytes: int = 0, **kwargs: Any
+) -> Any:
     """Start an environment worker; it dies for good."""
-    return ray.remote(cls).options(num_cpus=cpus, max_restarts=0, max_task_retries=0).remote(*args, **kwargs)
+    asked = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory_bytes or None}
+    return ray.remote(cls).options(**asked, max_restarts=0, max_task_retries=0).remote(*args, **kwargs)
 
 
 def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:

@@ -136,7 +136,8 @@ class Recording:
     ) -> None:
         self.folder, self.schema, self.env, self.config = folder, schema, env, config
         self.settings = settings
-        self._actors = launch.start_actors(folder.path, folder.run_id, config)
+        resources = launch.NOTHING_RESERVED if settings is None else settings.config.resources
+        self._actors = launch.start_actors(folder.path, folder.run_id, config, resources)
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
         self.hub_actor = self._actors.hub
@@ -178,6 +179,7 @@ class Recording:
         check_room(root)
         launch.ensure_ray()
         if settings is not None:
+            launch.check_resources(0, settings.config.resources)
             settings = settings.settled(
                 {
                     "durable.frames.policy": schema.frame_policy,

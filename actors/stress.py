@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow.parquet as pq
 
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_resources import ResourcesConfig
 from rolltape.schema.errors import ConfigError, LakeNotFound
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.spaces import space_from_descriptor
@@ -143,7 +144,7 @@ def stress(
     check_room(target)
     launch.ensure_ray()
     n = min(len(keys), players or max(1, (os.cpu_count() or 2) - 1))
-    launch.check_cpus(n, 0)
+    launch.check_resources(n, ResourcesConfig(cpus_per_worker=0))
     observation, action = (space_from_descriptor(run.info["spaces"][name]) for name in ("observation", "action"))
     recording = Recording.open(target, _description(run, rate), observation, action, settings)
     orders = [

@@ -122,7 +122,7 @@ def test_frames_and_arguments_of_the_environment(record: Command) -> None:
         (["CartPole-v1", "--frames", "observation"], "'observation' needs an image observation"),
         (["CartPole-v1", "-k", "wheels=3"], "env_kwargs: CartPole-v1 takes no argument 'wheels'"),
         (["CartPole-v1", "--frames", "render", "-k", "render_mode=ansi"], "renders are recorded with render_mode="),
-        (["CartPole-v1", "--envs", "99", "--workers", "99"], "99 workers of 1 CPU need 99 CPUs, the cluster has 8."),
+        (["CartPole-v1", "--envs", "99", "--workers", "99"], "cannot place 99 workers of 1 CPU: the run needs 99 CPUs, the cluster has 8 CPUs"),
         (["CartPole-v1", "--lake", "taken"], "Cannot make the lake"),
         (["CartPole-v1", "--lake", "taken/lake"], "taken is a file. Choose another folder."),
     ],
