@@ -67,7 +67,8 @@ class KnownAdapter:
 def register_adapter(adapter: AdapterClass) -> AdapterClass:
     """Make an adapter known in this process; also as a decorator. Another one of the same name replaces it.
 
-    Workers of a Fleet are other processes: there an adapter comes from an entry point, or by `adapter="module:Class"`.
+    Workers of a Fleet get the class from the driver. A replay in another process finds it by its entry point or
+    `module:Class`.
 
     Raises:
         AdapterError: not an adapter, or one of another capability.

@@ -64,7 +64,7 @@ class AdapterContract:
 
     Args:
         adapter: the class, its name, `"module:Class"`, or `"auto"` for the one that fits.
-        env: a registered id, `module:Id-v0` or `module:callable`.
+        env: a registered id, `module:Id-v0`, `module:callable`, or a callable that makes one.
         env_kwargs: arguments for making it.
         seed: of the environments and of the random actions.
 
@@ -75,11 +75,11 @@ class AdapterContract:
     def __init__(
         self,
         adapter: str | type[EnvironmentAdapter],
-        env: str,
+        env: str | Callable[..., gym.Env[Any, Any]],
         env_kwargs: Mapping[str, Any] | None = None,
         seed: int = 7,
     ) -> None:
-        self.env_id, self.env_kwargs, self.seed = env, dict(env_kwargs or {}), seed
+        self.source, self.env_kwargs, self.seed = env, dict(env_kwargs or {}), seed
         env_made = self.make()
         self.adapter_class = choose(env_made, adapter)
         self.asked = adapter
@@ -89,7 +89,7 @@ class AdapterContract:
         """One environment, as a Fleet makes it."""
         from rolltape.actors.stepping import EnvRecipe, make_env
 
-        return make_env(EnvRecipe(self.env_id, self.env_kwargs))
+        return make_env(EnvRecipe(self.source, self.env_kwargs))
 
     def check_all(self, folder: Path | None = None) -> None:
         """Every check; `recorded` only with a folder for its recording. Raises ContractBroken."""
@@ -313,7 +313,7 @@ class AdapterContract:
         has_state = bool(adapter.state_fields())
         place = f"{self.adapter_class.__module__}:{self.adapter_class.__qualname__}"
         with rolltape.Fleet(
-            self.env_id,
+            self.source,
             num_envs=2,
             num_workers=1,
             lake=folder,

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,11 @@ def test_the_table_has_every_field_once() -> None:
     assert len(set(names)) == len(names)
     assert {owner for owner, *_ in FIELDS} == {*PAYLOADS, "item", "node", "edge"}
     assert all(meaning for *_, meaning in FIELDS)
+
+
+def test_the_page_has_this_table() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "adapters.md").read_text().splitlines()
+    start = page.index("| of | field | type | meaning |") + 2
+    rows = [f"| {owner} | `{name}` | {kind.replace('|', 'or')} | {meaning} |" for owner, name, kind, meaning in FIELDS]
+    assert page[start : start + len(rows)] == rows
+    assert page[start + len(rows)] == ""
