@@ -89,7 +89,10 @@ class EpisodeRows:
     def add(self, *, final_item: Any, **values: Any) -> None:
         """Append one ended episode; `final_item` is its last observation in the form of which `final_column` makes an
         array, or None where observations are no column."""
-        self.nbytes += ROW_BYTES + sum(len(values[name] or "") for name in _TEXTS)
+        self.nbytes += ROW_BYTES
+        for text in (values["options"], values["reset_info"]):
+            if text:
+                self.nbytes += len(text)
         if isinstance(final_item, pa.Array):
             self.nbytes += final_item.nbytes
         self._ended.append((values, final_item))

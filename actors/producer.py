@@ -7,7 +7,9 @@ Rules:
 2. A second thread, the pump, does all the rest: it seals a fragment that is full, or that is old while there is room,
    makes its batches while the environment is stepped on, sends them, takes acknowledgements in, sends again after a
    fault, and tells the hub four times a second. At most one sealed fragment waits.
-3. One lock guards rows and window. It is not held while batches are made or copied, nor while waiting for a call.
+3. One lock guards rows and window. It is not held while waiting for a call, nor while the batches of a bulky fragment
+   are made and copied. Others are made under it: a thread that has to win the interpreter from one that is busy costs
+   both more than the milliseconds that stepping stands still. (The first fragment asks the hub which infos are typed.)
 4. An interrupt goes to the main thread, which only waits: none comes between sealing and sending.
 """
 
@@ -20,12 +22,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.messages import FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
 
+from . import switching
 from .doorbell import Doorbell
 from .page import SEQUENCE, ProducerPage
 from .sealed import Sealed
@@ -152,6 +155,7 @@ class Producer:
     def start(self) -> None:
         """Register with the hub and begin to send."""
         self.register()
+        switching.interval.enter()
         self._pump.start()
 
     def register(self) -> None:
@@ -208,6 +212,7 @@ class Producer:
             self.lock.notify_all()
         if self._pump.is_alive():
             self._pump.join()
+            switching.interval.leave()
         with self.lock:
             beat = replace(self._heartbeat(), done=True)
         try:
@@ -304,14 +309,13 @@ class Producer:
             sealed = self._sealed
             if sealed is None or not self._window.fits(sealed.nbytes):
                 return False
-        try:
-            self._push(sealed)
-        except BaseException as error:
-            with self.lock:
-                self._fail(error)
-                self.lock.notify_all()
-            return False
-        return True
+            if not sealed.bulky:
+                self._push(sealed, self._prepare(sealed))
+                return self._window.failed is None
+        prepared = self._prepare(sealed)
+        with self.lock:
+            self._push(sealed, prepared)
+            return self._window.failed is None
 
     def _seal(self) -> None:
         old = self.rows.due(self._counter_ns()) and self._window.fits(self.rows.nbytes)
@@ -322,37 +326,51 @@ class Producer:
             self._wanted = False
             self.lock.notify_all()
 
-    def _push(self, sealed: Sealed) -> None:
-        sequence = self._sequence + 1
-        batches = sealed.batches(sequence)
-        steps = batches["steps"].num_rows if "steps" in batches else 0
-        episodes = batches["episodes"].num_rows if "episodes" in batches else 0
-        nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
-        payload = self._link.hold(batches) if batches else None
-        batches.clear()
-        sealed.release()
-        with self.lock:
-            self._sealed = None
-            if payload is None:
-                return
-            self._sequence = self._page.words[SEQUENCE] = sequence
-            self._steps_sent += steps
-            self._episodes_sent += episodes
-            self._bytes_sent += nbytes
-            age_s = (self._counter_ns() - sealed.oldest_ns) / 1e9
-            closed_ns = time.time_ns()
-            header = FragmentHeader(
-                key=self.key,
-                sequence=sequence,
-                steps=steps,
-                episodes=episodes,
-                steps_total=self._steps_sent,
-                episodes_total=self._episodes_sent,
-                nbytes=nbytes,
-                opened_ns=closed_ns - int(age_s * 1e9),
-                closed_ns=closed_ns,
-            )
+    def _prepare(self, sealed: Sealed) -> tuple[Any, int, int, int] | BaseException:
+        """The payload of a fragment, its steps, episodes and bytes; or why there is none."""
+        try:
+            batches = sealed.batches(self._sequence + 1)
+            steps = batches["steps"].num_rows if "steps" in batches else 0
+            episodes = batches["episodes"].num_rows if "episodes" in batches else 0
+            nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
+            payload = self._link.hold(batches) if batches else None
+            batches.clear()
+            sealed.release()
+        except BaseException as error:
+            return error
+        return payload, steps, episodes, nbytes
+
+    def _push(self, sealed: Sealed, prepared: tuple[Any, int, int, int] | BaseException) -> None:
+        self._sealed = None
+        if isinstance(prepared, BaseException):
+            self._fail(prepared)
+            self.lock.notify_all()
+            return
+        payload, steps, episodes, nbytes = prepared
+        if payload is None:
+            return
+        self._sequence = self._page.words[SEQUENCE] = self._sequence + 1
+        self._steps_sent += steps
+        self._episodes_sent += episodes
+        self._bytes_sent += nbytes
+        age_s = (self._counter_ns() - sealed.oldest_ns) / 1e9
+        closed_ns = time.time_ns()
+        header = FragmentHeader(
+            key=self.key,
+            sequence=self._sequence,
+            steps=steps,
+            episodes=episodes,
+            steps_total=self._steps_sent,
+            episodes_total=self._episodes_sent,
+            nbytes=nbytes,
+            opened_ns=closed_ns - int(age_s * 1e9),
+            closed_ns=closed_ns,
+        )
+        try:
             self._window.push(header, payload, self._clock() - age_s)
+        except BaseException as error:
+            self._fail(error)
+            self.lock.notify_all()
 
     def _hurry(self) -> None:
         """Who waits for room, or for the end, wants a commit. A writer that was restarted is told again."""

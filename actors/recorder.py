@@ -325,8 +325,9 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment and record the transition."""
         result = self._env_step(action)
+        observation, reward, terminated, truncated, info = result
         with self._mutex:
-            if self._row_step(action, *result, self._render):
+            if self._row_step(action, observation, reward, terminated, truncated, info, self._render):
                 self._recorder.producer.flush()
         return result
 

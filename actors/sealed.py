@@ -24,6 +24,11 @@ class Sealed(Protocol):
         """When its oldest row came, by the producer's counter."""
         ...
 
+    @property
+    def bulky(self) -> bool:
+        """Whether making batches is copying of large arrays, which leaves the interpreter to others."""
+        ...
+
     def batches(self, fragment: int) -> Batches:
         """Its rows as record batches by table, without the tables that have none. Once."""
         ...
@@ -39,6 +44,7 @@ class SealedCopy:
     make: Callable[[int], Batches]
     nbytes: int
     oldest_ns: int
+    bulky: bool = False
 
     def batches(self, fragment: int) -> Batches:
         """As in `Sealed`."""

@@ -41,6 +41,8 @@ from .sealed import Batches
 from .value_buffers import ObjectBuffer, ValueBuffer, value_buffer
 
 Render = Callable[[], Any]
+PLACE_OF_STATUS = {status: place for place, status in enumerate(STATUSES)}
+PLACE_OF_REPLAY = {replay: place for place, replay in enumerate(REPLAYS)}
 
 LARGEST_SEED = (1 << 63) - 1
 """A seed beyond it has no column; its episodes are not replayable."""
@@ -106,6 +108,11 @@ class _SealedRows:
     nbytes: int
     oldest_ns: int
     spare: list[_Columns]
+
+    @property
+    def bulky(self) -> bool:
+        """As in `Sealed`."""
+        return bool(self.frames)
 
     def batches(self, fragment: int) -> Batches:
         """As in `Sealed`."""
@@ -451,14 +458,14 @@ class SingleRows:
         self._episodes.add(
             sub_env=self._sub_env,
             episode=self._episode,
-            status=STATUSES.index(status),
+            status=PLACE_OF_STATUS[status],
             length=self._t_before + self.rows,
             episode_return=total,
             terminated=terminated,
             truncated=truncated,
             seed=self._seed,
             seed_episode=self._seed_episode,
-            replay=REPLAYS.index(self._replay),
+            replay=PLACE_OF_REPLAY[self._replay],
             options=self._options,
             reset_info=self._reset_info,
             start_us=self._start_us,

@@ -66,6 +66,8 @@ class Inside:
 
 
 _NOWHERE = np.zeros(0, np.int64)
+MANY = 256
+"""Sub-environments with which a step is array operations that leave the interpreter to others."""
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
 
 
@@ -128,6 +130,11 @@ class _SealedBlock:
     nbytes: int
     oldest_ns: int
     spare: list[_Block]
+
+    @property
+    def bulky(self) -> bool:
+        """As in `Sealed`."""
+        return bool(self.frames) or len(self.sub_env) >= MANY
 
     def batches(self, fragment: int) -> Batches:
         """As in `Sealed`."""

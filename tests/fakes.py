@@ -232,6 +232,10 @@ class FakeSealed:
     oldest_ns: int
     broken: Exception | None
 
+    @property
+    def bulky(self) -> bool:
+        return self.nbytes > 1 << 20
+
     def batches(self, fragment: int) -> dict[str, pa.RecordBatch]:
         if self.broken is not None:
             raise self.broken

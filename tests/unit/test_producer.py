@@ -154,8 +154,9 @@ def test_a_second_full_fragment_holds_the_environment_until_there_is_room() -> N
     assert scene.numbers() == list(range(12))
 
 
-def test_rows_that_come_while_batches_are_made_are_in_the_next_fragment() -> None:
+def test_rows_that_come_while_large_batches_are_made_are_in_the_next_fragment() -> None:
     scene = Scene()
+    scene.rows.row_bytes = 4 << 20
     hold = scene.link.hold
 
     def meanwhile(batches: Any) -> Any:
