@@ -1,7 +1,7 @@
 """How long a thread that needs the interpreter waits for one that is busy, while a recording is open.
 
-Python lets it wait for 5 ms. In that time a busy environment gives the interpreter up and takes it back many times (each
-NumPy call that works without it), and each time wakes the waiting thread for nothing, which costs both more than the
+Python lets it wait for 5 ms. In that time a busy environment gives the interpreter up and takes it back many times, in
+each NumPy call that works without it, and each time wakes the waiting thread for nothing. That costs both more than the
 work that waits: the pump of one CartPole spent 1.9 µs a step on it, and 0.6 µs with 0.3 ms.
 """
 
