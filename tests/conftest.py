@@ -25,6 +25,9 @@ TESTS = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what lies in tests/ray, and run the quick tests first: Ray starts only after them."""
+    ours = [item for item in items if item.path.is_relative_to(TESTS)]
+    if len(ours) < len(items):  # a suite that ships, run from here: pytest --rolltape-adapter
+        return
     for item in items:
         if "ray" in item.path.relative_to(TESTS).parts:
             item.add_marker("ray")

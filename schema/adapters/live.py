@@ -33,6 +33,7 @@ class LivePayload:
     Args:
         adapter: of the environments.
         clock: seconds; only differences count.
+        cpu: seconds that this thread computed: on a busy machine a short call may last long, and is still a short one.
 
     Attributes:
         problem: what the adapter raised last, or "".
@@ -40,8 +41,13 @@ class LivePayload:
         skipped: calls that gave None to keep rule 3.
     """
 
-    def __init__(self, adapter: EnvironmentAdapter, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._adapter, self._clock = adapter, clock
+    def __init__(
+        self,
+        adapter: EnvironmentAdapter,
+        clock: Callable[[], float] = time.perf_counter,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._adapter, self._clock, self._cpu = adapter, clock, cpu
         self._failures = 0
         self._next_s = 0.0
         self.problem = ""
@@ -56,10 +62,10 @@ class LivePayload:
         """
         if self._failures >= FAILURES:
             return None
-        began = self._clock()
-        if began < self._next_s:
+        if self._clock() < self._next_s:
             self.skipped += 1
             return None
+        began = self._cpu()
         try:
             payload = self._adapter.render_payload(env)
             text = None if payload is None else json.dumps(payload_to_json(payload), separators=(",", ":")).encode()
@@ -73,7 +79,7 @@ class LivePayload:
             if len(text) > MAX_BYTES:
                 said = TextPayload(lines=(f"The payload has {len(text):,} bytes; at most {MAX_BYTES:,} are shown.",))
                 text = json.dumps(payload_to_json(said), separators=(",", ":")).encode()
-        ended = self._clock()
-        if ended - began > FREE_S:
-            self._next_s = ended + (ended - began) / SHARE
+        taken_s = self._cpu() - began
+        if taken_s > FREE_S:
+            self._next_s = self._clock() + taken_s / SHARE
         return text

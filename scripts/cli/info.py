@@ -50,6 +50,9 @@ def info(
         known[f"{name} table"] = f"{rows:,} rows, {size:,} bytes, {parts:,} parts"
     for name, space in (found.info.get("spaces") or {}).items():
         known[f"{name} space"] = _space(space)
+    if adapter := found.info.get("adapter"):
+        state = ", its state is recorded" if (found.info["config"].get("adapter") or {}).get("state") else ""
+        known["adapter"] = f"{adapter['name']}, version {adapter['version']}{state}"
     for name in ("config", "versions", "host"):
         value = found.info.get(name)
         for key, item in value.items() if isinstance(value, dict) else ([("", value)] if value else []):

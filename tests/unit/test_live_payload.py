@@ -46,7 +46,7 @@ def env() -> Any:
 def slow(env: Any) -> tuple[Slow, LivePayload]:
     adapter = Slow(env)
     adapter.clock = Clock()
-    return adapter, LivePayload(adapter, adapter.clock)
+    return adapter, LivePayload(adapter, adapter.clock, adapter.clock)
 
 
 def test_the_payload_of_a_running_environment(env: Any) -> None:
