@@ -1,7 +1,8 @@
 """`catalog.duckdb`: a snapshot for people and BI tools, replaced whole by rename. Nothing needs it; it can be deleted.
 
 Rules:
-1. Tables `runs` and `parts` are as of the publication. They work wherever the file is opened from.
+1. Tables `runs`, `parts`, `payloads`, `mismatches` and `adoption` are as of the publication. They work wherever the
+   file is opened from.
 2. Views `steps`, `episodes`, `frames`, `frame_data`, `ledger`, and a `steps_<environment>` with typed columns for each
    kind of spaces, read the Parquet files as they are when they are asked: they miss nothing when a run crashed after
    the last publication. They apply the rules of what exists (docs/format.md): only parts with a marker, none that
@@ -87,7 +88,14 @@ class CatalogPublisher:
         return path
 
     def _build(self, path: Path) -> None:
-        tables = {"runs": self.lake.runs_table.rows(), "parts": self.lake.part_table.rows()}
+        adoption = self.lake.adoption_tables
+        tables = {
+            "runs": self.lake.runs_table.rows(),
+            "parts": self.lake.part_table.rows(),
+            "payloads": adoption.payloads(),
+            "mismatches": adoption.mismatches(),
+            "adoption": adoption.adoption(),
+        }
         views = dict(catalog_views(self.lake))
         try:
             with _stand_in() as lake, duckdb.connect(str(path), config={"threads": 1}) as database:

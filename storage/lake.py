@@ -17,6 +17,7 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, LakeNotFound
 from rolltape.schema.render_payload import RenderPayload
 
+from .adoption import AdoptionTables
 from .drawn_frames import DrawnFrames, Renderer
 from .episode_rows import EpisodeRows, once_more
 from .episodes import Episode
@@ -86,6 +87,7 @@ class Lake:
         renderer: what draws the pictures of runs that store none; None: nothing does.
         episode_rows: what finds the rows of single episodes.
         runs_table, part_table: the rows of `runs` and `parts`, remembering what does not change.
+        adoption_tables: the rows of `payloads`, `mismatches` and `adoption`.
     """
 
     def __init__(
@@ -107,7 +109,14 @@ class Lake:
         self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], StoredSchema] = {}
-        tables = {"runs": self.runs_table.rows, "parts": self.part_table.rows}
+        self.adoption_tables = AdoptionTables(self)
+        tables = {
+            "runs": self.runs_table.rows,
+            "parts": self.part_table.rows,
+            "payloads": self.adoption_tables.payloads,
+            "mismatches": self.adoption_tables.mismatches,
+            "adoption": self.adoption_tables.adoption,
+        }
         self.frame_store = FrameStore(self.listing, self.run_info)
         self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
 
@@ -121,6 +130,22 @@ class Lake:
             return "SELECT * FROM runs ORDER BY run_id"
 
         return _where(Relation(self.engine, Select(text)), where)
+
+    def adoption(self) -> Relation:
+        """Which payload versions producers speak: one row a version with its runs, steps, their shares (0 to 1),
+        episodes and mismatches. A run in which several versions were spoken counts for each."""
+        return self._of_markers("adoption", "payload_version")
+
+    def mismatches(self, where: str | None = None) -> Relation:
+        """What did not fit: run_id, payload_version, code, field and count; no row where nothing was wrong."""
+        return _where(self._of_markers("mismatches", "run_id, payload_version, code, field"), where)
+
+    def _of_markers(self, table: str, order: str) -> Relation:
+        def text() -> str:
+            self.engine.refresh([table])
+            return f"SELECT * FROM {table} ORDER BY {order}"
+
+        return Relation(self.engine, Select(text))
 
     def run(self, run: WhichRun = "latest") -> Run:
         """One run.
@@ -201,8 +226,8 @@ class Lake:
         return _where(self._table("metrics", run), where)
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
-        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger`, `metrics` and
-        `parts`.
+        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger`, `metrics`, `parts`,
+        `payloads`, `mismatches` and `adoption`.
 
         Args:
             query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.
