@@ -28,6 +28,7 @@ from .producer import Producer, Totals
 from .raised import check_actions, policy_raised, reset_raised, step_raised
 from .state_infos import StateInfos
 from .stepping import EnvRecipe, autoreset_of, make_sub_environments
+from .validation import checked, validator_of, watched
 from .vector_rows import VectorRows
 
 
@@ -95,7 +96,7 @@ class EnvWorker:
         folder = RunFolder(Path(order.run_path))
         page = ProducerPage(page_path(folder.producers, key), key, n)
         hub = launch.RayHubLink(order.hub)
-        self._rows = VectorRows(
+        rows = VectorRows(
             order.schema,
             key,
             page,
@@ -109,9 +110,12 @@ class EnvWorker:
             own_seed="batch" if order.native else "alone",
         )
         if order.obituary is not None:
-            self._rows.mourn(order.obituary)
+            rows.mourn(order.obituary)
+        validator = validator_of(order.schema, config.validation, str(key))
+        self._rows: VectorRows = checked(rows, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
-        self._producer = Producer(registration, self._rows, page, launch.RayWriterLink(order.writer), hub, config)
+        link = launch.RayWriterLink(order.writer)
+        self._producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
         self._producer.start()
         self._pictures: Any = self._env.render if order.schema.renders else None
         self._observations: Any = None

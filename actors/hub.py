@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.messages import Grant, Heartbeat, ProducerKey, Registration, RunCounts
+from rolltape.schema.payload_versions import negotiate, taken_from
 
 from .credits import Need, share
 from .infos import Proposal
@@ -29,6 +31,7 @@ class TelemetryHub:
         total_bytes: bytes that all producers together may have in flight.
         floor_bytes: what each producer gets whatever its rate, as far as the total goes.
         settled: the file in which the types of the run's infos are kept; None: in memory only.
+        oldest_payload: the oldest payload version in which a producer may speak.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class TelemetryHub:
         total_bytes: int,
         floor_bytes: int,
         settled: Path | None = None,
+        oldest_payload: int = 0,
         *,
         epoch: str | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -44,6 +48,8 @@ class TelemetryHub:
         self._run_id, self._total, self._floor, self._clock = run_id, total_bytes, floor_bytes, clock
         self._settled = settled
         self.epoch = epoch or uuid.uuid4().hex
+        self._versions = taken_from(oldest_payload)
+        self._spoken: dict[ProducerKey, int] = {}
         self._registered: dict[ProducerKey, Registration] = {}
         self._beats: dict[ProducerKey, Heartbeat] = {}
         self._grants: dict[ProducerKey, int] = {}
@@ -52,10 +58,16 @@ class TelemetryHub:
         self._stop = False
 
     def register(self, registration: Registration) -> Grant:
-        """A producer begins, or comes back after this hub was restarted. Raises ValueError for another run's."""
+        """A producer begins, or comes back after this hub was restarted; the grant says which payload version to speak.
+
+        Raises ValueError for another run's, VersionRefused where the run takes no version that it speaks.
+        """
         if registration.run_id != self._run_id:
             raise ValueError(f"hub of run {self._run_id} was asked to register a producer of run {registration.run_id}")
         key = registration.key
+        who = f"Producer {key} on {registration.host or 'this host'}"
+        version = negotiate(registration.payload_versions, self._versions, who, self._run_id)
+        self._spoken[key] = version
         self._registered[key] = registration
         self._beats.setdefault(key, Heartbeat(key=key, durable=registration.watermark))
         newest = max(other.incarnation for other in self._registered if other.producer == key.producer)
@@ -97,7 +109,8 @@ class TelemetryHub:
         return time.process_time()
 
     def _grant(self, key: ProducerKey) -> Grant:
-        return Grant(self.epoch, self._grants.get(key, self._floor), self._stop)
+        version = self._spoken.get(key, PAYLOAD_VERSION)
+        return Grant(self.epoch, self._grants.get(key, self._floor), self._stop, payload_version=version)
 
     def _share(self) -> None:
         self._shared_at = self._clock()

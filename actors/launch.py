@@ -188,7 +188,13 @@ def start_actors(
             name=f"hub-{run_id}",
             namespace=NAMESPACE,
         )
-        .remote(run_id, total, FLOOR_FRAGMENTS * config.fragment.max_bytes, run_path / "infos.arrow")
+        .remote(
+            run_id,
+            total,
+            FLOOR_FRAGMENTS * config.fragment.max_bytes,
+            run_path / "infos.arrow",
+            config.oldest_payload,
+        )
     )
     writer = (
         ray.remote(Writer)

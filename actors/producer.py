@@ -27,11 +27,12 @@ from typing import Any, Protocol
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.messages import FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
+from rolltape.schema.mismatches import MismatchCounts
 
 from . import switching
 from .doorbell import Doorbell
 from .page import SEQUENCE, ProducerPage
-from .sealed import Sealed
+from .sealed import Batches, Sealed
 from .window import Handle, Link, Window
 
 HEARTBEAT_S = 0.25
@@ -112,7 +113,10 @@ class Totals:
 
 
 class Producer:
-    """One life of one producer. Made with its rows; `start` before the first step, `close` after the last."""
+    """One life of one producer. Made with its rows; `start` before the first step, `close` after the last.
+
+    `inspect` is given every fragment before it is sent; `mismatches` is what was counted of the rows so far.
+    """
 
     def __init__(
         self,
@@ -123,10 +127,14 @@ class Producer:
         hub: HubLink,
         config: RecordConfig,
         *,
+        inspect: Callable[[Batches], None] | None = None,
+        mismatches: MismatchCounts | None = None,
         clock: Callable[[], float] = time.monotonic,
         counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.key = registration.key
+        self._inspect, self._mismatches = inspect, mismatches
+        self.payload_version = max(registration.payload_versions)
         self.rows = rows
         self._registration = replace(registration, host=socket.gethostname(), pid=os.getpid())
         self._page, self._link, self._hub, self._config = page, link, hub, config
@@ -159,8 +167,10 @@ class Producer:
         self._pump.start()
 
     def register(self) -> None:
-        """Register with the hub."""
-        self._accept(self._hub.register(self._registration))
+        """Register with the hub. Raises VersionRefused where the run takes no payload version that this one speaks."""
+        grant = self._hub.register(self._registration)
+        self.payload_version = grant.payload_version
+        self._accept(grant)
 
     def flush(self) -> None:
         """Have the open fragment taken, waiting for room. The caller holds `lock`.
@@ -330,6 +340,8 @@ class Producer:
         """The payload of a fragment, its steps, episodes and bytes; or why there is none."""
         try:
             batches = sealed.batches(self._sequence + 1)
+            if self._inspect is not None:
+                self._inspect(batches)
             steps = batches["steps"].num_rows if "steps" in batches else 0
             episodes = batches["episodes"].num_rows if "episodes" in batches else 0
             nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
@@ -365,6 +377,8 @@ class Producer:
             nbytes=nbytes,
             opened_ns=closed_ns - int(age_s * 1e9),
             closed_ns=closed_ns,
+            payload_version=self.payload_version,
+            mismatches=() if self._mismatches is None else self._mismatches.frozen(),
         )
         try:
             self._window.push(header, payload, self._clock() - age_s)

@@ -33,6 +33,7 @@ from .remaking import check_drawable
 from .single_rows import SingleRows
 from .state_infos import state_reader
 from .stepping import autoreset_of
+from .validation import checked, validator_of, watched
 from .vector_rows import VectorRows
 
 JOIN_STRIDE = 4096
@@ -246,7 +247,7 @@ class _Recorder:
         common: dict[str, Any] = {"stride": recording.env.stride, "agree": recording.hub.agree}
         if isinstance(env, VectorEnv):
             per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-            self.rows: Any = VectorRows(
+            rows: Any = VectorRows(
                 recording.schema,
                 self.key,
                 page,
@@ -258,9 +259,12 @@ class _Recorder:
                 **common,
             )
         else:
-            self.rows = SingleRows(recording.schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+            rows = SingleRows(recording.schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+        validator = validator_of(recording.schema, config.validation, str(self.key))
+        self.rows: Any = checked(rows, validator, n if isinstance(env, VectorEnv) else None)
         registration = Registration(self.key, recording.run_id, self.offset, n)
-        self.producer = Producer(registration, self.rows, page, recording.writer_link, recording.hub, config)
+        link, hub = recording.writer_link, recording.hub
+        self.producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
         self.producer.start()
 
     def told(self, error: BaseException) -> None:

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from rolltape.schema.errors import CorruptRecording, LakeNotFound
@@ -99,7 +99,7 @@ class AdoptionTables:
         return [_row(run_id, v, [mark for mark in marks if mark.payload_version == v]) for v in versions]
 
 
-def adoption_of(payloads: Iterable[Row]) -> list[Row]:
+def adoption_of(payloads: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The rows of `adoption`, from those of `payloads`, by version."""
     rows = list(payloads)
     runs, steps = len({row["run_id"] for row in rows}), sum(row["steps"] for row in rows)
