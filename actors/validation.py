@@ -188,6 +188,7 @@ class CheckedRows:
     def __init__(self, rows: Any, validator: Validator) -> None:
         self._rows, self._validator = rows, validator
         self._enforces = validator.enforces
+        self._give_up = rows.abort
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
@@ -208,7 +209,7 @@ class CheckedRows:
         try:
             check(*values)
         except SchemaMismatch:
-            self._rows.abort()
+            self._give_up()
             raise
 
 
@@ -217,6 +218,7 @@ class CheckedVectorRows(CheckedRows):
 
     def __init__(self, rows: Any, validator: Validator, num_envs: int) -> None:
         super().__init__(rows, validator)
+        self._give_up = rows.lose_sight
         self._n = num_envs
 
     def reset(self, observations: Any, *rest: Any, **named: Any) -> bool:

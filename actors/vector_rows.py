@@ -301,7 +301,7 @@ class VectorRows:
             self._blind = bool(self._unseen.any())
             self._see(places, observations, pictures)
         except BaseException as error:
-            self._lose_sight()
+            self.lose_sight()
             refuse("observations of a reset", error)
         if self.oldest_ns is None and self._frames:
             self.oldest_ns = self._now_ns()
@@ -360,7 +360,7 @@ class VectorRows:
         except BaseException as error:
             if self._slot == slot:
                 self._infos.drop(slot * self._n)
-            self._lose_sight()
+            self.lose_sight()
             refuse(what, error)
         return self._slot >= self._limit or (self._bulky and self._full())
 
@@ -524,7 +524,8 @@ class VectorRows:
             if self._schema.renders and inside is not None:
                 self._picture("render", place, np.asarray(inside.last_picture(place)))
 
-    def _lose_sight(self) -> None:
+    def lose_sight(self) -> None:
+        """Close all open episodes as `aborted`; nothing is recorded until the next reset of each sub-environment."""
         newest = self._episodes.newest
         if newest is not None:  # an interrupt may have come between an episode's row and the note that it has ended
             ended = self._open & np.isin(self._episode, newest)

@@ -73,7 +73,7 @@ class SpaceCheck:
             yield from self.arrays([np.stack(arrays) for arrays in zip(*split, strict=True)] if split else [])
             return
         for row, value in enumerate(values):
-            if value is not None and not self._space.contains(value):
+            if value is not None and not _contains(self._space, value):
                 path = _first_outside(self._space, value, ())
                 yield Off("outside", show_path(path).removeprefix("value"), 1, row, _short(value), str(self._space))
 
@@ -148,9 +148,13 @@ def _leaf(space: gym.Space[Any], path: Path) -> _Leaf | None:
         case spaces.Box():
             low, high = space.low, space.high
         case spaces.Discrete():
-            low, high = np.array(space.start), np.array(space.start + space.n - 1)
+            last = min(int(space.start) + int(space.n) - 1, int(np.iinfo(space.dtype).max))  # type: ignore[arg-type]
+            low, high = np.array(space.start, space.dtype), np.array(last, space.dtype)
         case spaces.MultiDiscrete():
-            low, high = space.start, space.start + space.nvec - 1
+            low = space.start
+            most = np.iinfo(low.dtype.name).max
+            with np.errstate(over="ignore"):
+                high = np.where(space.nvec > most - low, most, low + space.nvec - 1)
         case spaces.MultiBinary():
             low, high = np.zeros(space.shape, space.dtype), np.ones(space.shape, space.dtype)
         case _:
@@ -176,6 +180,14 @@ def _batched(space: gym.Space[Any], n: int) -> gym.Space[Any]:
     return gym.vector.utils.batch_space(space, n)
 
 
+def _contains(space: gym.Space[Any], value: Any) -> bool:
+    """`Space.contains`; true where Gymnasium itself cannot tell, as in a stacked Sequence of something empty."""
+    try:
+        return bool(space.contains(value))
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return True
+
+
 def _first_outside(space: gym.Space[Any], value: Any, path: Path) -> Path:
     """Where the first part lies that is not in its space; `path` itself where the form is wrong."""
     parts: list[tuple[Any, gym.Space[Any], Any]] = []
@@ -189,7 +201,7 @@ def _first_outside(space: gym.Space[Any], value: Any, path: Path) -> Path:
         case spaces.Sequence(), tuple():
             parts = [(i, space.feature_space, item) for i, item in enumerate(value)]
     for key, part, inner in parts:
-        if not part.contains(inner):
+        if not _contains(part, inner):
             return _first_outside(part, inner, (*path, key))
     return path
 
