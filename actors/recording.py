@@ -17,6 +17,7 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
+from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
@@ -87,7 +89,8 @@ class EndSummary:
     `steps`, `episodes`, `frames` are rows in the recording; `completed` are the episodes that came to their end, and
     `mean_return` is theirs. `seconds` go from the first possible step until everything was durable. `bytes` is what the
     run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest
-    time from a row's step to its being durable; `waited_s` the time that producers stood still for room.
+    time from a row's step to its being durable; `waited_s` the time that producers stood still for room; `mismatches`
+    are the counts of validation, by code.
     """
 
     run_id: str
@@ -111,6 +114,7 @@ class EndSummary:
     restarts: int
     cpu_s: dict[str, float]
     reconciled: dict[str, dict[str, int]]
+    mismatches: dict[str, int] = field(default_factory=dict)
 
     @property
     def steps_per_s(self) -> float:
@@ -321,9 +325,18 @@ class Recording:
                 restarts=self.restarts,
                 cpu_s={"producers": counts.cpu_s, "writer": statistics.cpu_s, "hub": hub_cpu_s},
                 reconciled=table,
+                mismatches=_mismatches(durable.values()),
             ),
             mismatch,
         )
+
+
+def _mismatches(marks: Iterable[Watermark]) -> dict[str, int]:
+    counts = MismatchCounts()
+    for mark in marks:
+        for code, path, count in mark.mismatches:
+            counts.add(KINDS[code], path, count)
+    return dict(counts.by_code())
 
 
 def _returns_of_completed(parts: list[Path]) -> pa.ChunkedArray:

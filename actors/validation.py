@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -141,7 +142,8 @@ class Validator:
         """Look at one step of one environment. Raises SchemaMismatch with the path to the first value to be refused."""
         self._refuse("action", self._action.one(action))
         self._refuse("observation", self._observation.one(observation))
-        self._refuse_rewards(np.asarray(reward, np.float64).reshape(1))
+        if not math.isfinite(reward):
+            self._refuse_rewards(np.asarray(reward, np.float64).reshape(1))
 
     def check_observation(self, observation: Any) -> None:
         """Look at one observation. Raises SchemaMismatch."""

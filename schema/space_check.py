@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -46,7 +47,7 @@ class Off:
 
 
 class SpaceCheck:
-    """Checks the values of one space. Has no state: threads may share it.
+    """Checks the values of one space.
 
     Attributes:
         trivial: whether nothing can be off.
@@ -54,6 +55,7 @@ class SpaceCheck:
 
     def __init__(self, space: gym.Space[Any], codec: SpaceCodec) -> None:
         self._space, self._codec = space, codec
+        self._batched: tuple[int, gym.Space[Any]] | None = None
         self._leaves: list[_Leaf | None] | None = None
         if codec.is_fixed:
             self._leaves = [_leaf(_part(space, leaf.path), leaf.path) for leaf in codec.leaves]
@@ -82,12 +84,16 @@ class SpaceCheck:
         if self._leaves is None:
             yield from self.values([value])
         elif not self.trivial:
-            yield from self.arrays([array[None] for array in self._codec.split(value)])
+            for leaf, array in zip(self._leaves, self._codec.split(value), strict=True):
+                if leaf is not None and not leaf.fine_one(array):
+                    yield from leaf.off(array[None])
 
     def batch(self, batched: Any, n: int) -> Iterator[Off]:
         """What is off in what a vector environment gave for `n` sub-environments; `row` is the sub-environment."""
         if self._leaves is None:
-            yield from self.values(list(gym.vector.utils.iterate(_batched(self._space, n), batched)))
+            if self._batched is None or self._batched[0] != n:
+                self._batched = n, gym.vector.utils.batch_space(self._space, n)
+            yield from self.values(list(gym.vector.utils.iterate(self._batched[1], batched)))
         elif not self.trivial:
             yield from self.arrays(self._codec.split_batch(batched, n))
 
@@ -101,6 +107,16 @@ class _Leaf:
     high: np.ndarray
     inner_low: Any
     inner_high: Any
+    bounded: bool
+
+    def fine_one(self, value: np.ndarray) -> bool:
+        """Whether nothing is off in one value, surely."""
+        if value.ndim == 0:
+            number = value.item()
+            return self.inner_low <= number <= self.inner_high and (self.bounded or math.isfinite(number))
+        if not ((value >= self.low).all() and (value <= self.high).all()):
+            return False
+        return self.bounded or bool(np.isfinite(value).all())
 
     def fine(self, values: np.ndarray) -> bool:
         """Whether nothing is off, surely: NaN fails every comparison."""
@@ -167,17 +183,14 @@ def _leaf(space: gym.Space[Any], path: Path) -> _Leaf | None:
         if (low <= limits.min).all() and (high >= limits.max).all():
             return None
     with np.errstate(invalid="ignore"):
-        return _Leaf(path, low, high, low.max(), high.min())
+        bounded = dtype.kind != "f" or bool(np.isfinite(low).all() and np.isfinite(high).all())
+        return _Leaf(path, low, high, low.max().item(), high.min().item(), bounded)
 
 
 def _part(space: gym.Space[Any], path: Path) -> gym.Space[Any]:
     for key in path:
         space = space.spaces[key]  # type: ignore[attr-defined, index]
     return space
-
-
-def _batched(space: gym.Space[Any], n: int) -> gym.Space[Any]:
-    return gym.vector.utils.batch_space(space, n)
 
 
 def _contains(space: gym.Space[Any], value: Any) -> bool:

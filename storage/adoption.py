@@ -95,6 +95,8 @@ class AdoptionTables:
             except (LakeNotFound, CorruptRecording):  # deleted a moment ago, or damaged: verify says so
                 return []
             return [_row(run_id, version, ())]
+        # Who brought no step said nothing: the one who settles what others left behind, for example.
+        marks = tuple(mark for mark in marks if mark.steps or mark.mismatches) or marks
         versions = sorted({mark.payload_version for mark in marks})
         return [_row(run_id, v, [mark for mark in marks if mark.payload_version == v]) for v in versions]
 

@@ -42,6 +42,14 @@ class Vectorization(StrEnum):
     native = "native"
 
 
+class Validation(StrEnum):
+    """What is done with values outside their spaces."""
+
+    off = "off"
+    warn = "warn"
+    enforce = "enforce"
+
+
 class Durability(StrEnum):
     """What a commit survives."""
 
@@ -172,6 +180,14 @@ def record(
         Autoreset | None,
         typer.Option(help="When an ended episode is reset.", show_default="next_step", rich_help_panel=RUNS),
     ] = None,
+    validation: Annotated[
+        Validation | None,
+        typer.Option(
+            help="Values outside their spaces and rewards that are not finite: warn counts them, enforce refuses them.",
+            show_default="off",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
     durability: Annotated[
         Durability | None,
         typer.Option(
@@ -242,6 +258,7 @@ def record(
             "durable.frames.policy": ("--frames", picture.get("policy")),
             "durable.frames.every": ("--frames", picture.get("every")),
             "durable.seed": ("--seed", seed),
+            "durable.validation": ("--validation", validation),
             "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
             "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),
             "durable.commit.durability": ("--durability", durability),

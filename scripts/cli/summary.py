@@ -46,6 +46,8 @@ def facts_of(summary: EndSummary) -> dict[str, str]:
         "restarts": f"{summary.restarts:,}",
         "lost": lost,
     }
+    if summary.mismatches:
+        found["off"] = ", ".join(f"{code} {count:,}" for code, count in summary.mismatches.items())
     if not summary.frames:
         del found["frames"]
     if summary.waited_s < 0.05:

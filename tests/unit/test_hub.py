@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from rolltape.actors.hub import SHARE_EVERY_S, TelemetryHub
+from rolltape.schema.errors import VersionRefused
 from rolltape.schema.messages import Heartbeat, ProducerKey, Registration, Watermark
 from tests.fakes import RUN_ID, Clock
 
@@ -144,3 +145,19 @@ def test_it_holds_for_the_next_hub_too(first: dict[str, pa.DataType], tmp_path: 
     assert again.agree({"b": pa.int64()}) == first
     assert again.agree({"c": pa.int64()}) == first
     assert [path.name for path in tmp_path.iterdir()] == ["infos.arrow"]
+
+
+def test_versions_are_agreed_at_registration() -> None:
+    hub = made()
+    assert hub.register(registration(A0)).payload_version == 1
+    assert hub.register(registration(B0, payload_versions=(0,))).payload_version == 0
+    assert hub.register(registration(A1, payload_versions=(0, 1))).payload_version == 1
+    assert hub.heartbeat(Heartbeat(B0)).payload_version == 0, "and stay agreed"
+
+
+def test_a_run_that_takes_only_the_newest_refuses_others() -> None:
+    hub = TelemetryHub(RUN_ID, 100 * MIB, 8 * MIB, oldest_payload=1, clock=Clock())
+    hub.register(registration(A0, payload_versions=(0, 1)))
+    with pytest.raises(VersionRefused, match=r"Producer p1\.0 on far speaks payload version 0, run .* takes only 1"):
+        hub.register(registration(B0, payload_versions=(0,), host="far"))
+    assert hub.counts().keys.keys() == {"p0.0"}, "it never was there"

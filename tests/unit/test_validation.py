@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pyarrow as pa
 import pytest
 from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -241,3 +244,44 @@ def test_off_is_nothing_at_all() -> None:
     assert validator is None
     assert checked(recorder.rows, validator) is recorder.rows
     assert watched(validator) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1", "Pendulum-v1", "text"])
+def test_what_it_costs(name: str) -> None:
+    """Prints the numbers of docs/schema.md; bounds are generous, for machines that do other things as well."""
+    if name == "text":
+        observation: gym.Space[Any] = gs.Dict({"t": gs.Text(5), "x": gs.Box(-1, 1, (3,))})
+        action: gym.Space[Any] = gs.Discrete(2)
+    else:
+        env = gym.make(name)
+        observation, action = env.observation_space, env.action_space
+    schema, rows = run_schema(observation, action), 2_000 if name == "text" else 100_000
+    seen, done = [observation.sample() for _ in range(100)], [action.sample() for _ in range(100)]
+    if name == "CartPole-v1":  # samples of infinite bounds are not what it gives
+        seen = [np.clip(value, -2, 2) * np.float32(0.2) for value in seen]
+    columns = [schema.observation.encode(seen * (rows // 100)), schema.action.encode(done * (rows // 100))]
+    steps = pa.record_batch([*columns, pa.array(np.ones(rows))], names=["observation", "action", "reward"])
+    warn, enforce = Validator(schema, "warn"), Validator(schema, "enforce")
+    batches = [
+        gym.vector.utils.concatenate(space, values[:64], gym.vector.utils.create_empty_array(space, 64))
+        for space, values in ((action, done), (observation, seen))
+    ]
+    costs = {
+        "warn, ns a step": cpu_s(lambda: warn.inspect({"steps": steps})) / rows * 1e9,
+        "enforce, us a step": cpu_s(lambda: enforce.check_one(done[0], seen[0], 1.0)) * 1e6,
+        "enforce, us a batch of 64": cpu_s(lambda: enforce.check_batch(*batches, np.ones(64), 64)) * 1e6,
+    }
+    print(name, {key: round(value, 1) for key, value in costs.items()})
+    assert warn.mismatches.frozen() == ()
+    if name != "text":
+        assert costs["warn, ns a step"] < 200 and costs["enforce, us a step"] < 100
+
+
+def cpu_s(call: Callable[[], Any]) -> float:
+    call()
+    began, calls = time.process_time(), 0
+    while time.process_time() - began < 0.3:
+        call()
+        calls += 1
+    return (time.process_time() - began) / calls
