@@ -256,13 +256,14 @@ def test_the_bytes_of_a_row_group_can_be_given() -> None:
     assert open_part(part).metadata.num_row_groups > open_part(encode("frames", fragment)).metadata.num_row_groups
 
 
-def test_a_level_can_be_given() -> None:
+@pytest.mark.parametrize(("size", "chosen"), [(20_000, 3), (100_000, 1), (140_000, 3)])
+def test_a_level_can_be_given_and_otherwise_suits_the_size(size: int, chosen: int) -> None:
     rng = np.random.default_rng(0)
-    noise = [bytes(rng.integers(0, 4, 20_000, dtype=np.uint8)) for _ in range(8)]
+    noise = [bytes(rng.integers(0, 4, size, dtype=np.uint8)) for _ in range(8)]
     frames = batch(
         FRAMES, 8, {"sub_env": 0, "episode": 0, "t": np.arange(8), "kind": "render", "data": pa.array(noise)}
     )
-    sizes = [len(encode("frames", frames, level=level).data) for level in (0, 1, 15)]
+    sizes = [len(encode("frames", frames, level=level).data) for level in (0, chosen, 15)]
     assert sizes[0] == sizes[1]
     assert sizes[2] < sizes[1]
 
