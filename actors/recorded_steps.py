@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from .infos import InfoColumns, InfoTypes
 from .replayed import Divergence
 
 if TYPE_CHECKING:
+    from rolltape.storage.frame_store import Frames
     from rolltape.storage.runs import Run
 
 EPISODE_COLUMNS: Final = (
@@ -34,6 +36,10 @@ EPISODE_COLUMNS: Final = (
     "worker", "incarnation",
 )  # fmt: skip
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
+STEP_COLUMNS: Final = (
+    "sub_env", "episode", "t", "observation", "action", "reward", "terminated", "truncated", "info", "info_json",
+)  # fmt: skip
+_BASE, _SHAPE, _DTYPE = map(attrgetter, ("base", "shape", "dtype"))
 READ_BYTES: Final = 64 << 20
 READ_STEPS: Final = 100_000
 
@@ -67,24 +73,34 @@ class RecordedSteps:
     Attributes:
         rows: the episodes' rows.
         edges: steps `edges[i]` to `edges[i + 1]` (exclusive) are those of episode i.
-        actions: one a step.
+        actions: one a step, of the types that the space samples.
     """
 
     def __init__(self, run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec) -> None:
         self.run, self.rows, self._codec = run, rows, observation
-        among = f"episode in ({', '.join(str(row['episode']) for row in rows)})"
-        steps = run.steps(where=among).order("sub_env", "episode", "t").to_arrow()
-        ended = run.episodes(among).order("sub_env", "episode").to_arrow()
+        steps = _steps_of(run, rows)
         self.edges = _edges(steps, rows)
         self.actions = action.decode(steps["action"])
         self._rewards = steps["reward"].to_numpy()
         self._ends = {name: steps[name].to_numpy(zero_copy_only=False) for name in ("terminated", "truncated")}
         self._observations = steps["observation"] if "observation" in steps.column_names else None
-        self._finals = ended["final_observation"] if "final_observation" in ended.column_names else None
+        self._leaves = (
+            None
+            if self._observations is None or not observation.is_fixed
+            else leaves(observation.decode_batch(self._observations))
+        )
+        self._finals = _finals_of(run, rows) if self._observations is not None else None
         self._info = steps["info"].combine_chunks() if "info" in steps.column_names else None
         self._info_json = steps["info_json"].combine_chunks()
         env = run.info["env"]
         self._loose = env["kind"] == "recorder" and env["vectorization"] != "none"
+
+    def between(self, start: int, stop: int) -> RecordedSteps:
+        """The episodes `start` to `stop` (exclusive) of these alone; their steps are shared."""
+        some = copy.copy(self)
+        some.rows, some.edges = self.rows[start:stop], self.edges[start : stop + 1]
+        some._finals = None if self._finals is None else self._finals.slice(start, stop - start)
+        return some
 
     @property
     def last_flags(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,9 +118,14 @@ class RecordedSteps:
 
     def pictures(self, place: int) -> Iterator[np.ndarray] | None:
         """The observations of an episode where they are stored as pictures; None where they are not."""
+        frames = self.frames(place)
+        return None if frames is None else iter(frames)
+
+    def frames(self, place: int) -> Frames | None:
+        """The observations of an episode where they are stored as pictures; None where they are not."""
         if self._observations is not None or self.run.info["frames"]["policy"] not in STORING:
             return None
-        return iter(self.run.frames(self.rows[place]["episode"], kind="observation"))
+        return self.run.frames(self.rows[place]["episode"], kind="observation")
 
     def seen(self, first: int) -> Seen:
         """What a replay fills, beginning with the step `first`."""
@@ -112,6 +133,39 @@ class RecordedSteps:
         return Seen(first, InfoColumns(InfoTypes(lambda _: types)))
 
     # ---- comparing ----------------------------------------------------------------------------------------------
+
+    def is_same(self, seen: Seen, ignored: Collection[str] = ()) -> bool:
+        """Whether all of what a replay gave is the same; False also where the values may not be its own any more."""
+        start, n = seen.first, len(seen.rewards)
+        stop = start + n
+        was = self._rewards[start:stop]
+        if was.tobytes() != np.array(seen.rewards, np.float64).tobytes():
+            return False
+        for name, flags in (("terminated", seen.terminated), ("truncated", seen.truncated)):
+            if not np.array_equal(self._ends[name][start:stop], np.array(flags, bool)):
+                return False
+        if self._observations is not None:
+            finals = [value for _, value in seen.finals]
+            if not _are_kept([*seen.observations, *finals]):
+                return False
+            now = self._stacked(seen.observations)
+            same = now is not None and self._leaves is not None and same_bytes(self._leaves[0][start:stop], now)
+            if n and not same and self._unlike(self._observations.slice(start, n), seen.observations) is not None:
+                return False
+            if next(self._last_observations(seen.finals), None) is not None:
+                return False
+        if next(self._step_infos(seen, start, stop, ignored), None) is not None:
+            return False
+        return next(self._reset_infos(seen.resets, ignored), None) is None
+
+    def _stacked(self, values: list[Any]) -> np.ndarray | None:
+        """Observations as one array, where they are plain arrays as the space has them."""
+        if self._leaves is None or len(self._leaves) != 1 or not values or type(values[0]) is not np.ndarray:
+            return None
+        leaf = self._codec.leaves[0]
+        if set(map(_SHAPE, values)) != {leaf.shape} or set(map(_DTYPE, values)) != {leaf.dtype}:
+            return None
+        return np.concatenate(values, axis=None)
 
     def difference(self, seen: Seen, place: int, ignored: Collection[str] = ()) -> tuple[int, Divergence] | None:
         """The first episode from `place` on that differs, and its first difference; None where all is the same.
@@ -192,7 +246,8 @@ class RecordedSteps:
         self, seen: Seen, start: int, stop: int, ignored: Collection[str]
     ) -> Iterator[tuple[int, int, Divergence]]:
         n = stop - start
-        if n <= 0:
+        unseen = seen.closed is None and not seen.infos.nbytes
+        if n <= 0 or (unseen and self._info is None and self._info_json.slice(start, n).null_count == n):
             return
         if seen.closed is None:
             seen.closed = seen.infos.close(len(seen.rewards))
@@ -246,14 +301,19 @@ class RecordedSteps:
         return place, order, Divergence(row - int(self.edges[place]), name, was, now, magnitude(was, now))
 
 
+def steps_at_once(observation: SpaceCodec, action: SpaceCodec) -> int:
+    """So many steps are about `READ_BYTES`."""
+    row_bytes = sum(
+        int(np.prod(leaf.shape)) * leaf.dtype.itemsize for codec in (observation, action) for leaf in codec.leaves
+    )
+    return max(1, min(READ_STEPS, READ_BYTES // (row_bytes + 256)))
+
+
 def read_some(
     run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec
 ) -> Iterator[RecordedSteps]:
     """Read episodes, so many at a time that their steps are about `READ_BYTES`, and at least one."""
-    row_bytes = sum(
-        int(np.prod(leaf.shape)) * leaf.dtype.itemsize for codec in (observation, action) for leaf in codec.leaves
-    )
-    most = max(1, min(READ_STEPS, READ_BYTES // (row_bytes + 256)))
+    most = steps_at_once(observation, action)
     start = 0
     while start < len(rows):
         stop, steps = start, 0
@@ -298,6 +358,25 @@ def magnitude(a: Any, b: Any) -> float | None:
         return None
 
 
+def same_bytes(a: np.ndarray, b: Any) -> bool:
+    """Whether two arrays of one dtype have the same bytes in C order. Their shapes are not compared."""
+    b = np.ascontiguousarray(b)
+    if a.dtype != b.dtype or a.nbytes != b.nbytes:
+        return False
+    a = np.ascontiguousarray(a)
+    if a.nbytes % 8:
+        return a.tobytes() == b.tobytes()
+    return bool((a.reshape(-1).view(np.int64) == b.reshape(-1).view(np.int64)).all())
+
+
+def _are_kept(values: list[Any]) -> bool:
+    """Whether nobody can have changed these values since they were returned: arrays of their own, or plain numbers."""
+    kinds = set(map(type, values))
+    if kinds != {np.ndarray}:
+        return all(issubclass(kind, int | float | str | np.generic) for kind in kinds)
+    return len(set(map(id, values))) == len(values) and all(base is None for base in map(_BASE, values))
+
+
 def picture_difference(t: int, was: np.ndarray, now: Any) -> Divergence | None:
     """What differs between a recorded picture and one of a replay."""
     now = np.ascontiguousarray(now)
@@ -309,6 +388,41 @@ def picture_difference(t: int, was: np.ndarray, now: Any) -> Divergence | None:
     values = int((was != now).sum())
     said = f"picture {was.dtype}{list(was.shape)}", f"one in which {values:,} of {was.size:,} values differ"
     return Divergence(t, "observation", *said, magnitude(was, now))
+
+
+def stored_columns(run: Run, table: str) -> list[str]:
+    """The columns of a table as its parts carry them, without asking DuckDB; empty before the first commit."""
+    stored = run.lake.stored_schema(run.run_id, table)
+    return [] if stored is None else list(stored.schema.names)
+
+
+def _steps_of(run: Run, rows: list[dict[str, Any]]) -> pa.Table:
+    """The steps of some episodes in the order of sub-environment, episode and t, without the columns of no use here."""
+    return _rows_of(run, "steps", rows, STEP_COLUMNS)
+
+
+def _finals_of(run: Run, rows: list[dict[str, Any]]) -> pa.ChunkedArray | None:
+    """The last observations of some episodes, in their order; None where the run has none."""
+    if "final_observation" not in stored_columns(run, "episodes"):
+        return None
+    return _rows_of(run, "episodes", rows, ("sub_env", "episode", "final_observation"))["final_observation"]
+
+
+def _rows_of(run: Run, table: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.Table:
+    """The rows of some episodes in order. A list of thousands of numbers costs DuckDB more than some rows too many."""
+    numbers = np.array([row["episode"] for row in rows])
+    places = [row["sub_env"] for row in rows]
+    among = f"episode between {numbers.min()} and {numbers.max()} and sub_env between {min(places)} and {max(places)}"
+    every = run.steps(where=among) if table == "steps" else run.episodes(among)
+    stored = stored_columns(run, table)
+    found = every.select(*(f'"{name}"' for name in columns if name in stored)).to_arrow()
+    keys = [found[name].to_numpy() for name in ("sub_env", "episode", "t") if name in columns]
+    if len(found) != sum(row["length"] or 0 for row in rows) or table != "steps":
+        wanted = np.flatnonzero(np.isin(keys[1], numbers))
+        if len(wanted) != len(found):
+            found, keys = found.take(pa.array(wanted)), [key[wanted] for key in keys]
+    order = np.lexsort(keys[::-1])
+    return found if (np.diff(order) == 1).all() else found.take(pa.array(order))
 
 
 def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:

@@ -23,21 +23,17 @@ from typing import TYPE_CHECKING, Any, Final
 import gymnasium as gym
 
 from rolltape.schema.errors import ConfigError
-from rolltape.schema.info_json import decode_info, encode_value
+from rolltape.schema.info_json import encode_value
 
 from . import launch
-from .blame import said
-from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, copied, picture_difference, read_some
+from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, steps_at_once
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
+from .replay_pass import CarefulPass, SwiftPass, Verdict
 from .replayed import Divergence, Replayed, ReplayReport
 
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
 
-COMPARE_STEPS: Final = 2_000
-"""Steps after which a replay is compared with its recording."""
-COMPARE_BYTES: Final = 8 << 20
-"""Or bytes of observations."""
 JOBS_A_WORKER: Final = 4
 
 LOST = "lost: its producer died before it ended"
@@ -49,8 +45,6 @@ UNSTEADY = (
 )
 UNSEEDED = "never seeded: no reset up to its own was given a seed"
 
-Verdict = tuple[Divergence | None, int]
-"""The first difference of an episode, None where there is none; and the steps that were compared."""
 OnProgress = Callable[[int, int], None]
 """Called with the episodes done and wanted."""
 
@@ -102,10 +96,10 @@ def replay(
 
 def episode_rows(run: Run, where: str | None = None) -> list[dict[str, Any]]:
     """What a replay needs of the episodes that fit, in the order of sub-environments and episodes."""
-    ended = run.episodes()
-    if not ended.columns:
+    if not run.parts("episodes"):
         return []
-    return run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_dicts()
+    columns = run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_arrow().to_pydict()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +184,10 @@ class Replayer:
         wrappers = vector_wrappers(run)
         self._note = f"recorded above {', '.join(wrappers)}, which a replay has not" if wrappers else ""
         self.uncompared: set[str] = set()
+        self._stride = run.info["episode_stride"]
+        self._known: dict[int, dict[str, Any]] = {}
+        self._swift = True
+        """Until something differs, or cannot be told."""
 
     @property
     def env(self) -> gym.Env[Any, Any]:
@@ -200,6 +198,7 @@ class Replayer:
 
     def replay(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
         """Replay episodes, given by their rows (`episode_rows`); some verdicts at a time."""
+        self._known = {row["episode"]: row for row in wanted}
         kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
         for row in wanted:
             kinds["none" if row["status"] == "lost" else row["replay"]].append(row)
@@ -225,7 +224,10 @@ class Replayer:
             return LOST if row["status"] == "lost" else BATCHED if row["replay"] == "batch" else UNSEEDED
         if row["replay"] == "alone":
             return [row]
-        stride, seeded = self._run.info["episode_stride"], row["seed_episode"]
+        stride, seeded = self._stride, row["seed_episode"]
+        known = [self._known.get(number) for number in range(seeded, row["episode"] + 1, stride)]
+        if all(r is not None and r["status"] != "lost" for r in known):
+            return [r for r in known if r is not None]
         where = f"sub_env = {row['sub_env']} and episode >= {seeded} and episode <= {row['episode']}"
         rows = episode_rows(self._run, where)
         whole = [r["episode"] for r in rows] == list(range(seeded, row["episode"] + 1, stride))
@@ -251,41 +253,85 @@ class Replayer:
 
     def _alone(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
         for recorded in self.read(wanted):
-            found = _Pass(self.env, recorded, self.uncompared, chained=False).through()
-            yield [self._told(recorded, place, found, [row]) for place, row in enumerate(recorded.rows)]
+            while (found := self._through(recorded, chained=False)) is None:
+                pass
+            yield [self._told(recorded, place, found, lambda row=row: [row]) for place, row in enumerate(recorded.rows)]
 
     def _forward(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
         chains: dict[Any, list[dict[str, Any]]] = {}
         for row in wanted:
             chains.setdefault(_chain_of(row), []).append(row)
-        for rows in chains.values():
-            chain = self.chain(rows[-1])
+        for rows, chain, pieces in self._read_chains(list(chains.values())):
             if isinstance(chain, str):
                 yield [_not(row, chain) for row in rows]
                 continue
             episodes = {row["episode"] for row in rows}
-            for results in self._chained(chain):
+            for results in self._chained(chain, pieces=pieces):
                 yield [result for result in results if result.episode in episodes]
 
-    def _chained(self, chain: list[dict[str, Any]], told: int = 0) -> Iterator[list[Replayed]]:
-        """The verdicts on a chain, from its episode number `told` on."""
+    def _read_chains(self, wanted: list[list[dict[str, Any]]]) -> Iterator[tuple[Any, Any, Any]]:
+        """Each group of wanted episodes with its chain (or why there is none) and, where short chains could be read
+        at once, what was recorded of it."""
+        room = steps_at_once(self._observation, self._action)
+        some: list[tuple[Any, Any]] = []
+        steps = 0
+        for rows in wanted:
+            chain = self.chain(rows[-1])
+            more = 0 if isinstance(chain, str) else sum(row["length"] for row in chain)
+            if some and steps + more > room:
+                yield from self._read_together(some, steps <= room)
+                some, steps = [], 0
+            some.append((rows, chain))
+            steps += more
+        if some:
+            yield from self._read_together(some, steps <= room)
+
+    def _read_together(self, some: list[tuple[Any, Any]], fits: bool) -> Iterator[tuple[Any, Any, Any]]:
+        whole = [row for _, chain in some if not isinstance(chain, str) for row in chain]
+        together = RecordedSteps(self._run, whole, self._observation, self._action) if whole and fits else None
+        at = 0
+        for rows, chain in some:
+            if together is None or isinstance(chain, str):
+                yield rows, chain, None
+                continue
+            yield rows, chain, [together.between(at, at + len(chain))]
+            at += len(chain)
+
+    def _chained(
+        self, chain: list[dict[str, Any]], told: int = 0, pieces: list[RecordedSteps] | None = None
+    ) -> Iterator[list[Replayed]]:
+        """The verdicts on a chain, from its episode number `told` on; `pieces`: what was recorded, if it is read."""
         done, broken = 0, False
-        for recorded in self.read(chain):
+        for recorded in pieces or self.read(chain):
             first, done = done, done + len(recorded.rows)
             if broken:
                 yield [_not(row, BROKEN) for row in recorded.rows]
                 continue
-            found = _Pass(self.env, recorded, self.uncompared, chained=True, seeded=first == 0).through()
+            found = self._through(recorded, chained=True, seeded=first == 0)
+            if found is None:  # the random state has gone on
+                yield from self._chained(chain, max(told, first))
+                return
             known = len(self.uncompared)
-            results = [self._told(recorded, i, found, chain[: first + i + 1]) for i in range(len(recorded.rows))]
+            results = [
+                self._told(recorded, place, found, lambda end=first + place + 1: chain[:end])
+                for place in range(len(recorded.rows))
+            ]
             if len(self.uncompared) > known:  # a key more is left out: what stopped this chain does not count
                 yield from self._chained(chain, max(told, first))
                 return
             broken = any(result.outcome != "exact" for result in results)
             yield results[max(0, told - first) :]
 
+    def _through(self, recorded: RecordedSteps, *, chained: bool, seeded: bool = True) -> dict[int, Verdict] | None:
+        """The verdicts of one pass; None where a swift one found something, which a careful one has to look at."""
+        if not self._swift:
+            return CarefulPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
+        found = SwiftPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
+        self._swift = found is not None
+        return found
+
     def _told(
-        self, recorded: RecordedSteps, place: int, found: dict[int, Verdict], rows: list[dict[str, Any]]
+        self, recorded: RecordedSteps, place: int, found: dict[int, Verdict], chain: Callable[[], list[dict[str, Any]]]
     ) -> Replayed:
         row = recorded.rows[place]
         if not recorded.is_whole(place):
@@ -295,7 +341,7 @@ class Replayer:
         divergence, steps = found[place]
         if divergence is None:
             return Replayed(row["episode"], "exact", row["status"], steps)
-        return self._checked(rows, divergence, steps)
+        return self._checked(chain(), divergence, steps)
 
     def _checked(self, rows: list[dict[str, Any]], divergence: Divergence, steps: int) -> Replayed:
         """Rule 6: the verdict on the last episode of a chain that differed."""
@@ -320,132 +366,11 @@ class Replayer:
         """Replay a chain: the first difference in it, and the steps of its last episode."""
         verdict: Verdict = None, 0
         for number, recorded in enumerate(self.read(rows)):
-            found = _Pass(env, recorded, self.uncompared, chained=True, seeded=number == 0).through()
+            found = CarefulPass(env, recorded, self.uncompared, chained=True, seeded=number == 0).through()
             verdict = found.get(max(found, default=-1), (None, 0))
             if verdict[0] is not None or len(found) < len(recorded.rows):
                 break
         return verdict
-
-
-class _Pass:
-    """One way through some episodes in one environment."""
-
-    def __init__(
-        self, env: gym.Env[Any, Any], recorded: RecordedSteps, ignored: set[str], *, chained: bool, seeded: bool = True
-    ) -> None:
-        self._env, self._recorded, self._ignored = env, recorded, ignored
-        self._chained, self._seeded = chained, seeded
-        self._found: dict[int, Verdict] = {}
-        self._seen = recorded.seen(0)
-        self._open: list[int] = []
-        self._nbytes = 0
-
-    def through(self) -> dict[int, Verdict]:
-        """Replay all: place -> verdict. Episodes that are not whole have none, nor has what follows them in a chain."""
-        recorded = self._recorded
-        for place in range(len(recorded.rows)):
-            if not recorded.is_whole(place):
-                self._compare()
-                if self._chained:
-                    break
-                continue
-            first = int(recorded.edges[place])
-            if not self._open:
-                self._seen = recorded.seen(first)
-            self._open.append(place)
-            goes_on = self._episode(place, seeded=not self._chained or (self._seeded and place == 0))
-            if not goes_on or self._enough:
-                self._compare()
-            if self._chained and any(divergence is not None for divergence, _ in self._found.values()):
-                break
-        self._compare()
-        bad = [place for place, (divergence, _) in self._found.items() if divergence is not None]
-        if self._chained and bad:
-            return {place: verdict for place, verdict in self._found.items() if place <= min(bad)}
-        return self._found
-
-    @property
-    def _enough(self) -> bool:
-        return len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES
-
-    def _episode(self, place: int, *, seeded: bool) -> bool:
-        """Replay one episode; False when it differs in a way that shows at once."""
-        recorded, env = self._recorded, self._env
-        row = recorded.rows[place]
-        first, stop = recorded.edges[place : place + 2].tolist()
-        pictures = recorded.pictures(place)
-        step = env.step
-        t = 0
-        try:
-            options = decode_info(row["options"]) or None
-            observation, info = env.reset(seed=row["seed"] if seeded else None, options=options)
-            if info or row["reset_info"]:
-                self._seen.resets.append((place, dict(info)))
-            seen = self._seen
-            size = getattr(observation, "nbytes", 64) if pictures is None else 0
-            for at in range(first, stop):
-                t = at - first
-                if pictures is not None:
-                    if (different := picture_difference(t, next(pictures), observation)) is not None:
-                        return self._stop(place, different)
-                    observation = None
-                seen.observations.append(copied(observation))
-                observation, reward, terminated, truncated, info = step(recorded.actions[at])
-                seen.rewards.append(float(reward))
-                seen.terminated.append(bool(terminated))
-                seen.truncated.append(bool(truncated))
-                if info:
-                    seen.infos.add(at - seen.first, info)
-                self._nbytes += size
-                if (terminated or truncated) and at + 1 < stop:
-                    return False  # the flags of this step are not the recorded ones
-                if at + 1 < stop and self._enough:
-                    self._compare(going_on=place)
-                    if place in self._found:
-                        return True
-                    seen = self._seen
-            t = stop - first
-            if pictures is not None:
-                last = next(pictures, None)
-                if last is not None and (different := picture_difference(t, last, observation)) is not None:
-                    return self._stop(place, different)
-            else:
-                seen.finals.append((place, copied(observation)))
-        except Exception as error:  # a replay that left the recorded way may be refused an action
-            return self._stop(place, Divergence(t, "error", "a step", said(error), None))
-        return True
-
-    def _stop(self, place: int, divergence: Divergence) -> bool:
-        """An episode ends here, unless something before differs as well."""
-        self._compare(going_on=place)
-        if place not in self._found:
-            self._found[place] = divergence, divergence.t
-            self._open = []
-        return False
-
-    def _compare(self, going_on: int | None = None) -> None:
-        """Compare what was seen since the last time. `going_on` is the episode that has not ended."""
-        seen, recorded = self._seen, self._recorded
-        rows = seen.first + len(seen.rewards)
-        del seen.observations[len(seen.rewards) :]
-        start = 0
-        opened = self._open
-        while start < len(opened):
-            different = recorded.difference(seen, opened[start], self._ignored)
-            if different is None:
-                break
-            place, divergence = different
-            for exact in opened[start : opened.index(place)]:
-                self._found[exact] = None, recorded.rows[exact]["length"]
-            self._found[place] = divergence, min(divergence.t + 1, recorded.rows[place]["length"])
-            start = opened.index(place) + 1
-        left = opened[start:]
-        for place in left:
-            if place != going_on:
-                self._found[place] = None, recorded.rows[place]["length"]
-        self._open = [place for place in left if place == going_on]
-        self._seen = recorded.seen(rows)
-        self._nbytes = 0
 
 
 def _same(a: Divergence | None, b: Divergence) -> bool:

@@ -19,6 +19,7 @@ FIGURE_FILES = {
     "reading": "frame_reading",
     "memory": "slow_writer",
     "import": "import_time",
+    "replay": "replay_rate",
 }
 """Group of figures -> the file that measures it."""
 

@@ -1,0 +1,274 @@
+"""One way through recorded episodes in one environment: reset, the recorded actions, and the comparison.
+
+Rules:
+1. What a replay gave is compared some steps at a time, column by column.
+2. A swift pass keeps what the environment returned as it is and says only whether all is the same. It counts only where
+   every array that it kept is memory of its own, which the environment cannot have changed.
+3. Otherwise a careful pass decides: it copies each value, and looks at each step before it takes the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+
+from rolltape.schema.info_json import decode_info
+
+from .blame import said
+from .prefetch import prefetched
+from .recorded_steps import RecordedSteps, copied, picture_difference, same_bytes
+from .replayed import Divergence
+
+COMPARE_STEPS: Final = 500
+"""Steps after which a replay is compared with its recording."""
+COMPARE_BYTES: Final = 8 << 20
+"""Or bytes of observations."""
+BATCHES_AHEAD: Final = 4
+"""Batches of recorded pictures that are read while the environment steps, about 1 MiB each."""
+
+Verdict = tuple[Divergence | None, int]
+"""The first difference of an episode, None where there is none; and the steps that were compared."""
+
+_OBSERVATION, _REWARD, _TERMINATED, _TRUNCATED, _INFO = map(itemgetter, range(5))
+
+
+class SwiftPass:
+    """Replays episodes as fast as it can, and says whether all is the same.
+
+    Args:
+        env: where they are replayed.
+        ignored: info keys that are not compared.
+        chained: only the first is reset with its seed, and one that is not whole ends it.
+        seeded: of a chain, whether its first is.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        recorded: RecordedSteps,
+        ignored: set[str],
+        *,
+        chained: bool,
+        seeded: bool = True,
+    ) -> None:
+        self._env, self._recorded, self._ignored = env, recorded, ignored
+        self._chained, self._seeded = chained, seeded
+        self._seen = recorded.seen(0)
+        self._nbytes = 0
+
+    def through(self) -> dict[int, Verdict] | None:
+        """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
+        recorded = self._recorded
+        places = list(range(len(recorded.rows)))
+        whole = [place for place in places if recorded.is_whole(place)]
+        if self._chained and whole != places:
+            whole = whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
+        frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
+        ahead = prefetched((batch for found in frames.values() for batch in found.batches()), BATCHES_AHEAD)
+        pictures = (picture for batch in ahead for picture in batch) if frames else None
+        try:
+            for place in whole:
+                with_seed = not self._chained or (self._seeded and place == 0)
+                last = place in frames and len(frames[place]) > recorded.rows[place]["length"]
+                if not self._episode(place, with_seed, pictures, last):
+                    return None
+            if not self._same():
+                return None
+        except Exception:  # whatever it is, a careful pass says where
+            return None
+        finally:
+            ahead.close()
+        return {place: (None, recorded.rows[place]["length"]) for place in whole}
+
+    def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
+        """`pictures` go on with those of this episode; `last`: there is one after its last step."""
+        recorded, step = self._recorded, self._env.step
+        row = recorded.rows[place]
+        first, stop = recorded.edges[place : place + 2].tolist()
+        if first != self._seen.first + len(self._seen.rewards):
+            if not self._same():
+                return False
+            self._seen = recorded.seen(first)
+        options = decode_info(row["options"]) or None
+        observation, info = self._env.reset(seed=row["seed"] if seeded else None, options=options)
+        if info or row["reset_info"]:
+            self._seen.resets.append((place, dict(info)))
+        size = getattr(observation, "nbytes", 64)
+        most = max(1, min(COMPARE_STEPS, COMPARE_BYTES // max(1, size)))
+        for start in range(first, stop, most):
+            end = min(start + most, stop)
+            results: list[Any] = []
+            keep, before = results.append, observation
+            for action in recorded.actions[start:end]:
+                if pictures is not None and not same_bytes(next(pictures), observation):
+                    return False
+                result = step(action)
+                keep(result)
+                observation = result[0]
+                if result[2] or result[3]:
+                    break
+            if len(results) < end - start:
+                return False
+            self._keep(before, results, pictures is None)
+            self._nbytes += size * len(results)
+            if len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES:
+                if not self._same():
+                    return False
+                self._seen, self._nbytes = recorded.seen(end), 0
+        if pictures is None:
+            self._seen.finals.append((place, observation))
+            return True
+        return not last or same_bytes(next(pictures), observation)
+
+    def _keep(self, before: Any, results: list[Any], observed: bool) -> None:
+        """Note what some steps gave, and what was seen before them."""
+        seen = self._seen
+        if observed:
+            seen.observations.append(before)
+            seen.observations += map(_OBSERVATION, results[:-1])
+        infos = list(map(_INFO, results))
+        if any(infos):
+            for row, info in enumerate(infos, len(seen.rewards)):
+                if info:
+                    seen.infos.add(row, info)
+        seen.rewards += map(_REWARD, results)
+        seen.terminated += map(_TERMINATED, results)
+        seen.truncated += map(_TRUNCATED, results)
+
+    def _same(self) -> bool:
+        return self._recorded.is_same(self._seen, self._ignored)
+
+
+class CarefulPass:
+    """Replays episodes and looks at every step before it takes the next, as far as that can be.
+
+    Args:
+        env: where they are replayed.
+        ignored: info keys that are not compared.
+        chained: only the first is reset with its seed, and one that differs ends it.
+        seeded: of a chain, whether its first is.
+    """
+
+    def __init__(
+        self, env: gym.Env[Any, Any], recorded: RecordedSteps, ignored: set[str], *, chained: bool, seeded: bool = True
+    ) -> None:
+        self._env, self._recorded, self._ignored = env, recorded, ignored
+        self._chained, self._seeded = chained, seeded
+        self._found: dict[int, Verdict] = {}
+        self._seen = recorded.seen(0)
+        self._open: list[int] = []
+        self._nbytes = 0
+        self._different = False
+
+    def through(self) -> dict[int, Verdict]:
+        """Replay all: place -> verdict. Episodes that are not whole have none, nor has what follows them in a chain."""
+        recorded = self._recorded
+        for place in range(len(recorded.rows)):
+            if not recorded.is_whole(place):
+                self._compare()
+                if self._chained:
+                    break
+                continue
+            first = int(recorded.edges[place])
+            if not self._open:
+                self._seen = recorded.seen(first)
+            self._open.append(place)
+            goes_on = self._episode(place, seeded=not self._chained or (self._seeded and place == 0))
+            if not goes_on or self._enough:
+                self._compare()
+            if self._chained and self._different:
+                break
+        self._compare()
+        bad = [place for place, (divergence, _) in self._found.items() if divergence is not None]
+        if self._chained and bad:
+            return {place: verdict for place, verdict in self._found.items() if place <= min(bad)}
+        return self._found
+
+    @property
+    def _enough(self) -> bool:
+        return len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES
+
+    def _episode(self, place: int, *, seeded: bool) -> bool:
+        """Replay one episode; False when it differs in a way that shows at once."""
+        recorded, env = self._recorded, self._env
+        row = recorded.rows[place]
+        first, stop = recorded.edges[place : place + 2].tolist()
+        pictures = recorded.pictures(place)
+        step = env.step
+        t = 0
+        try:
+            options = decode_info(row["options"]) or None
+            observation, info = env.reset(seed=row["seed"] if seeded else None, options=options)
+            if info or row["reset_info"]:
+                self._seen.resets.append((place, dict(info)))
+            seen = self._seen
+            size = getattr(observation, "nbytes", 64) if pictures is None else 0
+            for at in range(first, stop):
+                t = at - first
+                if pictures is not None:
+                    if (different := picture_difference(t, next(pictures), observation)) is not None:
+                        return self._stop(place, different)
+                    observation = None
+                seen.observations.append(copied(observation))
+                observation, reward, terminated, truncated, info = step(recorded.actions[at])
+                seen.rewards.append(float(reward))
+                seen.terminated.append(bool(terminated))
+                seen.truncated.append(bool(truncated))
+                if info:
+                    seen.infos.add(at - seen.first, info)
+                self._nbytes += size
+                if (terminated or truncated) and at + 1 < stop:
+                    return False  # the flags of this step are not the recorded ones
+                if at + 1 < stop and self._enough:
+                    self._compare(going_on=place)
+                    if place in self._found:
+                        return True
+                    seen = self._seen
+            t = stop - first
+            if pictures is not None:
+                last = next(pictures, None)
+                if last is not None and (different := picture_difference(t, last, observation)) is not None:
+                    return self._stop(place, different)
+            else:
+                seen.finals.append((place, copied(observation)))
+        except Exception as error:  # a replay that left the recorded way may be refused an action
+            return self._stop(place, Divergence(t, "error", "a step", said(error), None))
+        return True
+
+    def _stop(self, place: int, divergence: Divergence) -> bool:
+        """An episode ends here, unless something before differs as well."""
+        self._compare(going_on=place)
+        if place not in self._found:
+            self._found[place] = divergence, divergence.t
+            self._different = True
+            self._open = []
+        return False
+
+    def _compare(self, going_on: int | None = None) -> None:
+        """Compare what was seen since the last time. `going_on` is the episode that has not ended."""
+        seen, recorded = self._seen, self._recorded
+        rows = seen.first + len(seen.rewards)
+        del seen.observations[len(seen.rewards) :]
+        start = 0
+        opened = self._open
+        while start < len(opened):
+            different = recorded.difference(seen, opened[start], self._ignored)
+            if different is None:
+                break
+            place, divergence = different
+            for exact in opened[start : opened.index(place)]:
+                self._found[exact] = None, recorded.rows[exact]["length"]
+            self._found[place] = divergence, min(divergence.t + 1, recorded.rows[place]["length"])
+            self._different = True
+            start = opened.index(place) + 1
+        left = opened[start:]
+        for place in left:
+            if place != going_on:
+                self._found[place] = None, recorded.rows[place]["length"]
+        self._open = [place for place in left if place == going_on]
+        self._seen = recorded.seen(rows)
+        self._nbytes = 0
