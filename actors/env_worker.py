@@ -21,7 +21,9 @@ from rolltape.storage.layout import RunFolder
 
 from . import launch
 from .blame import said
+from .digesting import VectorDigests
 from .obituary import Obituary
+from .pace import Pace
 from .page import ProducerPage, page_path
 from .policies import PolicySource, load_policy
 from .producer import Producer, Totals
@@ -97,7 +99,7 @@ class EnvWorker:
         page = ProducerPage(page_path(folder.producers, key), key, n)
         hub = launch.RayHubLink(order.hub)
         rows = VectorRows(
-            order.schema,
+            order.schema.of_rows(),
             key,
             page,
             config.fragment,
@@ -112,7 +114,8 @@ class EnvWorker:
         if order.obituary is not None:
             rows.mourn(order.obituary)
         validator = validator_of(order.schema, config.validation, str(key))
-        self._rows: VectorRows = checked(rows, validator, n)
+        kept: Any = VectorDigests(rows) if order.schema.digests else rows
+        self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
         link = launch.RayWriterLink(order.writer)
         self._producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
@@ -154,7 +157,9 @@ class EnvWorker:
             )
             self._policy_source = policy
         rows, producer, env, act = self._rows, self._producer, self._env, self._policy
-        inside = self._sub.inside
+        inside, step = self._sub.inside, env.step
+        if order.config.throttle.steps_per_s:  # of all workers together; this one has its share
+            step = Pace(order.config.throttle.steps_per_s).around(step, order.stride)
         steps_before, episodes_before = rows.steps, rows.completed
         last_step = None if steps is None else steps_before + steps
         last_episode = None if episodes is None else episodes_before + episodes
@@ -176,7 +181,7 @@ class EnvWorker:
                 check_actions(policy, actions, env.action_space)
                 checked = True
             try:
-                observations, rewards, terminated, truncated, infos = env.step(actions)
+                observations, rewards, terminated, truncated, infos = step(actions)
             except Exception as error:
                 raise step_raised(order.recipe.env_id, policy, error, actions, env.action_space) from error
             with mutex:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from rolltape.schema.errors import SchemaError
 from rolltape.schema.info_json import decode_info, encode_info, encode_value
+from rolltape.schema.picture_digest import picture_digest, picture_digests
 from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
@@ -35,9 +36,11 @@ EPISODE_COLUMNS: Final = (
     "episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
     "worker", "incarnation",
 )  # fmt: skip
+ANOTHER: Final = ("a picture of a digest", "a picture of another one")
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
 STEP_COLUMNS: Final = (
-    "sub_env", "episode", "t", "observation", "action", "reward", "terminated", "truncated", "info", "info_json",
+    "sub_env", "episode", "t", "observation", "observation_digest", "action", "reward", "terminated", "truncated",
+    "info", "info_json",
 )  # fmt: skip
 _BASE, _SHAPE, _DTYPE = map(attrgetter, ("base", "shape", "dtype"))
 READ_BYTES: Final = 64 << 20
@@ -90,6 +93,10 @@ class RecordedSteps:
             else leaves(observation.decode_batch(self._observations))
         )
         self._finals = _finals_of(run, rows) if self._observations is not None else None
+        self._digests: np.ndarray | None = None
+        if "observation_digest" in steps.column_names:
+            self._digests = steps["observation_digest"].to_numpy()
+            self._finals = _finals_of(run, rows, "final_observation_digest")
         self._info = steps["info"].combine_chunks() if "info" in steps.column_names else None
         self._info_json = steps["info_json"].combine_chunks()
         env = run.info["env"]
@@ -154,6 +161,13 @@ class RecordedSteps:
                 return False
             if next(self._last_observations(seen.finals), None) is not None:
                 return False
+        if self._digests is not None:
+            if not _are_kept([*seen.observations, *(value for _, value in seen.finals)]):
+                return False
+            if self._unlike_digest(start, seen.observations) is not None:
+                return False
+            if next(self._last_digests(seen.finals), None) is not None:
+                return False
         if next(self._step_infos(seen, start, stop, ignored), None) is not None:
             return False
         return next(self._reset_infos(seen.resets, ignored), None) is None
@@ -180,7 +194,8 @@ class RecordedSteps:
         found += self._columns(seen, start, stop)
         found += self._step_infos(seen, start, stop, ignored)
         found += self._reset_infos([reset for reset in seen.resets if reset[0] >= place], ignored)
-        found += self._last_observations([final for final in seen.finals if final[0] >= place])
+        finals = [final for final in seen.finals if final[0] >= place]
+        found += self._last_observations(finals) if self._digests is None else self._last_digests(finals)
         if not found:
             return None
         place, _, divergence = min(found, key=lambda f: (f[0], f[2].t, f[1]))
@@ -195,6 +210,8 @@ class RecordedSteps:
             if row is not None:
                 was = self._codec.decode(self._observations.slice(start + row, 1))[0]
                 yield self._named(start + row, "observation", was, seen.observations[at + row])
+        if self._digests is not None and (row := self._unlike_digest(start, seen.observations[at:])) is not None:
+            yield self._named(start + row, "observation", *ANOTHER)
         was, now = self._rewards[start:stop], np.asarray(seen.rewards[at:], np.float64)
         different = np.flatnonzero(was.view(np.int64) != now.view(np.int64))
         if len(different):
@@ -206,6 +223,20 @@ class RecordedSteps:
             if len(different):
                 row = int(different[0])
                 yield self._named(start + row, name, bool(ends[row]), bool(now[row]))
+
+    def _unlike_digest(self, start: int, pictures: list[Any]) -> int | None:
+        """The first of these pictures, seen from the step `start` on, whose digest is not the recorded one."""
+        assert self._digests is not None
+        was, now = self._digests[start : start + len(pictures)], picture_digests(pictures)
+        return next(iter(np.flatnonzero(was != now).tolist()), None)
+
+    def _last_digests(self, finals: list[tuple[int, Any]]) -> Iterator[tuple[int, int, Divergence]]:
+        for place, picture in finals:
+            known = self._finals is not None and self._finals[place].as_py()
+            if known not in (None, False) and known != int(picture_digest(picture)):
+                t = self.rows[place]["length"]
+                yield place, FIELDS.index("observation"), Divergence(t, "observation", *ANOTHER, None)
+                return
 
     def _last_observations(self, finals: list[tuple[int, Any]]) -> Iterator[tuple[int, int, Divergence]]:
         if self._finals is None or not finals:
@@ -401,11 +432,11 @@ def _steps_of(run: Run, rows: list[dict[str, Any]]) -> pa.Table:
     return _rows_of(run, "steps", rows, STEP_COLUMNS)
 
 
-def _finals_of(run: Run, rows: list[dict[str, Any]]) -> pa.ChunkedArray | None:
-    """The last observations of some episodes, in their order; None where the run has none."""
-    if "final_observation" not in stored_columns(run, "episodes"):
+def _finals_of(run: Run, rows: list[dict[str, Any]], column: str = "final_observation") -> pa.ChunkedArray | None:
+    """The last observations of some episodes (or their digests), in their order; None where the run has none."""
+    if column not in stored_columns(run, "episodes"):
         return None
-    return _rows_of(run, "episodes", rows, ("sub_env", "episode", "final_observation"))["final_observation"]
+    return _rows_of(run, "episodes", rows, ("sub_env", "episode", column))[column]
 
 
 def _rows_of(run: Run, table: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.Table:

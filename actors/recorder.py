@@ -26,6 +26,8 @@ from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.storage.configuration import configured_by
 
+from .digesting import SingleDigests, VectorDigests
+from .pace import Pace
 from .page import ProducerPage, page_path
 from .producer import Producer
 from .recording import EndStatus, EndSummary, EnvDescription, Recording
@@ -248,7 +250,7 @@ class _Recorder:
         if isinstance(env, VectorEnv):
             per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
             rows: Any = VectorRows(
-                recording.schema,
+                recording.schema.of_rows(),
                 self.key,
                 page,
                 config.fragment,
@@ -259,9 +261,13 @@ class _Recorder:
                 **common,
             )
         else:
-            rows = SingleRows(recording.schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+            schema = recording.schema.of_rows()
+            rows = SingleRows(schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+        kept = rows
+        if recording.schema.digests:
+            kept = VectorDigests(rows) if isinstance(env, VectorEnv) else SingleDigests(rows)
         validator = validator_of(recording.schema, config.validation, str(self.key))
-        self.rows: Any = checked(rows, validator, n if isinstance(env, VectorEnv) else None)
+        self.rows: Any = checked(kept, validator, n if isinstance(env, VectorEnv) else None)
         registration = Registration(self.key, recording.run_id, self.offset, n)
         link, hub = recording.writer_link, recording.hub
         self.producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
@@ -314,7 +320,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._row_reset = self._rows.reset
         if settings.config.durable.adapter.state:
             self._note_state(settings.config.durable)
-        self._env_step = env.step
+        self._env_step = _held_back(env.step, 1, settings.config.durable)
 
     @property
     def run_id(self) -> str:
@@ -390,6 +396,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._recorder = _Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
+        self._env_step = _held_back(env.step, env.num_envs, settings.config.durable)
 
     @property
     def run_id(self) -> str:
@@ -403,7 +410,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all sub-environments and record the transitions."""
-        result = self.env.step(actions)
+        result = self._env_step(actions)
         with self._mutex:
             if self._rows.step(actions, *result, pictures=self._pictures):
                 self._recorder.producer.flush()
@@ -460,6 +467,12 @@ def _adapter_of(env: Any, config: RecordConfig) -> EnvironmentAdapter | None:
     adapter = adapter_of(env, config.adapter.name)
     state_reader(adapter, config)
     return adapter
+
+
+def _held_back(step: Any, num_envs: int, config: RecordConfig) -> Any:
+    """`step` with the throttle; itself where there is none."""
+    rate = config.throttle.steps_per_s
+    return Pace(rate).around(step, num_envs) if rate else step
 
 
 def described(env: Any) -> dict[str, Any]:

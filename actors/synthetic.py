@@ -20,6 +20,8 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 
+from .pace import Pace
+
 ENV_ID: Final = "rolltape/Synthetic-v0"
 COUNTER = "count"
 """The first info key: the steps since the reset. The others are called `fact_1`, `fact_2`, … and are floats."""
@@ -74,9 +76,7 @@ class Synthetic(gym.Env[np.ndarray, np.int64]):
                 raise ValueError(f"{name} must be {allowed} (got {value!r})")
         self.render_mode = render_mode
         self._lengths = shortest, longest
-        self._clock, self._sleep = clock, sleep
-        self._between_s = 1.0 / step_rate if step_rate else 0.0
-        self._due_s = 0.0
+        self._pace = Pace(step_rate, clock, sleep) if step_rate else None
         self._keys = [COUNTER, *(f"fact_{i}" for i in range(1, info_keys))][:info_keys]
         self._picture = np.zeros((height, width, 3), np.uint8)
         self._vector = np.zeros(-(-observation_bytes // 4), np.float32)
@@ -100,13 +100,14 @@ class Synthetic(gym.Env[np.ndarray, np.int64]):
             self._picture = random.integers(0, 256, self._picture.shape, np.uint8)
         self._vector = random.random(self._vector.shape, np.float32)
         self._t = 0
-        self._due_s = self._clock()
+        if self._pace is not None:
+            self._pace.begin()
         return self._seen(), self._info()
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One step: terminated in the last one of its length; the reward depends on action and observation."""
-        if self._between_s:
-            self._keep_pace()
+        if self._pace is not None:
+            self._pace.wait()
         self._t += 1
         number = int(action)
         self._vector[0] = self.np_random.random(dtype=np.float32)
@@ -135,13 +136,6 @@ class Synthetic(gym.Env[np.ndarray, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         return {name: self._t if i == 0 else float(self._t) / (i + 1) for i, name in enumerate(self._keys)}
-
-    def _keep_pace(self) -> None:
-        """Wait until this step is due; what is late is not made up for beyond one step."""
-        now = self._clock()
-        self._due_s = max(self._due_s + self._between_s, now - self._between_s)
-        if self._due_s > now:
-            self._sleep(self._due_s - now)
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -60,6 +60,7 @@ STEPS: Final = (
     Column("t", pa.int32(), "delta", "index of the step in its episode, from 0", unit="steps", statistics=True),
     Nullable("time", TIME, "delta", "UTC time at which the step returned", unit="microseconds", statistics=True),
     Nullable("observation", None, "values", "what the policy saw before it acted; absent for images and frames=none"),
+    Nullable("observation_digest", None, "plain", "of a picture that frames=replay does not store; absent otherwise"),
     Column("action", None, "values", "the action given to the environment"),
     Column("reward", pa.float64(), "dictionary", "reward returned by the step"),
     Column("terminated", pa.bool_(), "plain", "the environment reached a terminal state"),
@@ -92,6 +93,7 @@ EPISODES: Final = (
     Nullable(
         "final_observation", None, "values", "observation after its last step; null where it is a frame or unknown"
     ),
+    Nullable("final_observation_digest", None, "plain", "of the picture after its last step, as observation_digest"),
     Nullable("start_time", TIME, "delta", "UTC time of its reset", unit="microseconds"),
     Nullable("end_time", TIME, "delta", "UTC time of its end", unit="microseconds"),
 )
@@ -153,6 +155,7 @@ def table_schema(
     observation: pa.Field | None = None,
     action: pa.Field | None = None,
     info: pa.DataType | None = None,
+    digests: bool = False,
 ) -> pa.Schema:
     """The Arrow schema of one table of a run.
 
@@ -161,8 +164,11 @@ def table_schema(
         observation: field of the observation space (its metadata is kept), or None where it is not a column.
         action: field of the action space, needed for steps.
         info: struct type of the typed info keys, or None where there are none.
+        digests: whether digests stand where observations would.
     """
     from_space = {"observation": observation, "final_observation": observation, "action": action}
+    digest = pa.field("digest", pa.uint64()) if digests else None
+    from_space |= {"observation_digest": digest, "final_observation_digest": digest}
     fields: list[pa.Field] = []
     for column in TABLES[table]:
         if column.type is not None:

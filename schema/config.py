@@ -155,6 +155,16 @@ class BudgetConfig(Frozen):
     a person make room on a full disk."""
 
 
+class ThrottleConfig(Frozen):
+    """Limits on how fast producers step. Every step is recorded all the same."""
+
+    steps_per_s: Annotated[
+        float, Field(ge=0, le=1e9), Unit("1/s"), Risk("environments stand still most of the time", below=1)
+    ] = 0.0
+    """At most so many steps a second: of a Fleet, all sub-environments together; of `rolltape.record`, each recorded
+    environment with all its sub-environments. 0 is no limit, because a recording should not slow anything down."""
+
+
 class RecordConfig(Frozen):
     """Everything that decides what is recorded and how it is kept.
 
@@ -168,6 +178,7 @@ class RecordConfig(Frozen):
     budget: BudgetConfig = BudgetConfig()
     compaction: CompactionConfig = CompactionConfig()
     adapter: AdapterConfig = AdapterConfig()
+    throttle: ThrottleConfig = ThrottleConfig()
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that
     the same command records the same steps again."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Final
 
 import gymnasium as gym
+import numpy as np
 import pyarrow as pa
 
 from .columns import table_schema
@@ -13,6 +15,8 @@ from .errors import ConfigError
 from .frame_layout import FrameLayout, is_image_space, stored_layout
 from .space_codec import SpaceCodec
 
+DIGEST: Final = gym.spaces.Box(0, 2**64 - 1, (), np.uint64)
+"""The digest of a picture."""
 STORING = ("observation", "render")
 """Frame policies under which observations that are images are stored."""
 
@@ -27,6 +31,7 @@ class RunSchema:
         renders: whether `render()` is recorded.
         every: with renders, every how many steps.
         has_observation_column: whether steps carry an `observation` column.
+        digests: whether they carry digests of observations that are pictures instead, see `of_rows`.
     """
 
     def __init__(
@@ -55,12 +60,25 @@ class RunSchema:
         self.every = frames.every
         self.layout: FrameLayout | None = stored_layout(observation_space) if image and policy in STORING else None
         self.has_observation_column = not image
+        self.digests = image and policy == "replay"
+
+    def of_rows(self) -> RunSchema:
+        """What rows keep: of pictures that are not stored (frames=replay) a digest, as if that were the observation."""
+        if not self.digests:
+            return self
+        kept = copy.copy(self)
+        kept.observation, kept.has_observation_column = SpaceCodec(DIGEST), True
+        return kept
 
     def keep_in_column(self) -> None:
         """Observations that are images go into the column as well, and into no picture: they came without any."""
+        self.digests = False
         self.frame_policy, self.layout, self.has_observation_column = "none", None, True
 
     def arrow(self, table: str, info: pa.DataType | None = None) -> pa.Schema:
         """The Arrow schema of `table`, with the struct type of the typed infos where there are any."""
         observation = self.observation.field("observation") if self.has_observation_column else None
-        return table_schema(table, observation=observation, action=self.action.field("action"), info=info)
+        action = self.action.field("action")
+        if self.digests:
+            return table_schema(table, action=action, info=info, digests=True)
+        return table_schema(table, observation=observation, action=action, info=info)

@@ -180,6 +180,15 @@ def record(
         Autoreset | None,
         typer.Option(help="When an ended episode is reset.", show_default="next_step", rich_help_panel=RUNS),
     ] = None,
+    steps_per_s: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Step no faster, all together.",
+            show_default="no limit",
+            rich_help_panel=RUNS,
+        ),
+    ] = None,
     validation: Annotated[
         Validation | None,
         typer.Option(
@@ -258,6 +267,7 @@ def record(
             "durable.frames.policy": ("--frames", picture.get("policy")),
             "durable.frames.every": ("--frames", picture.get("every")),
             "durable.seed": ("--seed", seed),
+            "durable.throttle.steps_per_s": ("--steps-per-s", steps_per_s),
             "durable.validation": ("--validation", validation),
             "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
             "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),

@@ -13,6 +13,7 @@ import pytest
 import rolltape
 from rolltape.actors import rerender
 from rolltape.schema.errors import ConfigError, LakeNotFound, MissingExtra, ReplayFailed
+from rolltape.schema.picture_digest import picture_digest
 from rolltape.scripts.cli import main
 from rolltape.storage import film
 
@@ -137,6 +138,31 @@ def test_observations_that_are_pictures(lake: Path) -> None:
     episode = stored.episodes().limit(1).to_dicts()[0]["episode"]
     assert np.array_equal(stored.frames(episode).array(), drawn.frames(episode).array())
     assert rolltape.replay(drawn).exact
+    digests = [int(picture_digest(picture)) for picture in stored.frames(episode)]
+    rows = drawn.steps(episode).to_dicts()
+    assert [row["observation_digest"] for row in rows] == digests[:-1]
+    assert drawn.episodes().to_dicts()[0]["final_observation_digest"] == digests[-1]
+
+
+@pytest.mark.parametrize("column", ["observation_digest", "final_observation_digest"])
+def test_a_picture_that_is_another_one_is_found_by_its_digest(column: str, lake: Path) -> None:
+    sizes = {"observes_frames": True, "frame_size": [32, 24], "episode_length": 7}
+    slow: dict[str, Any] = {"fragment": {"max_age_s": 20}, "commit": {"max_age_s": 20}, "frames": "replay"}
+    env = rolltape.record(gym.make("rolltape.actors.synthetic:rolltape/Synthetic-v0", **sizes), lake, **slow)
+    for seed in (1, 2):
+        env.reset(seed=seed)
+        while not env.step(env.action_space.sample())[2]:
+            pass
+    env.close()
+    run = rolltape.open(lake).run()
+    assert rolltape.replay(run).exact
+    table, where = ("steps", {"episode": 1, "t": 3}) if column == "observation_digest" else ("episodes", {"episode": 1})
+    change(lake, table, column, where, lambda digest: digest ^ 1)
+    report = rolltape.replay(rolltape.open(lake).run())
+    found = [result for result in report if result.outcome != "exact"]
+    assert [(r.episode, r.outcome) for r in found] == [(1, "diverged")]
+    assert found[0].divergence is not None
+    assert (found[0].divergence.t, found[0].divergence.field) == (3 if table == "steps" else 7, "observation")
 
 
 def test_what_could_never_be_drawn_is_refused(lake: Path) -> None:
