@@ -10,10 +10,14 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolltape.actors.digesting import VectorDigests
+from rolltape.actors.digesting import SingleDigests, VectorDigests
+from rolltape.actors.synthetic import Synthetic
 from rolltape.schema.config import FramesConfig
 from rolltape.schema.picture_digest import picture_digest, picture_digests
 from rolltape.schema.run_schema import RunSchema
+from tests.fakes import run_schema
+from tests.recorded import taken
+from tests.recorders import Recorder
 
 PICTURE = gym.spaces.Box(0, 255, (32, 30, 3), np.uint8)
 
@@ -81,3 +85,21 @@ def test_vectors_have_digests_of_final_observations_too() -> None:
     assert list(values[5]["final_obs"]) == [None, picture_digest(last[1])]
     assert values[5]["other"] == 1 and infos["final_obs"] is last and rest == {"inside": None}
     assert digests.steps == 7
+
+
+def test_a_recorded_environment_has_a_digest_of_every_picture_it_showed() -> None:
+    env = Synthetic(observes_frames=True, frame_size=32, episode_length=4)
+    schema = run_schema(env.observation_space, env.action_space, "replay")
+    assert schema.digests
+    recorder = Recorder(env, schema.of_rows())
+    rows = SingleDigests(recorder.rows)
+    seen = [env.reset(seed=5)[0]]
+    rows.reset(seen[0], {}, 5, None, None)
+    for action in (0, 1, 1, 0):
+        observation, *rest = env.step(np.int64(action))
+        rows.step(np.int64(action), observation, *rest, None)
+        seen.append(observation)
+    batches = taken(recorder.rows, 1)
+    assert sorted(batches) == ["episodes", "steps"]
+    assert batches["steps"]["observation_digest"].to_pylist() == picture_digests(seen[:-1]).tolist()
+    assert batches["episodes"]["final_observation_digest"].to_pylist() == [int(picture_digest(seen[-1]))]
