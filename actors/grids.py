@@ -99,7 +99,7 @@ WORDS: Final = {2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 def ordered(array: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Of an array [slot, sub-environment, …] the elements at the flat places `order`, copied."""
     shape = array.shape[2:]
-    flat = array.reshape(-1, *shape)
+    flat = array.reshape(array.shape[0] * array.shape[1], *shape)
     nbytes = array.itemsize * math.prod(shape)
     if shape and (word := WORDS.get(nbytes)) is not None:  # 16 bytes at once instead of four times four
         return flat.reshape(len(flat), -1).view(word).reshape(-1).take(order).view(array.dtype).reshape(-1, *shape)

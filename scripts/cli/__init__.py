@@ -27,6 +27,7 @@ COMMANDS = (
     "replay",
     "stress",
     "video",
+    "import-v0",
     "verify",
     "repair",
     "migrate",

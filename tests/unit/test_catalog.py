@@ -39,12 +39,15 @@ def test_tables_and_views(lake: Path) -> None:
     assert publish_catalog(lake) == lake / "catalog.duckdb"
     names = [name for (name,) in rows(lake, "show tables")]
     assert names == [
+        "adoption",
         "episodes",
         "frame_data",
         "frames",
         "ledger",
         "metrics",
+        "mismatches",
         "parts",
+        "payloads",
         "runs",
         "steps",
         "steps_CartPole_v1",
