@@ -89,12 +89,12 @@ def ensure_ray() -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS")
-    _silence()
+    silence()
     if address:
         _knock(address)
     try:
         if address:
-            _bring_token()
+            bring_token()
             ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
         else:
             ray.init(
@@ -125,7 +125,7 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def _bring_token() -> None:
+def bring_token() -> None:
     """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings
     none."""
     try:  # Ray reads its settings when it is imported, and only this function of its own reads them again
@@ -135,7 +135,7 @@ def _bring_token() -> None:
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
-def _silence() -> None:
+def silence() -> None:
     """Keep from the terminal what Ray and libraries say on every start; what workers print still comes through."""
     # "Token authentication is enabled": as it should be.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)

@@ -47,6 +47,7 @@ from rolltape.storage.settlement import (
     settlement_batches,
     settlement_header,
 )
+from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
 
@@ -176,9 +177,11 @@ class Recording:
 
         Raises ConfigError, UnsupportedSpace, LakeNotWritable, DiskFull or ClusterError; nothing is started then.
         """
-        run_id = new_run_id()
-        schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
         root = Path(lake).expanduser().resolve()
+        given = take_run_id()
+        again = given is not None and was_started(root, given)
+        run_id = new_run_id() if given is None or again else given
+        schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
         folder = RunFolder.of(root, run_id)
         check_room(root)
         launch.ensure_ray()
@@ -190,7 +193,8 @@ class Recording:
                     "durable.budget.total_bytes": launch.total_bytes(config.budget),
                 }
             )
-        create_run(folder, run_info(env, schema, config, adapter, settings))
+        info = run_info(env, schema, config, adapter, settings)
+        create_run(folder, {**info, "retry_of": given} if again else info)
         return cls(folder, schema, env, config, settings)
 
     @property

@@ -1,9 +1,9 @@
 """Settings for a family of environments, and for a size of machine: what is better than the defaults there, and why.
 
 Rules:
-1. A preset is chosen by the environment's id: one that was tuned on this machine for this id first, then a family.
+1. A preset is chosen by the environment's id: the user's own first, those of this machine only here, then families.
 2. A preset has values of the tree and a reason for each; the values are as good as a file's, and any source beats them.
-3. Presets of the user are TOML files in `presets/` of the user's folder; `rolltape tune` writes them with its evidence.
+3. Presets of the user are TOML files in `presets/` of the user's folder, with the evidence that speaks for them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Preset:
         matches: patterns of environment ids, as in `fnmatch`.
         settings: nested as the tree is.
         why: what the settings are good for, with what was measured.
-        host: name of the machine that it was tuned on; empty: good everywhere.
-        evidence: what `rolltape tune` measured.
+        host: name of the machine that it is for; empty: good everywhere.
+        evidence: what was measured.
         place: the file; empty for those that come with Rolltape.
     """
 

@@ -24,7 +24,7 @@ Mutation = Literal["", "derived", "runtime"]
 LEGEND: Final = (
     ("default", "the value of the class: nothing else was said"),
     ("profile:<name>", "what suits a machine of this size; chosen from cores, memory and the lake's disk"),
-    ("preset:<name>", "what suits a family of environments; `rolltape tune` makes one for yours"),
+    ("preset:<name>", "what suits a family of environments, or yours: a TOML file of your own"),
     ("config:<section>", "a TOML file: pyproject.toml, rolltape.toml, then --config"),
     ("env:<VARIABLE>", "a variable ROLLTAPE_…, first in .env, then in the environment"),
     ("cli", "an option of the command"),

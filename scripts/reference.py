@@ -1,5 +1,5 @@
-"""Writes docs/reference.md from the docstrings of the public names, the tables of docs/schema.md from the declarations,
-and says when a page is stale.
+"""Writes docs/reference.md from the docstrings of the public names, the tables of docs/schema.md and
+docs/configuration.md from the declarations, and says when a page is stale.
 
 `python -m rolltape.scripts.reference` writes the page; with `--check` it compares, and exits with 1 when
 they differ. Signatures come from the source and not from the running objects, so that the page is the
@@ -22,10 +22,12 @@ import pydantic
 import rolltape
 
 from .schema_page import filled
+from .settings_page import with_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 SCHEMA_PAGE = ROOT / "docs" / "schema.md"
+SETTINGS_PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """# Reference
 
 Written from the docstrings by `make docs`; edit those. Everything here is reached by `import rolltape as rt`;
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     pages = {PAGE: reference()}
     if SCHEMA_PAGE.exists():
         pages[SCHEMA_PAGE] = filled(SCHEMA_PAGE.read_text(encoding="utf-8"))
+    if SETTINGS_PAGE.exists():
+        pages[SETTINGS_PAGE] = with_settings(SETTINGS_PAGE.read_text(encoding="utf-8"))
     return max(_keep(path, page, check=check) for path, page in pages.items())
 
 

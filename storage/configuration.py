@@ -6,11 +6,12 @@ Python.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_presets import (
@@ -22,10 +23,11 @@ from rolltape.schema.config_presets import (
     profile_of,
     user_presets,
 )
-from rolltape.schema.config_provenance import Given, Layer, Resolved
+from rolltape.schema.config_provenance import Given, Layer, Origin, Resolved, plain
 from rolltape.schema.config_resolve import resolve
 from rolltape.schema.config_sources import (
     CONFIG_VARIABLE,
+    WIRING,
     dotenv_layer,
     environment_layer,
     file_layer,
@@ -37,6 +39,9 @@ from rolltape.schema.config_tree import Config
 from rolltape.schema.errors import ConfigError, ConfigWarning
 
 from .host import host_name, host_of, user_folder
+
+SETTINGS_VARIABLE: Final = f"{WIRING}SETTINGS"
+"""What `rolltape submit` settled, as JSON; files, `.env` and other variables are not read then."""
 
 
 def configured(
@@ -66,6 +71,8 @@ def configured(
     layers = said(options, override, place, config_file, environ, folder)
     asked = _last(layers, "preset"), _last(layers, "profile"), _last(layers, "lake")
     name, where = _text(asked[0], "auto")
+    if name != "auto" and SETTINGS_VARIABLE in (os.environ if environ is None else environ):
+        name = "none"  # its values came along, and the file of the preset may not be here
     preset = choose_preset(name, env_id, presets(), host_name(), where)
     chosen, evidence = _profile(asked[1], Path(str(asked[2].value)) if asked[2] else Config().lake)
     below = [*([chosen.layer()] if chosen else []), *([preset.layer()] if preset else [])]
@@ -91,13 +98,37 @@ def said(
     """What files, environment, command line and Python say, the weakest first. Raises ConfigError."""
     environ = os.environ if environ is None else environ
     folder = Path.cwd() if folder is None else folder
+    given = [options_layer(options or {}), python_layer(override or {}, place)]
+    if SETTINGS_VARIABLE in environ:  # of a job: what was settled where it was submitted, and nothing else
+        return [layer for layer in (travelled(environ[SETTINGS_VARIABLE]), *given) if layer]
     layers = [file_layer(path, shown=_shown(path, folder)) for path in project_files(folder)]
     named = config_file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     if named is not None:
         layers.append(file_layer(folder / named.expanduser(), shown=str(named)))
-    layers += [dotenv_layer(folder / ".env"), environment_layer(environ)]
-    layers += [options_layer(options or {}), python_layer(override or {}, place)]
+    layers += [dotenv_layer(folder / ".env"), environment_layer(environ), *given]
     return [layer for layer in layers if layer]
+
+
+def travelling(settings: Resolved) -> list[dict[str, Any]]:
+    """What a job brings along: all that was said here but for the profile, each value with its source."""
+    found: dict[str, Given] = {}
+    for layer in settings.layers:
+        if not layer.name.startswith("profile:"):
+            found |= layer.values
+    return [
+        {"key": path, "value": plain(given.value), "source": given.origin.source, "place": given.origin.place}
+        for path, given in found.items()
+    ]
+
+
+def travelled(text: str) -> Layer:
+    """What a job brought along. Raises ConfigError for what is not that."""
+    try:
+        rows = json.loads(text)
+        values = {row["key"]: Given(row["value"], Origin(row["source"], row["place"])) for row in rows}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{SETTINGS_VARIABLE} is not what `rolltape submit` writes: {error!r}.") from None
+    return Layer("submitted", values)
 
 
 def presets() -> list[Preset]:

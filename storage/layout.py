@@ -15,6 +15,7 @@ Only names and listings: nothing here opens or writes a file.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import threading
@@ -202,10 +203,19 @@ class RunIds:
         fresh = (self._wall_ns() // 1_000_000) << 80 | secrets.randbits(80)
         with self._lock:
             self._last = value = max(fresh, self._last + 1)
-        return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+        return _written(value)
+
+
+def _written(value: int) -> str:
+    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
 new_run_id = RunIds().new
+
+
+def run_id_of(name: str) -> str:
+    """The run id that a name always gives, such as that of a job: its digest, with no time in it."""
+    return _written(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
 
 
 def is_run_id(text: str) -> bool:

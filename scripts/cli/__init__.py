@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,8 +34,12 @@ COMMANDS = (
     "compact",
     "retain",
     "vacuum",
+    "submit",
 )
 """In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
+
+CARRIERS = frozenset({"submit"})
+"""Commands that carry another one: options after its first word are that one's."""
 
 GROUPS = ("schema", "config")
 """Commands with commands of their own. Each is a module here with a `typer.Typer` of its own name."""
@@ -70,10 +74,24 @@ def _options(
 for _name in COMMANDS:
     _module = _name.replace("-", "_")
     if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
-        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
+        _how = {"allow_interspersed_args": _name not in CARRIERS}
+        app.command(_name, context_settings=_how)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
 
 for _name in GROUPS:
     app.add_typer(getattr(importlib.import_module(f"{__name__}.{_name}"), _name), name=_name)
+
+
+def run_command(arguments: Sequence[str]) -> Any:
+    """Run a command in this process; what its function returns. Raises SystemExit for wrong usage, RolltapeError."""
+    given = list(arguments)
+    command = typer.main.get_command(app)
+    try:
+        return command.main(args=given, prog_name="rolltape", standalone_mode=False)
+    except Exception as error:
+        if (shown := getattr(error, "show", None)) is None:  # what Click raises for wrong usage can show itself
+            raise
+        shown()
+        raise SystemExit(getattr(error, "exit_code", 2)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

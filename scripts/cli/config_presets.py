@@ -16,7 +16,7 @@ def presets() -> None:
     chosen = profile_of(host_of(configured_lake())).name
     print("presets, by the environment")
     for preset in known():
-        where = f", tuned on {preset.host}" if preset.host else ""
+        where = f", for {preset.host}" if preset.host else ""
         print(f"  {preset.name}: {', '.join(preset.matches)}{where}")
         _settings(preset.layer().values, preset.why)
     print("\nprofiles, by the machine")

@@ -150,6 +150,9 @@ def record(
     lake: Annotated[Path | None, typer.Option(help="Folder that recordings are in.", show_default="lake")] = None,
     config: ConfigFile = None,
     set_keys: SetKeys = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check options, settings and the policy; start nothing.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no summary; print the run id alone.")
     ] = False,
@@ -232,7 +235,7 @@ def record(
             rich_help_panel=KEPT,
         ),
     ] = None,
-) -> None:
+) -> Any:
     """Step environments on Ray and record them.
 
     The summary goes to stdout; progress, and whatever environments print, to
@@ -283,13 +286,15 @@ def record(
             param_hint="--workers",
         )
     kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
+    if check:
+        _check_policy(tree.fleet.policy)
+        print("all right; nothing was started", file=sys.stderr)
+        return settings
 
     def make() -> Fleet:
         from rolltape.actors.fleet import Fleet
-        from rolltape.actors.policies import find_callable
 
-        if tree.fleet.policy != "random":
-            find_callable(tree.fleet.policy)  # before Ray starts, which takes seconds
+        _check_policy(tree.fleet.policy)  # before Ray starts, which takes seconds
         return Fleet(env, env_kwargs=kwargs, settings=settings)
 
     fleet: Fleet | None = None
@@ -303,6 +308,13 @@ def record(
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
             failed = error
     _report(fleet, failed, tree.lake, quiet=quiet, json=json)
+
+
+def _check_policy(policy: str) -> None:
+    from rolltape.actors.policies import find_callable
+
+    if policy != "random":
+        find_callable(policy)
 
 
 def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, quiet: bool, json: bool) -> None:

@@ -1,0 +1,111 @@
+"""What a job is: its command, its run, and what travels with it.
+
+Rules:
+1. The configuration is resolved where the job is submitted: what files, variables and options said travels with its
+   sources. Files and variables of the cluster are not read. Only the profile is chosen there: it is about the machine.
+2. The run's id comes from the submission's id. A retry has the same one with a number behind it, so that it knows the
+   run of the first try.
+3. The lake is absolute: a relative one would lie in the job's folder, which Ray deletes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rolltape.schema.config_provenance import Resolved
+from rolltape.schema.errors import ConfigError
+from rolltape.storage.configuration import SETTINGS_VARIABLE, travelling
+from rolltape.storage.layout import is_run_id, new_run_id, run_id_of
+from rolltape.storage.wired_run import RUN_VARIABLE
+
+STOP_S: Final = 60
+"""How long Ray waits after SIGTERM before it kills: a run needs some seconds to make everything durable."""
+START: Final = "import sys; sys.argv[0] = 'rolltape'; from rolltape.scripts.cli import main; main()"
+TRY: Final = re.compile(r"-try(\d+)$")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that can be submitted.
+
+    Attributes:
+        submission_id: unique on the cluster.
+        run_id: the run that it records into.
+        entrypoint: a shell command.
+        env_vars: of the driver and of all that it starts.
+    """
+
+    submission_id: str
+    run_id: str
+    entrypoint: str
+    env_vars: Mapping[str, str]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What Ray keeps with the job."""
+        return {"rolltape_run": self.run_id}
+
+
+def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None, *, lake: Path) -> Job:
+    """The job that runs `rolltape COMMAND` with these settings.
+
+    Args:
+        command: such as `["record", "CartPole-v1", "--steps", "1000"]`; its options come on top of the settings.
+        settings: what travels.
+        submission_id: None for a new one.
+        lake: where the command will record.
+
+    Raises:
+        ConfigError: a relative lake, or an id that is none.
+    """
+    if not lake.is_absolute():
+        raise ConfigError(
+            f"lake: {str(lake)!r} is relative; on the cluster it would lie in the job's folder, which Ray deletes. "
+            f"Give a path that the head node sees: --lake /shared/{lake.name}."
+        )
+    if submission_id is None:
+        submission_id = f"rolltape-{new_run_id()}"
+    elif not NAME.fullmatch(submission_id):
+        raise ConfigError(
+            f"--submission-id: expected letters, digits, dots, dashes and underscores, got {submission_id!r}."
+        )
+    run_id = run_of(submission_id)
+    values = {
+        SETTINGS_VARIABLE: json.dumps(travelling(settings)),
+        RUN_VARIABLE: run_id,
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
+        "PYTHONUNBUFFERED": "1",
+    }
+    entrypoint = f"exec python -c {shlex.quote(START)} {shlex.join(command)}"
+    return Job(submission_id, run_id, entrypoint, values)
+
+
+def run_of(submission_id: str) -> str:
+    """The run id of a submission and of all its retries."""
+    first = TRY.sub("", submission_id)
+    last = first.rpartition("-")[2]
+    return last if is_run_id(last) else run_id_of(first)
+
+
+def next_try(submission_id: str, taken: Sequence[str]) -> str:
+    """The submission id of a retry: with the first number that no job has."""
+    first = TRY.sub("", submission_id)
+    tries = [int(found[1]) for name in taken if TRY.sub("", name) == first and (found := TRY.search(name))]
+    return f"{first}-try{max(tries, default=1) + 1}"
+
+
+def runtime_env(job: Job, package: Path, working_dir: Path | None, pip: Sequence[str]) -> dict[str, Any]:
+    """What Ray brings to the nodes."""
+    found: dict[str, Any] = {"env_vars": dict(job.env_vars), "py_modules": [str(package)]}
+    if working_dir is not None:
+        found["working_dir"] = str(working_dir)
+    if pip:
+        found["pip"] = list(pip)
+    return found
