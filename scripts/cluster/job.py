@@ -83,7 +83,8 @@ def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
         "PYTHONUNBUFFERED": "1",
     }
-    # -P: a folder `rolltape` where the job starts must not hide what travels; Ray has the working directory on the path.
+    # -P: a folder `rolltape` where the job starts must not hide what travels; Ray puts the working directory on the
+    # path itself.
     entrypoint = f"exec python -P -c {shlex.quote(START)} {shlex.join(command)}"
     return Job(submission_id, run_id, entrypoint, values)
 
