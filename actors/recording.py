@@ -291,7 +291,7 @@ class Recording:
         wrong = [balance_text([book]) for book in books if not book.balanced]
         table = {
             str(book.key): {
-                "produced": book.durable if book.produced is None else book.produced,
+                "produced": book.durable + book.lost if book.produced is None else book.produced,
                 "durable": book.durable,
                 "lost": book.lost,
                 "episodes_lost": self.lost.get(book.key, (0, 0))[1],

@@ -38,7 +38,7 @@ def settle(
     due = outstanding(run, info, durable_of(run), cause=cause)
     if due:
         declare(run, info, due, files=files, wall_ns=wall_ns)
-    write_end_info(run, {**_end_of(run, info, end), "settled_ns": wall_ns()}, files=files)
+    write_end_info(run, {**end_of(run, info, end), "settled_ns": wall_ns()}, files=files)
     lost = sum(loss.rows or 0 for loss in due.losses if loss.table == "steps")
     unknown = any(loss.rows is None for loss in due.losses if loss.table == "steps")
     steps = "an unknown number of steps" if unknown else f"{lost:,} steps"
@@ -46,7 +46,8 @@ def settle(
     return f"its {'driver died' if end is None else 'end could not be written'}: {what}, end.json written"
 
 
-def _end_of(run: RunFolder, info: Mapping[str, Any], end: Mapping[str, Any] | None) -> dict[str, Any]:
+def end_of(run: RunFolder, info: Mapping[str, Any], end: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What `end.json` says of a run, counted from its parts; of `end` only what was counted stays not."""
     tables = list_tables(run)
     rows = {table: sum(_rows(str(path)) for path in paths) for table, paths in tables.items()}
     losses = read_losses(run)
@@ -69,7 +70,7 @@ def _end_of(run: RunFolder, info: Mapping[str, Any], end: Mapping[str, Any] | No
         "lost_episodes": lost_episodes,
         "reconciled": {
             str(book.key): {
-                "produced": book.durable if book.produced is None else book.produced,
+                "produced": book.durable + book.lost if book.produced is None else book.produced,
                 "durable": book.durable,
                 "lost": book.lost,
                 "unknown": book.unknown,

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ from .layout import (
     is_run_id,
     list_tables,
     missing_commits,
+    outermost,
 )
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
 from .markers import FragmentRange, Marker, merged
@@ -61,6 +63,7 @@ from .summaries import created_at, is_alive
 CLOCK_SLACK_US: Final = 60_000_000
 """How far clocks of two machines may differ before it is worth a note."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
+PAGE_NAME: Final = re.compile(r"p\d+\.\d+")
 KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow"})
 
 
@@ -196,6 +199,12 @@ class Inspection:
         self._check_seal(info, "run.json", "rolltape repair restores it from its copy")
         if info.get("run_id", run.run_id) != run.run_id:
             report.add("damage", "run_json", "run.json", f"it is of run {info['run_id']}")
+        try:
+            same = run.run_copy.read_bytes() == run.run_json.read_bytes()
+        except OSError:
+            same = False
+        if not same:
+            report.add("note", "copy", run.run_copy.name, "it is missing or not what run.json says", "rolltape repair")
         self.info = info
         return True
 
@@ -275,12 +284,13 @@ class Inspection:
             self.markers[commits] = marker
             ranges.append(commits)
         self.holes = missing_commits(c.marker_name for c in (*ranges, *self.bad_markers))
-        declared = {loss.file for loss in _try_losses(self.run) if loss.cause == "marker_lost"}
+        declared = _try_losses(self.run)
         for writer, first, last in self.holes:
-            name = f"commits/{CommitRange(writer, first, last).marker_name}"
-            if name not in declared:
+            hole = CommitRange(writer, first, last)
+            if not hole_declared(hole, declared):
                 text = f"commits {first} to {last} of {writer} have no marker, though later ones have"
-                self.report.add("damage", "hole", name, text, "rolltape repair declares what they held")
+                remedy = "rolltape repair declares what they held"
+                self.report.add("damage", "hole", f"commits/{hole.marker_name}", text, remedy)
 
     # ---- 3 ----
 
@@ -333,11 +343,7 @@ class Inspection:
 
     def visible(self) -> list[tuple[CommitRange, Marker]]:
         """The markers that no larger one covers, by writer and first commit."""
-        found: list[tuple[CommitRange, Marker]] = []
-        for commits in sorted(self.markers, key=lambda c: (c.writer, c.first, -c.last)):
-            if not (found and commits.inside(found[-1][0])):
-                found.append((commits, self.markers[commits]))
-        return found
+        return [(commits, self.markers[commits]) for commits in outermost(self.markers)]
 
     # ---- 4 ----
 
@@ -383,7 +389,7 @@ class Inspection:
                 text = f"the parts hold {found:,} {table}, the watermarks say {expected:,}"
                 self.report.add("damage", "counts", "", text)
             said = (self.end or {}).get(table)
-            if isinstance(said, int) and not self.report.settled and found != said:
+            if isinstance(said, int) and not self.report.settled and said not in (found, found - gone):
                 self.report.add(
                     "damage", "end_counts", "end.json", f"it says {said:,} {table}, the parts hold {found:,}"
                 )
@@ -522,12 +528,26 @@ class Inspection:
                     self.report.add(
                         "note", "unmarked", self._name(path), text, "rolltape repair moves it to quarantine"
                     )
+        for path in sorted(_entries(self.run.producers)):
+            if not (path.suffix == ".page" and PAGE_NAME.fullmatch(path.stem)):
+                self.aliens.append(path)
+                self.report.add("note", "alien", self._name(path), "it is not ours; nothing reads it")
         notes = len(list(self.run.quarantine.glob("*"))) if self.run.quarantine.is_dir() else 0
         if notes:
             self.report.add("note", "quarantine", "quarantine", f"{notes} names lie there, moved aside before")
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.run.path))
+
+
+def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
+    """Whether the ledger says of one of these commits that its marker is lost."""
+    for loss in losses:
+        if loss.cause == "marker_lost" and loss.file:
+            said = CommitRange.parse(loss.file.removeprefix("commits/"), MARKER_SUFFIX)
+            if said and said.writer == hole.writer and said.first <= hole.last and hole.first <= said.last:
+                return True
+    return False
 
 
 def produced_of(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:

@@ -1,0 +1,418 @@
+"""Repair: what is damaged is put aside, what is missing is declared, and the next run is not in its way.
+
+Rules:
+1. Nothing is deleted: what is damaged or not ours is moved to `quarantine/` as `<folder>.<name>`, with a note of when
+   and why in `quarantine/repair-<time>.json`. What is replaced is copied there first.
+2. Losses are declared first, in one commit; then files are moved. A repair that is killed in between is done again, and
+   declares nothing twice.
+3. A marker that speaks of a part that is gone is replaced, by rename, with one that does not; the old one is kept. What
+   it says of fragments and watermarks stays: they were durable.
+4. `run.json` comes back from its copy. A damaged `end.json` is written anew, from the parts.
+5. A run that somebody writes is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rolltape.schema.errors import CorruptRecording, StorageError
+from rolltape.schema.messages import ProducerKey, Watermark
+
+from .files import FileOps, make_folder, storage_errors
+from .findings import RunReport
+from .json_seal import seal_of
+from .layout import CommitRange, RunFolder, list_tables
+from .ledger import Loss
+from .markers import FragmentRange, Marker, PartEntry
+from .run_info import check_format, read_end_info, read_json, write_end_info
+from .settlement import Outstanding, declare, durable_of, outstanding
+from .settling import end_of
+from .summaries import is_alive
+from .verify import Inspection, hole_declared, produced_of, verify_run
+
+ROUNDS: Final = 3
+"""A marker that is put aside may uncover others; then it is looked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a repair does: `quarantine`, `restore`, `rewrite`, `declare`, or `end`; to which name, and why."""
+
+    kind: str
+    path: str
+    why: str
+
+
+@dataclass(slots=True)
+class RepairReport:
+    """What a repair did, or would do.
+
+    Attributes:
+        before, after: the inspections; `after` is None for a dry run.
+        actions: in their order.
+        losses: what is declared.
+    """
+
+    run_id: str
+    before: RunReport
+    after: RunReport | None = None
+    actions: list[Action] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+
+    def as_json(self) -> Mapping[str, Any]:
+        """The report for programs."""
+        return {
+            "run_id": self.run_id,
+            "actions": [{"kind": a.kind, "path": a.path, "why": a.why} for a in self.actions],
+            "declared": [str(loss) for loss in self.losses],
+            "before": self.before.as_json(),
+            "after": None if self.after is None else self.after.as_json(),
+        }
+
+
+def repair_run(run: RunFolder, *, dry_run: bool = False, files: FileOps | None = None) -> RepairReport:
+    """Repair one run; with `dry_run` only say what would be done.
+
+    Raises:
+        StorageError: the run is being recorded, or its `run.json` is damaged and so is the copy.
+        UnsupportedFormat: it is in another format.
+        LakeNotWritable, DiskFull: the disk.
+    """
+    files = files or FileOps()
+    _refuse_living(run)
+    report = RepairReport(run.run_id, verify_run(run, settle_it=False))
+    for _ in range(1 if dry_run else ROUNDS):
+        repair = _Repair(run, files, dry_run)
+        repair.do()
+        report.actions += repair.actions
+        report.losses += repair.losses
+        if not repair.actions:
+            break
+    if not dry_run:
+        if report.actions:
+            _note(run, report, files)
+        report.after = verify_run(run, settle_it=False)
+    return report
+
+
+class _Repair:
+    """One round: an inspection, and what follows from it."""
+
+    def __init__(self, run: RunFolder, files: FileOps, dry_run: bool) -> None:
+        self.run, self.files, self.dry_run = run, files, dry_run
+        self.actions: list[Action] = []
+        self.losses: list[Loss] = []
+        self.end_is_wrong = False
+        self.now_us = time.time_ns() // 1000
+
+    def do(self) -> None:
+        self._restore_info()
+        found = Inspection(self.run)
+        found.report_of(settle_it=False)
+        if any(finding.code == "copy" for finding in found.report.findings):
+            self._copy_info()
+        if found.info is None:
+            return
+        for folder in self.run.folders():
+            make_folder(self.files, folder, durable=True)
+        if found.end_damaged:
+            self._aside(self.run.end_json, "it cannot be used")
+        rewritten = self._rewritten(found)
+        self.losses = self._of_parts(found) + self._of_fragments(found)
+        if self.losses:
+            self._act("declare", "ledger", "; ".join(map(str, self.losses)))
+            if not self.dry_run:
+                declare(self.run, found.info, Outstanding(tuple(self.losses)), files=self.files)
+        for commits in found.bad_markers:
+            self._aside_with_parts(commits)
+        for check in found.checks:
+            if check.faults:
+                self._aside(check.path, "; ".join(text for _, text in check.faults))
+        for commits, parts in rewritten.items():
+            self._rewrite(commits, found.markers[commits], parts)
+        for finding in found.report.of("damage"):
+            if finding.code == "small_file":
+                self._aside(self.run.path / finding.path, finding.text)
+                self.end_is_wrong = True
+        for path in found.aliens:
+            self._aside(path, "it is not ours")
+        for path in found.unmarked:
+            self._aside(path, "it has no marker")
+        self._settle(found)
+
+    # ---- run.json ----
+
+    def _restore_info(self) -> None:
+        try:
+            info = read_json(self.run.run_json)
+            why = "there is none" if info is None else "" if seal_of(info) is not False else "its digest does not fit"
+        except CorruptRecording as error:
+            info, why = None, str(error)
+        if not why:
+            assert info is not None
+            check_format(self.run, info.get("format"))
+            return
+        try:
+            copy = read_json(self.run.run_copy)
+        except CorruptRecording:
+            copy = None
+        if copy is None or seal_of(copy) is not True:
+            if info is not None and info.get("run_id") == self.run.run_id:
+                return  # it can be read, and there is nothing better
+            raise StorageError(
+                f"{self.run.run_json} is damaged ({why}), and its copy {self.run.run_copy.name} is damaged or not "
+                f"there. Take run.json from a backup of the lake; nothing else has what it says. Nothing was changed."
+            )
+        check_format(self.run, copy.get("format"))
+        self._aside(self.run.run_json, why)
+        self._act("restore", "run.json", "from its copy")
+        if not self.dry_run:
+            with storage_errors(self.files, self.run.run_json):
+                temporary = self.run.path / ".run.json.repair"
+                if self.files.exists(temporary):
+                    self.files.unlink(temporary)
+                self.files.write(temporary, self.files.read(self.run.run_copy))
+                self.files.sync(temporary)
+                self.files.rename(temporary, self.run.run_json)
+                self.files.sync(self.run.path)
+
+    def _copy_info(self) -> None:
+        self._aside(self.run.run_copy, "it is not what run.json says")
+        self._act("restore", self.run.run_copy.name, "from run.json")
+        if not self.dry_run:
+            with storage_errors(self.files, self.run.run_copy):
+                self.files.write(self.run.run_copy, self.files.read(self.run.run_json))
+                self.files.sync(self.run.run_copy)
+
+    # ---- losses ----
+
+    def _of_parts(self, found: Inspection) -> list[Loss]:
+        """A loss for each producer and part that is damaged or missing, unless that is declared."""
+        marks = _all_marks(found)
+        declared = {(loss.table, loss.file) for loss in found.losses if loss.stage == "gone"}
+        losses: list[Loss] = []
+        for commits, entry, cause in self._bad_entries(found):
+            if (entry.table, entry.file) not in declared:
+                losses += losses_of_entry(entry, found.markers[commits], marks, cause, self.now_us)
+        return losses
+
+    def _bad_entries(self, found: Inspection) -> list[tuple[CommitRange, PartEntry, str]]:
+        checks = [check for check in found.checks if check.faults]
+        bad = [(check.commits, check.entry, "damaged") for check in checks if check.entry is not None]
+        for commits, marker in found.visible():
+            for entry in marker.parts:
+                if not (self.run.path / entry.file).exists():
+                    bad.append((commits, entry, "missing"))
+        return bad
+
+    def _rewritten(self, found: Inspection) -> dict[CommitRange, tuple[PartEntry, ...]]:
+        """The markers that speak of parts that are gone, with the parts that stay."""
+        gone: dict[CommitRange, set[str]] = {}
+        for commits, entry, _ in self._bad_entries(found):
+            gone.setdefault(commits, set()).add(entry.file)
+        return {c: tuple(p for p in found.markers[c].parts if p.file not in names) for c, names in gone.items()}
+
+    def _of_fragments(self, found: Inspection) -> list[Loss]:
+        """Losses for commits whose marker is lost: what the watermarks say was durable, and no commit holds."""
+        marks = _all_marks(found)
+        lost = [f"commits/{c.marker_name}" for c in found.bad_markers]
+        holes = [f"commits/{CommitRange(*hole).marker_name}" for hole in found.holes]
+        losses: list[Loss] = []
+        for key, first, last in missing_fragments(found):
+            if any(_covers(loss, key, first, last) for loss in found.losses):
+                continue
+            common: dict[str, Any] = {
+                "cause": "marker_lost",
+                "of": key,
+                "first_fragment": first,
+                "last_fragment": last,
+                "last_time_us": self.now_us,
+                "declared_us": self.now_us,
+                "file": (lost or holes or [None])[0],
+            }
+            before, after = marks.get((key, first - 1)), marks.get((key, last))
+            steps = None if before is None or after is None else after.steps - before.steps
+            episodes = None if before is None or after is None else after.episodes - before.episodes
+            start = None if before is None else before.steps
+            end = None if after is None else after.steps
+            losses.append(Loss("steps", rows=steps, first_step=start, last_step=end, **common))
+            if episodes != 0:
+                losses.append(Loss("episodes", rows=episodes, **common))
+            if key.producer >= 0 and list_tables(self.run, ("frames",))["frames"]:
+                losses.append(Loss("frames", **common))
+        for hole, name in zip(found.holes, holes, strict=True):  # a commit that held nothing that can be told
+            if not hole_declared(CommitRange(*hole), [*found.losses, *losses]):
+                times = {"last_time_us": self.now_us, "declared_us": self.now_us}
+                losses.append(Loss("steps", "marker_lost", rows=None, file=name, **times))
+        return losses
+
+    # ---- files ----
+
+    def _act(self, kind: str, path: str, why: str) -> None:
+        self.actions.append(Action(kind, path, why))
+
+    def _aside(self, path: Path, why: str) -> None:
+        if not path.exists() and not path.is_symlink():
+            return
+        name = str(path.relative_to(self.run.path))
+        self._act("quarantine", name, why)
+        if self.dry_run:
+            return
+        target = self._free_name(name)
+        with storage_errors(self.files, target):
+            self.files.rename(path, target)
+            self.files.sync(path.parent)
+            self.files.sync(self.run.quarantine)
+
+    def _free_name(self, name: str) -> Path:
+        base = self.run.quarantine / name.replace("/", ".")
+        target, number = base, 1
+        while target.exists():
+            target, number = base.with_name(f"{base.name}.{number}"), number + 1
+        return target
+
+    def _aside_with_parts(self, commits: CommitRange) -> None:
+        for table in reversed(list(list_tables(self.run))):
+            self._aside(self.run.table(table) / commits.part_name, "its marker is damaged")
+        self._aside(self.run.commits / commits.marker_name, "it cannot be read")
+
+    def _rewrite(self, commits: CommitRange, marker: Marker, parts: tuple[PartEntry, ...]) -> None:
+        name = f"commits/{commits.marker_name}"
+        gone = [part.file for part in marker.parts if part not in parts]
+        self._act("rewrite", name, f"it speaks of {', '.join(gone)}")
+        if self.dry_run:
+            return
+        path = self.run.commits / commits.marker_name
+        temporary = self.run.commits / f".{commits.marker_name}.repair"
+        with storage_errors(self.files, path):
+            self.files.write(self._free_name(name), self.files.read(path))
+            if self.files.exists(temporary):
+                self.files.unlink(temporary)
+            self.files.write(temporary, replace(marker, parts=parts).to_bytes())
+            self.files.sync(temporary)
+            self.files.rename(temporary, path)
+            self.files.sync(self.run.commits)
+
+    # ---- the end ----
+
+    def _settle(self, found: Inspection) -> None:
+        """Declare what is still undeclared, and write the end where it is missing, damaged, or says something else."""
+        info = found.info
+        assert info is not None
+        end = None if found.end_damaged else found.end
+        if self.dry_run and (self.actions or end is None or self.end_is_wrong):
+            self._act("end", "end.json", "written anew from what is there")
+            return
+        cause = "tail_lost" if found.bad_markers else "crashed" if end is None else "gave_up"
+        due = outstanding(self.run, info, durable_of(self.run), cause=cause, produced=produced_of(end))
+        if not (due or self.actions or end is None or self.end_is_wrong):
+            return
+        if self.dry_run:
+            self._act("declare", "ledger", "; ".join(map(str, due.losses)))
+            self._act("end", "end.json", "written anew from what is there")
+            return
+        if due:
+            self._act("declare", "ledger", "; ".join(map(str, due.losses)) or f"{len(due.episodes)} open episodes")
+            self.losses += due.losses
+            declare(self.run, info, due, files=self.files)
+        if found.end_damaged:
+            end = {"reason": "its end.json was damaged; what it said is unknown"}
+        self._act("end", "end.json", "written anew from what is there")
+        if self.run.end_json.exists():
+            with storage_errors(self.files, self.run.quarantine):
+                self.files.write(self._free_name("end.json"), self.files.read(self.run.end_json))
+        write_end_info(self.run, {**end_of(self.run, info, end), "repaired_ns": time.time_ns()}, files=self.files)
+
+
+def missing_fragments(found: Inspection) -> Iterable[tuple[ProducerKey, int, int]]:
+    """Ranges of fragments that were acknowledged and that no commit holds, as (key, first, last)."""
+    ranges: dict[ProducerKey, list[FragmentRange]] = {}
+    for _, marker in found.visible():
+        for one in marker.fragments:
+            ranges.setdefault(ProducerKey(one.producer, one.incarnation), []).append(one)
+    marks = found.watermarks()
+    for key in sorted({*ranges, *marks}):
+        done = 0
+        for one in sorted(ranges.get(key, []), key=lambda f: f.first):
+            if one.first > done + 1:
+                yield key, done + 1, one.first - 1
+            done = max(done, one.last)
+        if done < marks.get(key, Watermark()).sequence:
+            yield key, done + 1, marks[key].sequence
+
+
+def losses_of_entry(
+    entry: PartEntry,
+    marker: Marker,
+    marks: Mapping[tuple[ProducerKey, int], Watermark],
+    cause: str,
+    now_us: int,
+) -> list[Loss]:
+    """What a part held, by producer where the watermarks tell.
+
+    Args:
+        entry: the part.
+        marker: its marker.
+        marks: watermarks by key and sequence.
+        cause: `damaged` or `missing`.
+        now_us: UTC time of the declaration in microseconds.
+    """
+    common: dict[str, Any] = {
+        "file": entry.file,
+        "last_time_us": marker.time_ns // 1000,
+        "declared_us": now_us,
+    }
+    found: list[Loss] = []
+    for one in marker.fragments:
+        key = ProducerKey(one.producer, one.incarnation)
+        before = Watermark() if one.first == 1 else marks.get((key, one.first - 1))
+        after = marks.get((key, one.last))
+        of: dict[str, Any] = {"of": key, "first_fragment": one.first, "last_fragment": one.last}
+        if entry.table in ("steps", "episodes") and before is not None and after is not None:
+            rows = getattr(after, entry.table) - getattr(before, entry.table)
+            if entry.table == "steps":
+                of |= {"first_step": before.steps, "last_step": after.steps}
+            if rows:
+                found.append(Loss(entry.table, cause, rows=rows, **of, **common))
+        elif len(marker.fragments) == 1:
+            found.append(Loss(entry.table, cause, rows=entry.rows, **of, **common))
+    if sum(loss.rows or 0 for loss in found) == entry.rows:
+        return found
+    return [Loss(entry.table, cause, rows=entry.rows, **common)]
+
+
+def _all_marks(found: Inspection) -> dict[tuple[ProducerKey, int], Watermark]:
+    marks = {(key, 0): Watermark() for key in found.watermarks()}
+    for marker in found.markers.values():
+        marks |= {(key, mark.sequence): mark for key, mark in marker.watermarks.items()}
+    return marks
+
+
+def _covers(loss: Loss, key: ProducerKey, first: int, last: int) -> bool:
+    if loss.of != key or loss.cause != "marker_lost" or loss.first_fragment is None or loss.last_fragment is None:
+        return False
+    return loss.first_fragment <= first and last <= loss.last_fragment
+
+
+def _refuse_living(run: RunFolder) -> None:
+    for path in (run.run_json, run.run_copy):
+        try:
+            info = read_json(path)
+            end = read_end_info(run)
+        except CorruptRecording:
+            continue
+        if info is not None and end is None and is_alive(run, info):
+            raise StorageError(f"Run {run.run_id} is being recorded. Repair it when it has ended; nothing was changed.")
+        return
+
+
+def _note(run: RunFolder, report: RepairReport, files: FileOps) -> None:
+    path = run.quarantine / f"repair-{time.time_ns()}.json"
+    content = {"time_ns": time.time_ns(), "actions": [[a.kind, a.path, a.why] for a in report.actions]}
+    with storage_errors(files, path):
+        files.write(path, (json.dumps(content, indent=2) + "\n").encode())

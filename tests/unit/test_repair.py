@@ -1,0 +1,236 @@
+"""Repair: after it a recording is clean or lossy, nothing was deleted, and the next writer can go on."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rolltape.schema.errors import CorruptRecording, RolltapeError, StorageError
+from rolltape.scripts.cli import app
+from rolltape.storage.catalog import publish_catalog
+from rolltape.storage.commits import CommitLog
+from rolltape.storage.files import FileOps
+from rolltape.storage.lake import open_lake
+from rolltape.storage.layout import RunFolder
+from rolltape.storage.repair import repair_run
+from rolltape.storage.verify import verify_run
+from tests.fragments import Producer
+from tests.lakes import QUICK, commit, new_run
+from tests.unit.test_ledger import crashed
+from tests.unit.test_verify import DAMAGES, ended, first, flip
+
+
+def everything(run: RunFolder) -> set[bytes]:
+    """The contents of all files."""
+    return {path.read_bytes() for path in run.path.rglob("*") if path.is_file() and "repair-" not in path.name}
+
+
+REPAIRABLE = [(code, damage) for code, damage in DAMAGES if code != "format"]
+
+
+@pytest.mark.parametrize(("code", "damage"), REPAIRABLE)
+def test_damage_becomes_a_declared_loss(tmp_path: Path, code: str, damage: Callable[[RunFolder], object]) -> None:
+    run = ended(tmp_path)
+    damage(run)
+    before = everything(run)
+    planned = repair_run(run, dry_run=True)
+    assert everything(run) == before and planned.actions and planned.after is None
+    report = repair_run(run)
+    assert before <= everything(run), "something was deleted"
+    assert report.after is not None and report.after.of("damage") == []
+    assert json.dumps(report.as_json())
+    again = repair_run(run)
+    assert (again.actions, again.losses) == ([], [])
+    lake = open_lake(tmp_path)
+    found = lake.run(run.run_id)
+    steps = len(found.steps())
+    gone = sum(loss.rows or 0 for loss in found.gaps() if loss.table == "steps")
+    unknown = any(loss.rows is None for loss in found.gaps())
+    assert steps + gone == 18 or unknown
+    assert report.after.exit_code == (3 if found.gaps() else 0)
+
+
+def test_what_a_part_held_is_declared_by_producer(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    log = CommitLog.open(run, 0, QUICK)
+    one, two = Producer(0, run_id=run.run_id), Producer(1, run_id=run.run_id)
+    for _ in range(2):
+        commit(log, [one.fragment(3), two.fragment(6)])
+    from rolltape.storage.run_info import write_end_info
+
+    write_end_info(run, {"status": "completed", "steps": 36, "episodes": 12})
+    flip(first(run))
+    report = repair_run(run)
+    steps = [loss for loss in report.losses if loss.table == "steps" and loss.cause == "damaged"]
+    assert [(str(loss.of), loss.rows, loss.first_step, loss.last_step) for loss in steps] == [
+        ("p0.0", 6, 0, 6),
+        ("p1.0", 12, 0, 12),
+    ]
+    assert {loss.file for loss in steps} == {f"steps/{first(run, 'episodes').name}"}
+
+
+def test_a_crashed_run_gets_its_end(tmp_path: Path) -> None:
+    run = crashed(tmp_path)
+    report = repair_run(run)
+    assert [str(loss) for loss in report.losses] == ["steps of p0.0: 4 rows (crashed), its steps 25 to 28"]
+    assert report.after is not None and report.after.verdict == "lossy"
+    assert open_lake(tmp_path).run().status == "crashed"
+
+
+def test_a_run_that_is_recorded_is_left_alone(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    commit(CommitLog.open(run, 0, QUICK), [Producer(run_id=run.run_id).fragment(3)])
+    with pytest.raises(StorageError, match="is being recorded"):
+        repair_run(run)
+
+
+def test_without_run_json_and_copy_nothing_is_touched(tmp_path: Path) -> None:
+    run = ended(tmp_path)
+    run.run_json.write_text("{")
+    run.run_copy.write_text("{")
+    before = everything(run)
+    with pytest.raises(StorageError, match=r"Take run\.json from a backup"):
+        repair_run(run)
+    assert everything(run) == before
+
+
+def test_command(tmp_path: Path) -> None:
+    run = ended(tmp_path)
+    flip(first(run))
+    runner = CliRunner()
+    result = runner.invoke(app, ["repair", "latest", "--lake", str(tmp_path), "--dry-run"])
+    assert result.exit_code == 1 and "would quarantine steps/" in result.stdout
+    result = runner.invoke(app, ["repair", "latest", "--lake", str(tmp_path)])
+    assert result.exit_code == 3 and "steps of p0.0: 6 rows (damaged), its steps 1 to 6" in result.stdout
+    assert (tmp_path / "catalog.duckdb").exists()
+    result = runner.invoke(app, ["verify", "--lake", str(tmp_path), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["verdict"]) == (3, "lossy")
+    assert runner.invoke(app, ["repair", "XYZ", "--lake", str(tmp_path)]).exit_code == 1
+
+
+# ---- fuzz ----
+
+
+def mutate(run: RunFolder, chance: random.Random) -> str:
+    """Damage something; says what."""
+    files = [path for path in sorted(run.path.rglob("*")) if path.is_file()]
+    path = chance.choice(files)
+    name = str(path.relative_to(run.path))
+    data = path.read_bytes()
+    kind = chance.choice(["flip", "flip", "flip", "cut", "empty", "drop", "copy", "swap", "grow", "alien", "noise"])
+    if kind == "flip" and data:
+        at, bit = chance.randrange(len(data)), 1 << chance.randrange(8)
+        path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+        return f"flip {name} at {at}"
+    if kind == "cut" and data:
+        path.write_bytes(data[: chance.randrange(len(data))])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "drop":
+        path.unlink()
+    elif kind == "copy":
+        target = chance.choice(files).parent / f"w0.{chance.randrange(2)}-{1:08d}-{chance.randrange(1, 5):08d}{path.suffix}"
+        if target.exists():
+            return "nothing"
+        shutil.copy(path, target)
+        return f"copy {name} {target.relative_to(run.path)}"
+    elif kind == "swap":
+        other = chance.choice(files)
+        if other.read_bytes() == data:
+            return "nothing"
+        path.write_bytes(other.read_bytes())
+    elif kind == "grow":
+        path.write_bytes(data + chance.randbytes(20))
+    elif kind == "alien":
+        target = path.with_name(chance.choice(["x.parquet", "steps.csv", "w0.0-1-1.parquet", "w9.9-00000001-00000001.json"]))
+        if target.exists():
+            return "nothing"
+        target.write_bytes(data)
+        return f"alien {target.relative_to(run.path)}"
+    else:
+        path.write_bytes(chance.randbytes(len(data)))
+    return f"{kind} {name}"
+
+
+UNCHECKED = ("writers/", "run.json.copy", "quarantine/", "staging/")
+"""Nothing reads their content: the names of claims are all that counts, and a copy is checked when it is needed."""
+
+
+def read_all(lake: Path, run: RunFolder) -> None:
+    found = open_lake(lake, threads=1).run(run.run_id)
+    for table in ("steps", "episodes"):
+        getattr(found, table)().to_arrow()
+    found.gaps()
+
+
+def one_tree(base: Path, folder: Path, seed: int, mutations: int = 1) -> None:
+    """Never a crash, never silent, never in the way of the next run."""
+    chance = random.Random(seed)
+    shutil.copytree(base, folder)
+    run, other = (RunFolder(path) for path in sorted((folder / "runs").iterdir()))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    what = "; ".join(mutate(run, chance) for _ in range(mutations))
+    after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    changed = {str(p.relative_to(run.path)) for p in {*before, *after} if before.get(p) != after.get(p)}
+    story = f"seed {seed}: {what}"
+    report = verify_run(run, threads=1, settle_it=False)
+    if changed and not all(name.startswith(UNCHECKED) for name in changed):
+        assert report.findings, f"{story}: nobody noticed"
+    damaged = report.exit_code == 1
+    try:
+        read_all(folder, run)
+    except (RolltapeError, CorruptRecording):
+        assert damaged, f"{story}: cannot be read, and verify does not say so"
+    try:
+        repaired = repair_run(run)
+    except RolltapeError as error:
+        assert not run.run_json.exists() or "run.json" in what, f"{story}: {error}"
+    else:
+        assert repaired.after is not None
+        assert repaired.after.of("damage") == [], f"{story}: {repaired.after.of('damage')}"
+        read_all(folder, run)
+    if seed % 10 == 0:  # it takes a while
+        publish_catalog(folder)
+    log = CommitLog.open(other, 0, QUICK)
+    commit(log, [Producer(7, run_id=other.run_id).fragment(1)])
+    assert len(open_lake(folder, threads=1).runs()) >= 1
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lake = tmp_path_factory.mktemp("base")
+    ended(lake, 0)
+    ended(lake, 1, commits=1)
+    return lake
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is about power cuts."""
+    monkeypatch.setattr(FileOps, "sync", lambda self, path: None)
+
+
+def test_mutations(base: Path, tmp_path: Path, quick_disk: None) -> None:
+    for seed in range(40):
+        one_tree(base, tmp_path / str(seed), seed)
+
+
+def test_several_mutations_at_once(base: Path, tmp_path: Path, quick_disk: None) -> None:
+    for seed in range(20):
+        one_tree(base, tmp_path / str(seed), seed, mutations=5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_ten_thousand_mutations(base: Path, tmp_path: Path, quick_disk: None) -> None:
+    for seed in range(1000, 2000):
+        one_tree(base, tmp_path / str(seed), seed)
+    for seed in range(2000, 3500):
+        one_tree(base, tmp_path / str(seed), seed, mutations=6)
