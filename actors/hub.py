@@ -6,11 +6,14 @@ Only what must not be settled twice is kept in a file: the columns of the run.
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.messages import Grant, Heartbeat, ProducerKey, Registration, RunCounts
@@ -91,8 +94,14 @@ class TelemetryHub:
         return self._grant(key)
 
     def counts(self) -> RunCounts:
-        """The sum over all producers that this hub has seen."""
-        return RunCounts.of(self.epoch, {str(key): beat for key, beat in self._beats.items()})
+        """The sum over all producers that this hub has seen, and what its own process takes."""
+        return replace(
+            RunCounts.of(self.epoch, {str(key): beat for key, beat in self._beats.items()}),
+            hosts={str(key): registration.host for key, registration in self._registered.items()},
+            hub_host=socket.gethostname(),
+            hub_cpu_s=time.process_time(),
+            hub_memory_bytes=psutil.Process().memory_info().rss,
+        )
 
     def agree(self, proposal: Proposal) -> Proposal:
         """Settle the typed info keys of the run: the first proposal holds for all, also after a restart of the hub."""

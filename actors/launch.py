@@ -207,7 +207,7 @@ def start_actors(
             name=f"writer-{run_id}-0",
             namespace=NAMESPACE,
         )
-        .remote(str(run_path), 0, config, publish, leave)
+        .remote(str(run_path), 0, config, publish, leave, CountsOf(f"hub-{run_id}"))
     )
     actors = Actors(hub, [writer])
     try:
@@ -217,6 +217,22 @@ def start_actors(
         stop_actors(actors)
         raise
     return actors
+
+
+class CountsOf:
+    """Asks the hub of that name for its counts, from an event loop.
+
+    A name, because Ray puts arguments that hold a handle into its store, where a restart may not find them any more.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._hub: Any = None
+
+    async def __call__(self) -> RunCounts:
+        if self._hub is None:
+            self._hub = ray.get_actor(self._name, namespace=NAMESPACE)
+        return await self._hub.counts.remote()
 
 
 def leave() -> None:

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import psutil
+
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.messages import FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
@@ -158,6 +160,7 @@ class Producer:
         self._closing = threading.Event()
         self._bell = Doorbell()
         self._pump = threading.Thread(target=self._run_pump, name=f"rolltape-{self.key}", daemon=True)
+        self._process = psutil.Process()
         self.stop_asked = False
 
     def start(self) -> None:
@@ -411,6 +414,8 @@ class Producer:
             waited_s=self._waited_s,
             resent=window.resent,
             cpu_s=time.process_time(),
+            queued=len(window),
+            memory_bytes=self._process.memory_info().rss,
         )
 
     def _try_beat(self) -> Handle:

@@ -21,7 +21,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,13 @@ import pyarrow as pa
 
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
-from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
 from rolltape.storage.background_compaction import BackgroundCompaction
 from rolltape.storage.commits import Batch, CommitLog, CommitReport
-from rolltape.storage.layout import RunFolder
+from rolltape.storage.layout import RunFolder, WriterId
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
+
+from .metrics import SAMPLE_S, Metrics
 
 logger = logging.getLogger("rolltape.writer")
 
@@ -54,6 +56,8 @@ class WriterStatistics:
     fragments: int = 0
     commit_s: float = 0.0
     commit_high_s: float = 0.0
+    commit_last_s: float = 0.0
+    oldest_last_s: float = 0.0
     held_high_bytes: int = 0
     cpu_s: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
@@ -69,6 +73,7 @@ class Writer:
         config: the run's configuration.
         publish: called in a thread at most every 10 s after commits, to refresh the catalog.
         leave: ends the process, to be replaced; None: then what rule 6 speaks of fails the writer like rule 5.
+        counts: asks the hub for its counts, for the table `metrics`; None: no metrics are recorded.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Writer:
         config: RecordConfig,
         publish: Callable[[Path], None] | None = None,
         leave: Callable[[], None] | None = None,
+        counts: Callable[[], Awaitable[RunCounts]] | None = None,
     ) -> None:
         # Nothing here can fail: what a constructor raises, Ray reports as the death of the actor, and that is for good.
         self._config = config
@@ -85,6 +91,9 @@ class Writer:
         self._slot = slot
         self._publish = publish
         self._leave = leave
+        self._counts = counts
+        self._metrics: Metrics | None = None
+        self._sampling: asyncio.Task[None] | None = None
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
         self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -161,6 +170,7 @@ class Writer:
     async def flush(self) -> dict[ProducerKey, Watermark]:
         """Commit everything received so far; answers what is durable."""
         log = await self._ready()
+        self._bring_metrics(log)
         while log.held_bytes:
             if self._failed is not None:
                 raise self._failed
@@ -223,13 +233,42 @@ class Writer:
                 await asyncio.sleep(RETRY_S)
         self._opened.set()
 
+    async def _sample_loop(self, log: CommitLog, counts: Callable[[], Awaitable[RunCounts]]) -> None:
+        writer = WriterId.parse(log.writer_id)
+        self._metrics = metrics = Metrics(self._run.run_id, writer.slot, writer.incarnation)
+        while self._failed is None:
+            await asyncio.sleep(SAMPLE_S)
+            try:
+                known = await asyncio.wait_for(counts(), SAMPLE_S)
+            except Exception:  # the hub restarts, or is busy: the writer's own row says enough
+                known = None
+            s = self.statistics
+            metrics.sample(
+                known,
+                steps=s.rows.get("steps", 0),
+                queue_depth=sum(map(len, self._waiting.values())),
+                inflight_bytes=log.held_bytes,
+                flush_s=s.commit_last_s,
+                lag_s=s.oldest_last_s,
+                commits=s.commits,
+            )
+
+    def _bring_metrics(self, log: CommitLog) -> None:
+        """Put the samples that there are among what is pending: they go along with the next commit."""
+        if log.broken is None and self._metrics is not None and (found := self._metrics.fragment()) is not None:
+            log.offer(*found)
+
     async def _commit_loop(self, log: CommitLog) -> None:
         loop = asyncio.get_running_loop()
+        if self._counts is not None:
+            self._sampling = loop.create_task(self._sample_loop(log, self._counts))
         while True:
             if not (self._fencing or log.due() or (self._hurried and log.pending_bytes)):
                 await asyncio.sleep(POLL_S)
                 continue
             self._hurried = self._fencing = False
+            if self._metrics is not None and self._metrics.due():
+                self._bring_metrics(log)
             batch = log.take()
             try:
                 report = await loop.run_in_executor(self._thread, self._commit, log, batch)
@@ -273,6 +312,7 @@ class Writer:
         s.commits += 1
         s.fragments += report.fragments
         s.commit_s += report.seconds
+        s.commit_last_s, s.oldest_last_s = report.seconds, report.oldest_s
         s.commit_high_s = max(s.commit_high_s, report.seconds)
         for target, source in ((s.rows, report.rows), (s.bytes, report.bytes)):
             for table, value in source.items():

@@ -114,7 +114,8 @@ class Heartbeat:
     """A producer's counts since its start; the hub keeps the newest.
 
     `inflight_bytes` are sent and not acknowledged; `inflight_high_bytes` is their greatest value so far. `waited_s` is
-    the time that the producer stood still for budget. `rate_bytes_s` is its present rate of closed fragments.
+    the time that the producer stood still for budget. `rate_bytes_s` is its present rate of closed fragments. `queued`
+    are its fragments that are not acknowledged, `memory_bytes` is the resident memory of its process.
     """
 
     key: ProducerKey
@@ -132,6 +133,8 @@ class Heartbeat:
     waited_s: float = 0.0
     resent: int = 0
     cpu_s: float = 0.0
+    queued: int = 0
+    memory_bytes: int = 0
     done: bool = False
 
 
@@ -167,6 +170,10 @@ class RunCounts:
     resent: int = 0
     cpu_s: float = 0.0
     keys: dict[str, Heartbeat] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    hub_host: str = ""
+    hub_cpu_s: float = 0.0
+    hub_memory_bytes: int = 0
 
     @classmethod
     def of(cls, epoch: str, beats: Mapping[str, Heartbeat]) -> RunCounts:

@@ -416,7 +416,7 @@ class CommitLog:
         """Rows name the fragment that brings them; an episode that another key left behind is covered by that key
         (rule 7); a ledger speaks of anything."""
         brought = (header.key.producer, header.key.incarnation, header.sequence)
-        if table == "ledger" or _only(batch, brought):
+        if table in ("ledger", "metrics") or _only(batch, brought):
             return
         columns = batch.select(["worker", "incarnation", "fragment"]).to_pydict().values()
         for worker, incarnation, fragment in sorted(set(zip(*columns, strict=True)) - {brought}):

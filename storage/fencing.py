@@ -82,6 +82,7 @@ def claim(run: RunFolder, slot: int, files: FileOps, *, durable: bool, wall_ns: 
 def _newest(run: RunFolder, slot: int, files: FileOps) -> int:
     """The newest incarnation that a slot has had, -1 for none."""
     taken = [name.removesuffix(MARKER_SUFFIX) for name in files.names(run.writers)] + files.names(run.staging)
+    taken += [name.partition("-")[0] for name in files.names(run.commits)]  # a claim that somebody deleted
     return max((writer.incarnation for writer in _of_slot(taken, slot)), default=-1)
 
 

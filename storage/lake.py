@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import ConfigError, LakeNotFound
+from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound
 from rolltape.schema.render_payload import RenderPayload
 
 from .adoption import AdoptionTables
@@ -245,11 +245,20 @@ class Lake:
             return Relation(self.engine, Select(whole))
         several = run if isinstance(run, list | tuple) else [run]
         run_ids = [self.resolve(one) for one in several]
+        for run_id in run_ids:
+            self._check_format(run_id)
 
         def some() -> str:
             return self._scan(table, run_ids, self.listing.all_parts(table, run_ids))
 
         return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
+
+    def _check_format(self, run_id: str) -> None:
+        """Raise UnsupportedFormat: what a newer format's columns mean, nobody here knows."""
+        try:
+            self.run_info(run_id)
+        except CorruptRecording:
+            pass  # rows can be read without it
 
     def _scan(self, table: str, run_ids: list[str], parts: tuple[str, ...]) -> str:
         """A SELECT from parts of some runs: all columns where the runs have the same ones, else the common ones."""

@@ -33,7 +33,7 @@ from .run_info import check_format, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
 from .summaries import is_alive
-from .verify import Inspection, hole_declared, produced_of, verify_run
+from .verify import Inspection, hole_declared, not_of, produced_of, verify_run
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""
@@ -150,7 +150,9 @@ class _Repair:
     def _restore_info(self) -> None:
         try:
             info = read_json(self.run.run_json)
-            why = "there is none" if info is None else "" if seal_of(info) is not False else "its digest does not fit"
+            why = "there is none" if info is None else not_of(self.run, info)
+            if info is not None and seal_of(info) is False:
+                why = "its digest does not fit"
         except CorruptRecording as error:
             info, why = None, str(error)
         if not why:
@@ -161,8 +163,8 @@ class _Repair:
             copy = read_json(self.run.run_copy)
         except CorruptRecording:
             copy = None
-        if copy is None or seal_of(copy) is not True:
-            if info is not None and info.get("run_id") == self.run.run_id:
+        if copy is None or seal_of(copy) is not True or not_of(self.run, copy):
+            if info is not None and not not_of(self.run, info):
                 return  # it can be read, and there is nothing better
             raise StorageError(
                 f"{self.run.run_json} is damaged ({why}), and its copy {self.run.run_copy.name} is damaged or not "
@@ -247,7 +249,7 @@ class _Repair:
                 losses.append(Loss("frames", **common))
         for hole, name in zip(found.holes, holes, strict=True):  # a commit that held nothing that can be told
             if not hole_declared(CommitRange(*hole), [*found.losses, *losses]):
-                times = {"last_time_us": self.now_us, "declared_us": self.now_us}
+                times: dict[str, Any] = {"last_time_us": self.now_us, "declared_us": self.now_us}
                 losses.append(Loss("steps", "marker_lost", rows=None, file=name, **times))
         return losses
 

@@ -197,8 +197,9 @@ class Inspection:
             report.add("damage", "format", "run.json", str(error))
             return False
         self._check_seal(info, "run.json", "rolltape repair restores it from its copy")
-        if info.get("run_id", run.run_id) != run.run_id:
-            report.add("damage", "run_json", "run.json", f"it is of run {info['run_id']}")
+        if (why := not_of(run, info)) and seal_of(info) is not False:
+            report.add("damage", "run_json", "run.json", why, "rolltape repair restores it from its copy")
+            return False
         try:
             same = run.run_copy.read_bytes() == run.run_json.read_bytes()
         except OSError:
@@ -538,6 +539,13 @@ class Inspection:
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.run.path))
+
+
+def not_of(run: RunFolder, info: Mapping[str, Any]) -> str:
+    """Why a JSON file is not the `run.json` of a run, though it is whole; empty where it is."""
+    if info.get("run_id", run.run_id) != run.run_id:
+        return f"it is of run {info['run_id']}"
+    return "" if isinstance(info.get("spaces"), Mapping) else "it is another file: it describes no spaces"
 
 
 def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:

@@ -131,3 +131,9 @@ def test_readers_see_the_gaps(tmp_path: Path) -> None:
     (row,) = found.ledger("rows > 0").to_dicts()
     assert (row["cause"], row["of_worker"], row["rows"]) == ("crashed", 0, 4)
     assert found.lake.sql("select sum(rows)::bigint from ledger").fetchall() == [(4,)]
+
+
+def test_the_page_has_the_table_of_causes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "integrity.md").read_text()
+    rows = [f"| `{cause.name}` | {cause.stage} | {cause.meaning} |" for cause in CAUSES.values()]
+    assert "\n".join(rows) in page

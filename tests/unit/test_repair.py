@@ -234,3 +234,21 @@ def test_ten_thousand_mutations(base: Path, tmp_path: Path, quick_disk: None) ->
         one_tree(base, tmp_path / str(seed), seed)
     for seed in range(2000, 3500):
         one_tree(base, tmp_path / str(seed), seed, mutations=6)
+
+
+def test_a_claim_that_was_deleted_is_not_taken_again(base: Path, tmp_path: Path) -> None:
+    """Found by mutations: the next writer was w0.0 once more, and its first commit had the name of the first."""
+    run = ended(tmp_path)
+    (run.writers / "w0.0.json").unlink()
+    log = CommitLog.open(run, 0, QUICK)
+    assert log.writer_id == "w0.1"
+    commit(log, [Producer(7, run_id=run.run_id).fragment(1)])
+
+
+def test_a_run_json_that_is_another_file(base: Path, tmp_path: Path) -> None:
+    """Found by mutations: an end.json in its place is whole, and its stride is that of nothing."""
+    run = ended(tmp_path)
+    shutil.copy(run.end_json, run.run_json)
+    assert [finding.code for finding in verify_run(run).of("damage")] == ["run_json"]
+    report = repair_run(run)
+    assert report.after is not None and report.after.verdict == "clean"
