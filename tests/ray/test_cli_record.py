@@ -22,7 +22,7 @@ from .processes import wait_for
 
 Result = tuple[int, str, str]
 Command = Callable[..., Result]
-QUICK = ("--fragment-age-s", "0.1", "--commit-age-s", "0.1", "--durability", "process")
+QUICK = ("--fragment-age-s", "0.1", "--commit-age-s", "0.1")
 FRAGILE = "tests.ray.environments:fragile"
 
 
