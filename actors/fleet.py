@@ -39,6 +39,7 @@ from .progress import RateMeter, Watcher, progress_of, watching
 from .recorder import described
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .remaking import check_drawable
+from .resuming import PastRun
 from .state_infos import state_reader
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 
@@ -79,12 +80,15 @@ class Fleet:
             asked for), or a dict such as `{"policy": "render", "every": 4}`.
         seed: seeds every episode of every sub-environment, and the random policy; by default 0.
         cpus_per_worker: what a worker asks Ray for, by default 1.
+        resume: a run to go on with: a run id, its beginning, `"latest"`, or a `Run`. It goes on as it began, so that
+            `env` and everything above may be left out. What its last session lost is declared first.
         settings: a configuration that was resolved already; no file and no environment is read then.
         **config: further fields of `RecordConfig`, and sections of the configuration such as `resources={…}`.
 
     Attributes:
         run_id: the run.
         settings: the configuration, with where each value comes from.
+        resumed: what was resumed, from where, and what was lost before; None in a new run.
         summary: how it ended; None before `close`.
 
     Raises:
@@ -94,10 +98,11 @@ class Fleet:
 
     def __init__(
         self,
-        env: str | Callable[..., gym.Env[Any, Any]],
+        env: str | Callable[..., gym.Env[Any, Any]] | None = None,
         num_envs: int | None = None,
         lake: str | Path | None = None,
         *,
+        resume: Any = None,
         num_workers: int | None = None,
         env_kwargs: dict[str, Any] | None = None,
         vectorization: Vectorization | None = None,
@@ -108,6 +113,19 @@ class Fleet:
         settings: Resolved | None = None,
         **config: Any,
     ) -> None:
+        past = None
+        if resume is not None:
+            past = PastRun.find(_lake_of(lake, settings), resume)
+            began = past.as_it_began()
+            env = past.env(env)
+            num_envs, num_workers = num_envs or began["num_envs"], num_workers or began["num_workers"]
+            vectorization, autoreset = vectorization or began["vectorization"], autoreset or began["autoreset"]
+            frames, seed = began["frames"] if frames is None else frames, began["seed"] if seed is None else seed
+            env_kwargs = began["env_kwargs"] if env_kwargs is None else env_kwargs
+            config = past.config(config)
+        elif env is None:
+            raise ConfigError("env: name an environment, or a run to go on with (resume=…).")
+        assert env is not None
         resolved = configured_by(
             "Fleet(…)",
             env if isinstance(env, str) else None,
@@ -151,6 +169,9 @@ class Fleet:
             description = _describe(recipe, probe, native, num_envs, workers)
         finally:
             probe.close()
+        if past is not None:
+            past.check_same(description, durable)
+            description = replace(description, env_id=past.info["env_id"])  # a callable is named by its import now
         self._spaces = observation, action
         self._lake = tree.lake.expanduser().resolve()
         check_room(self._lake)  # before Ray starts, which takes seconds
@@ -159,14 +180,24 @@ class Fleet:
         self._resources = tree.resources
         stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if native else "sync"}
         self._recording = Recording.open(
-            self._lake, description, observation, action, durable, adapter, settings=resolved.settled(stepped)
+            self._lake,
+            description,
+            observation,
+            action,
+            durable,
+            adapter,
+            settings=resolved.settled(stepped),
+            past=past,
         )
+        self._past = past
+        self.resumed = None if past is None else past.resumed
         self._adapter = type(adapter)
-        self._slots = [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
+        self._slots: list[_Slot] = []
         self.summary: EndSummary | None = None
         self._abandoned = ""
         self._stopping = False
         try:
+            self._slots += [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
             for slot in self._slots:
                 self._start(slot)
             for call in [slot.worker.ready.remote() for slot in self._slots]:
@@ -404,20 +435,25 @@ class Fleet:
     def _slot(self, recipe: EnvRecipe, native: bool, number: int, workers: int, num_envs: int) -> _Slot:
         share, rest = divmod(num_envs, workers)
         recording = self._recording
+        mine, offset = share + (number < rest), number * share + min(number, rest)
+        key, left = ProducerKey(number, 0), None
+        if self._past is not None:
+            key, left = self._past.next_life(recording.writer, number, offset, mine)
         return _Slot(
             WorkerOrder(
                 run_path=str(recording.folder.path),
                 schema=recording.schema,
                 recipe=recipe,
                 native=native,
-                key=ProducerKey(number, 0),
-                num_envs=share + (number < rest),
-                offset=number * share + min(number, rest),
+                key=key,
+                num_envs=mine,
+                offset=offset,
                 stride=num_envs,
                 config=recording.config,
                 hub=recording.hub_actor,
                 writer=recording.writer,
                 adapter=self._adapter,
+                obituary=left,
             )
         )
 
@@ -429,6 +465,13 @@ class Fleet:
             gpus=self._resources.gpus_per_worker,
             memory_bytes=self._resources.memory_per_worker_bytes,
         )
+
+
+def _lake_of(lake: str | Path | None, settings: Resolved | None) -> Path:
+    """Where the run lies that is to go on."""
+    if settings is not None:
+        return settings.config.lake
+    return Path(lake) if lake is not None else configured_by("Fleet(…)", None, None).config.lake
 
 
 def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:

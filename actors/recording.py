@@ -50,6 +50,7 @@ from rolltape.storage.settlement import (
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
+from .resuming import PastRun
 
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
@@ -116,11 +117,12 @@ class EndSummary:
     cpu_s: dict[str, float]
     reconciled: dict[str, dict[str, int]]
     mismatches: dict[str, int] = field(default_factory=dict)
+    steps_before: int = 0
 
     @property
     def steps_per_s(self) -> float:
         """Recorded steps a second, the final drain included."""
-        return self.steps / self.seconds if self.seconds else 0.0
+        return (self.steps - self.steps_before) / self.seconds if self.seconds else 0.0
 
     @property
     def bytes_per_step(self) -> float:
@@ -150,6 +152,7 @@ class Recording:
         self._started = time.monotonic()
         self.lost: dict[ProducerKey, tuple[int, int]] = {}
         self.restarts = 0
+        self.steps_before = self.lost_episodes_before = 0
         self._beats: dict[str, Heartbeat] = {}
         self.summary: EndSummary | None = None
 
@@ -164,6 +167,7 @@ class Recording:
         adapter: EnvironmentAdapter | None = None,
         *,
         settings: Resolved | None = None,
+        past: PastRun | None = None,
     ) -> Recording:
         """Create the run's folder in `lake` and start its actors.
 
@@ -174,13 +178,15 @@ class Recording:
             config: what is recorded and how it is kept.
             adapter: describes the environment in `run.json`.
             settings: the whole configuration with where each value comes from, to be kept with the run.
+            past: go on with this run instead of making one; what it lost is declared first.
 
         Raises ConfigError, UnsupportedSpace, LakeNotWritable, DiskFull or ClusterError; nothing is started then.
         """
         root = Path(lake).expanduser().resolve()
-        given = take_run_id()
+        given = take_run_id() if past is None else None
         again = given is not None and was_started(root, given)
         run_id = new_run_id() if given is None or again else given
+        run_id = run_id if past is None else past.folder.run_id
         schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
         folder = RunFolder.of(root, run_id)
         check_room(root)
@@ -193,9 +199,15 @@ class Recording:
                     "durable.budget.total_bytes": launch.total_bytes(config.budget),
                 }
             )
-        info = run_info(env, schema, config, adapter, settings)
-        create_run(folder, {**info, "retry_of": given} if again else info)
-        return cls(folder, schema, env, config, settings)
+        if past is None:
+            info = run_info(env, schema, config, adapter, settings)
+            create_run(folder, {**info, "retry_of": given} if again else info)
+            return cls(folder, schema, env, config, settings)
+        past.check_spaces(schema)
+        resumed = past.settle()
+        recording = cls(folder, schema, env, config, settings)
+        recording.steps_before, recording.lost_episodes_before = resumed.steps, resumed.lost_episodes
+        return recording
 
     @property
     def run_id(self) -> str:
@@ -320,7 +332,7 @@ class Recording:
                 frames=rows["frames"],
                 mean_return=float(returns.to_numpy().mean()) if len(returns) else None,
                 lost_steps=sum(book.lost for book in books),
-                lost_episodes=sum(lost for _, lost in self.lost.values()),
+                lost_episodes=self.lost_episodes_before + sum(lost for _, lost in self.lost.values()),
                 bytes=disk_bytes(self.folder.path),
                 inflight_high_bytes=counts.inflight_high_bytes,
                 lag_high_s=counts.lag_high_s,
@@ -330,6 +342,7 @@ class Recording:
                 cpu_s={"producers": counts.cpu_s, "writer": statistics.cpu_s, "hub": hub_cpu_s},
                 reconciled=table,
                 mismatches=_mismatches(durable.values()),
+                steps_before=self.steps_before,
             ),
             mismatch,
         )

@@ -1,6 +1,6 @@
 """Compaction beside a recording: a process of its own at the lowest priority, started by the writer now and then.
 
-Why a process and not a thread of the writer is measured in docs/decisions/0016-compaction.md.
+Why a process and not a thread of the writer is measured in docs/decisions/0021-compaction.md.
 
 Rules:
 1. One at a time; it ends by itself when it has merged what is due and the grace is over.

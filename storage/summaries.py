@@ -119,7 +119,8 @@ def is_alive(run: RunFolder, info: Mapping[str, Any], wall_s: Callable[[], float
     if isinstance(host, Mapping):
         host, pid = host.get("name", host.get("hostname")), host.get("pid", pid)
     if host == socket.gethostname() and isinstance(pid, int):
-        return _is_same_process(pid, created_at(run.run_id).timestamp())
+        since_ns = info["host"].get("since_ns") if isinstance(info.get("host"), Mapping) else None
+        return _is_same_process(pid, since_ns / 1e9 if since_ns else created_at(run.run_id).timestamp())
     newest = max((_modified_s(path) for path in (run.run_json, run.commits, run.producers)), default=0.0)
     return wall_s() - newest < SILENT_S
 

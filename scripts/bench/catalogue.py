@@ -20,6 +20,7 @@ FIGURE_FILES = {
     "memory": "slow_writer",
     "import": "import_time",
     "replay": "replay_rate",
+    "compaction": "compaction_speed",
 }
 """Group of figures -> the file that measures it."""
 

@@ -17,6 +17,7 @@ from rolltape.schema.config import FramePolicy, RecordConfig
 from rolltape.schema.errors import RolltapeError
 
 from .options import ConfigFile, SetKeys
+from .output import facts
 from .settled import settled
 
 if TYPE_CHECKING:
@@ -100,13 +101,23 @@ KEPT = "How it is kept"
 
 def record(
     env: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="ENV",
-            help="A registered id (module:Id-v0 imports the module first), or module:callable.",
+            metavar="[ENV]",
+            help="A registered id (module:Id-v0 imports the module first), or module:callable. Not needed to go on "
+            "with a run.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run after a stop, a crash or a full disk: an id, its beginning, or latest. It keeps "
+            "its environment, workers and seed.",
+            show_default=False,
+        ),
+    ] = None,
     envs: Annotated[
         int | None,
         typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments in all.", show_default="1"),
@@ -251,33 +262,37 @@ def record(
     rolltape record CarRacing-v3 -n 4 --episodes 8 --frames render:2
 
     rolltape record my.envs:make --episodes 10 --policy my.agents:act
+
+    rolltape record --resume latest --steps 100000
     """
     if steps is None and episodes is None:
         raise typer.BadParameter("give --steps, --episodes, or both", param_hint="--steps")
+    if env is None and resume is None:
+        raise typer.BadParameter("name an environment, or a run to go on with (--resume)", param_hint="ENV")
+    began: dict[str, tuple[str, Any]] = {}
+    if resume is not None:
+        where = settled(None, config, set_keys, {"lake": ("--lake", lake)}).config.lake
+        env, resume, began = _began(where, resume, env)
     picture = {} if frames is None else _checked("--frames", frames_of, frames)
-    settings = settled(
-        env,
-        config,
-        set_keys,
-        {
-            "lake": ("--lake", lake),
-            "fleet.num_envs": ("--envs", envs),
-            "fleet.num_workers": ("--workers", workers),
-            "fleet.vectorization": ("--vectorization", vectorization),
-            "fleet.autoreset": ("--autoreset", autoreset),
-            "fleet.policy": ("--policy", policy),
-            "resources.cpus_per_worker": ("--cpus-per-worker", cpus_per_worker),
-            "durable.frames.policy": ("--frames", picture.get("policy")),
-            "durable.frames.every": ("--frames", picture.get("every")),
-            "durable.seed": ("--seed", seed),
-            "durable.throttle.steps_per_s": ("--steps-per-s", steps_per_s),
-            "durable.validation": ("--validation", validation),
-            "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
-            "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),
-            "durable.commit.durability": ("--durability", durability),
-            "durable.budget.give_up_s": ("--give-up-s", give_up_s),
-        },
-    )
+    options = {
+        "lake": ("--lake", lake),
+        "fleet.num_envs": ("--envs", envs),
+        "fleet.num_workers": ("--workers", workers),
+        "fleet.vectorization": ("--vectorization", vectorization),
+        "fleet.autoreset": ("--autoreset", autoreset),
+        "fleet.policy": ("--policy", policy),
+        "resources.cpus_per_worker": ("--cpus-per-worker", cpus_per_worker),
+        "durable.frames.policy": ("--frames", picture.get("policy")),
+        "durable.frames.every": ("--frames", picture.get("every")),
+        "durable.seed": ("--seed", seed),
+        "durable.throttle.steps_per_s": ("--steps-per-s", steps_per_s),
+        "durable.validation": ("--validation", validation),
+        "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
+        "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),
+        "durable.commit.durability": ("--durability", durability),
+        "durable.budget.give_up_s": ("--give-up-s", give_up_s),
+    }
+    settings = settled(env, config, set_keys, began | {k: v for k, v in options.items() if v[1] is not None})
     tree = settings.config
     if tree.fleet.num_workers > tree.fleet.num_envs:
         found = settings.origin("fleet.num_workers").said
@@ -295,14 +310,16 @@ def record(
         from rolltape.actors.fleet import Fleet
 
         _check_policy(tree.fleet.policy)  # before Ray starts, which takes seconds
-        return Fleet(env, env_kwargs=kwargs, settings=settings)
+        return Fleet(env, env_kwargs=kwargs if kwargs or resume is None else None, resume=resume, settings=settings)
 
     fleet: Fleet | None = None
     failed: BaseException | None = None
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary, whatever workers and libraries print
         try:
-            with _starting(env, quiet):
+            with _starting(str(env), quiet):
                 fleet = make()
+            if fleet.resumed is not None and not quiet:
+                facts(fleet.resumed.lines())
             with _sigterm_exits(), fleet:
                 fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
@@ -315,6 +332,20 @@ def _check_policy(policy: str) -> None:
 
     if policy != "random":
         find_callable(policy)
+
+
+def _began(lake: Path, run: str, env: str | None) -> tuple[str, str, dict[str, tuple[str, Any]]]:
+    """Environment, run id and configuration of a run that is to go on, as if they were options."""
+    from rolltape.actors.resuming import PastRun
+
+    past = PastRun.find(lake, run)
+    began = past.as_it_began()
+    values = {f"fleet.{name}": began[name] for name in ("num_envs", "num_workers", "vectorization", "autoreset")}
+    values |= {"durable.seed": began["seed"]}
+    for section, inside in (past.config({}) | {"frames": began["frames"]}).items():
+        items = inside.items() if isinstance(inside, dict) else [("", inside)]
+        values |= {f"durable.{section}.{name}".rstrip("."): value for name, value in items}
+    return past.env(env), past.folder.run_id, {key: ("--resume", value) for key, value in values.items()}
 
 
 def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, quiet: bool, json: bool) -> None:

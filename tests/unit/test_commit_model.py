@@ -19,6 +19,8 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import Fenced, StorageError
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.commits import CommitLog
+from rolltape.storage.compaction import Compactor, all_groups
+from rolltape.storage.run_info import write_run_info
 from rolltape.storage.sequences import FencedKey
 from tests.commit_world import Crash, Sender, World, fenced
 from tests.memory_files import MemoryFiles, WatchedFiles, stopping
@@ -46,6 +48,7 @@ class Writers(RuleBasedStateMachine):
             files = WatchedFiles(self.disk)
             self.files.append(files)
             self.logs.append(self.world.open(slot, files))
+        write_run_info(self.world.run, {}, files=self.disk)
 
     def sender(self, number: int) -> Sender:
         return self.world.sender(number, self.lives.get(number, 0))
@@ -172,6 +175,32 @@ class Writers(RuleBasedStateMachine):
         except Fenced:
             pass
 
+    # ---- compaction ----
+
+    @rule(
+        operation=st.none() | st.integers(0, 60),
+        place=st.integers(0, 3),
+        length=st.integers(1, 5),
+        again=st.booleans(),
+        waits=st.booleans(),
+    )
+    def compact(self, operation: int | None, place: int, length: int, again: bool, waits: bool) -> None:
+        """Some of what there is is merged while writers go on; it may be killed at an operation. What it replaced goes
+        at once, or with a later one."""
+        files = self.disk if operation is None else stopping(self.disk, operation, Crash())
+        try:
+            with Compactor.begun(self.world.run, files=files, wall_s=lambda: 100.0) as compactor:
+                assert compactor is not None
+                pieces = compactor.pieces()
+                groups = all_groups(pieces, "archive" if again else "normal", alive=True)
+                if groups:
+                    compactor.merge(groups[place % len(groups)][:length])
+                    self.world.check()
+                compactor.remove_superseded(1000.0 if waits else 0.0)
+        except Crash:
+            pass
+        self.world.check()
+
     @rule(seed=st.none() | st.integers(0, 1000))
     def power_cut(self, seed: int | None) -> None:
         self.disk.power_cut(None if seed is None else random.Random(seed))
@@ -188,6 +217,8 @@ class Writers(RuleBasedStateMachine):
 
     def nothing_lies_about(self, slot: int) -> None:
         """A started writer has put aside whatever a glob would take for data of its slot."""
+        if self.world.in_swap():
+            return  # a compaction was killed, or waits for the end of its grace; the next one removes that
         for table in TABLES:
             found = set(self.world.parts(table, marked=False)) - set(self.world.parts(table))
             assert not [name for name in found if name.startswith(f"w{slot}.")]

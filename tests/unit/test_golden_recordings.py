@@ -27,7 +27,9 @@ from rolltape.storage.runs import Run
 from tests.golden.make_recordings import LARGEST_BYTES, RECIPES, VERSION, fingerprint, ordered
 
 FOLDER = Path(__file__).parent.parent / "golden" / "recordings"
-RECORDINGS = sorted(path for path in FOLDER.iterdir() if re.fullmatch(r"v\d+-.+", path.name) and (path / "runs").is_dir())
+RECORDINGS = sorted(
+    path for path in FOLDER.iterdir() if re.fullmatch(r"v\d+-.+", path.name) and (path / "runs").is_dir()
+)
 golden = pytest.mark.parametrize("lake", RECORDINGS, ids=lambda path: path.name)
 
 

@@ -263,7 +263,11 @@ def test_run_info_is_replaced_whole(run: RunFolder) -> None:
     assert read_end_info(run) is None
     write_end_info(run, {"status": "completed"})
     assert read_end_info(run) == {"format": 1, "status": "completed"}
-    assert sorted(path.name for path in run.path.iterdir() if path.is_file()) == ["end.json", "run.json", "run.json.copy"]
+    assert sorted(path.name for path in run.path.iterdir() if path.is_file()) == [
+        "end.json",
+        "run.json",
+        "run.json.copy",
+    ]
 
 
 @pytest.mark.parametrize("operation", range(4))

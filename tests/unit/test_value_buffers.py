@@ -59,7 +59,12 @@ def spoil(value: Any) -> None:
 @pytest.mark.parametrize(
     ("space", "kind", "good", "bad"),
     [
-        (gs.Discrete(3), IntegerBuffer, [1, np.int64(2), np.array(0), np.array([1]), 2.0, True], [0.5, "x", None, 2**63]),
+        (
+            gs.Discrete(3),
+            IntegerBuffer,
+            [1, np.int64(2), np.array(0), np.array([1]), 2.0, True],
+            [0.5, "x", None, 2**63],
+        ),
         (gs.Discrete(3, dtype=np.uint8), IntegerBuffer, [1, np.uint8(2)], [256, -1, np.int64(300), np.array([1, 2])]),
         (gs.Box(-1, 1, (2,)), ArrayBuffer, [np.zeros(2, np.float32), [1, 2]], [np.zeros(3, np.float32), 1, [0.1, 0.1]]),
         (gs.Box(-1, 1, (2, 3)), ArrayBuffer, [np.zeros((2, 3), "f4")], [np.zeros((3, 2), "f4"), np.zeros(6, "f4")]),
