@@ -18,6 +18,7 @@ RESTART_S = 3.0
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_ten_faults(tmp_path: Path) -> None:
     outcome = Outcome()
     run_program(tmp_path, seed=1, runs=2, faults_a_run=5, outcome=outcome)
