@@ -179,6 +179,8 @@ def commits_of(run: RunFolder) -> list[dict[str, Path]]:
     """The parts of a run by commit, each by table; in the order in which its writers committed."""
     found: dict[CommitRange, dict[str, Path]] = {}
     for table, parts in list_tables(run).items():
+        if table == "metrics":  # how the old run went
+            continue
         for part in parts:
             commit = CommitRange.parse(part.name, part.suffix)
             assert commit is not None, part

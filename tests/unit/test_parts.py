@@ -89,7 +89,7 @@ def test_columns_are_stored_as_declared() -> None:
     columns = columns_of(encode("steps", Producer().fragment(100).batches["steps"]))
     for column in TABLES["steps"]:
         path = {"observation": "observation.list.element"}.get(column.name, column.name)
-        if column.name == "info":
+        if column.name in ("info", "observation_digest"):  # not in every run
             continue
         encodings = columns[path].encodings
         by_dictionary = column.encoding == "dictionary" or column.name == "action"  # a single integer
