@@ -33,7 +33,7 @@ bench: $(STAMP) $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEER
 # ---- is it right ----------------------------------------------------------------------------------------------------
 
 # Tests with Ray mostly wait for processes to start, so more than one at a time. docs/decisions/0011-how-tests-run.md.
-JOBS ?= 3
+JOBS ?= 2
 SHARED = -n $(JOBS) --dist worksteal
 
 .PHONY: test

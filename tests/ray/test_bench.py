@@ -13,6 +13,7 @@ from rolltape.scripts.bench.orders import Outcome
 from rolltape.scripts.bench.tables import COLUMNS
 
 
+@pytest.mark.long  # starts a Ray of its own beside those of the other tests, which two cores cannot always do in 30 s
 @pytest.mark.timeout(300)
 def test_a_quick_run_gives_the_whole_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rolltape.scripts.bench", "--quick", "--only", "W1", "--out", str(tmp_path)]
