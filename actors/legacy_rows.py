@@ -48,6 +48,7 @@ from rolltape.schema.payload_v0 import KEYS_V0, Problem, check_step, microsecond
 from rolltape.schema.run_schema import RunSchema
 
 from .infos import Agree, InfoColumns, InfoTypes
+from .open_rows import OpenRows
 from .page import EPISODES, STEPS, ProducerPage
 from .sealed import SealedCopy
 
@@ -87,7 +88,7 @@ class _Ended:
     truncated: bool
 
 
-class LegacyRows:
+class LegacyRows(OpenRows):
     """The open fragment of a producer that speaks version 0.
 
     Args:
@@ -122,7 +123,8 @@ class LegacyRows:
         validation: Validation = "warn",
         counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self._schema, self._key, self._config, self._page = schema, key, config, page
+        super().__init__(config)
+        self._schema, self._key, self._page = schema, key, page
         self._values, self._counter_ns, self._spaces = values, counter_ns, spaces or {}
         self._validation = validation
         self._sub_env, self._stride, self._after = sub_env, stride, observation == "after"
@@ -130,13 +132,10 @@ class LegacyRows:
         self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()
         self._known_agents: set[str] = set()
         self._numbered = 0
-        self._before = 0
         self._limit = config.max_rows
         self.mismatches = MismatchCounts()
         self.refused = self.resets = 0
-        self.rows = self.episodes = self.completed = self.frames = 0
-        self.return_sum = 0.0
-        self.oldest_ns: int | None = None
+        self.frames = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -147,11 +146,6 @@ class LegacyRows:
         self._observations: list[Any] = []
         self._actions: list[Any] = []
         self._bytes = 0
-
-    @property
-    def steps(self) -> int:
-        """Steps recorded since the start."""
-        return self._before + self.rows
 
     @property
     def numbered(self) -> int:
@@ -254,8 +248,7 @@ class LegacyRows:
         episode.next_t, episode.total, episode.last_us = t + 1, episode.total + reward, us
         episode.waiting = observation if self._after else None
         self._open.move_to_end((name, agent))
-        if self.oldest_ns is None:
-            self.oldest_ns = self._counter_ns()
+        self._began(self._counter_ns())
         if self._page is not None:
             self._page.words[STEPS] = self.steps
         if terminated or truncated:
@@ -302,14 +295,9 @@ class LegacyRows:
             self.return_sum += episode.total
         if self._page is not None:
             self._page.words[EPISODES] = self.episodes
-        if self.oldest_ns is None:
-            self.oldest_ns = self._counter_ns()
+        self._began(self._counter_ns())
 
     # ---- what every open fragment does ------------------------------------------------------------------------
-
-    def due(self, now_ns: int) -> bool:
-        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
-        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
 
     def hasten(self) -> None:
         """From now on every step asks for its fragment to be closed."""
@@ -325,7 +313,7 @@ class LegacyRows:
         if self.oldest_ns is None:
             return None
         sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns)
-        self._before, self.rows, self.oldest_ns = self._before + self.rows, 0, None
+        self._emptied()
         self._clear()
         return sealed
 

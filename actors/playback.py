@@ -25,6 +25,7 @@ from rolltape.schema.config import FragmentConfig
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.layout import CommitRange, RunFolder, list_tables
 
+from .open_rows import OpenRows
 from .page import EPISODES, STEPS, ProducerPage
 from .sealed import SealedCopy
 
@@ -34,7 +35,7 @@ RANK: Final = {name: place for place, name in enumerate(TABLES)}
 Tables = dict[str, pa.Table]
 
 
-class PlaybackRows:
+class PlaybackRows(OpenRows):
     """The open fragment of a producer that plays recorded rows back. Its caller loads, advances and flushes.
 
     Args:
@@ -52,26 +53,17 @@ class PlaybackRows:
         counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.key = key
-        self._run_id, self._page, self._config, self._counter_ns = run_id, page, config, counter_ns
+        super().__init__(config)
+        self._run_id, self._page, self._counter_ns = run_id, page, counter_ns
         self._tables: Tables = {}
         self._due = np.zeros(0, np.int64)
         self._table = np.zeros(0, np.int8)
         self._row = np.zeros(0, np.int64)
         self._bytes = np.zeros(1)
         self._closed = self._taken = 0
-        self._before = self._frames_before = 0
+        self._frames_before = 0
         self._hastened = False
-        self.rows = 0
         self._pictures = 0
-        self.episodes = 0
-        self.completed = 0
-        self.return_sum = 0.0
-        self.oldest_ns: int | None = None
-
-    @property
-    def steps(self) -> int:
-        """Steps that were played back."""
-        return self._before + self.rows
 
     @property
     def frames(self) -> int:
@@ -115,13 +107,8 @@ class PlaybackRows:
             self._pictures += int(np.count_nonzero(taken == RANK["frames"]))
             self._count_episodes(self._row[start : self._taken][taken == RANK["episodes"]])
             self._page.words[STEPS], self._page.words[EPISODES] = self.steps, self.episodes
-            if self.oldest_ns is None:
-                self.oldest_ns = self._counter_ns()
+            self._began(self._counter_ns())
         return self._taken > self._closed and (self._taken < stop or self._taken == len(self._due) or self._hastened)
-
-    def due(self, now_ns: int) -> bool:
-        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
-        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
 
     def abort(self) -> None:
         """Nothing: an episode that has no row in the recording gets none."""
@@ -135,10 +122,9 @@ class PlaybackRows:
         if self.oldest_ns is None:
             return None
         sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns)
-        self._before, self._frames_before = self.steps, self.frames
-        self.rows = self._pictures = 0
+        self._frames_before, self._pictures = self.frames, 0
         self._closed = self._taken
-        self.oldest_ns = None
+        self._emptied()
         return sealed
 
     def _batches(self, fragment: int) -> dict[str, pa.RecordBatch]:

@@ -90,7 +90,7 @@ class Player:
                 now_s = self._wall_s()
                 due_s = begin_s if order.times is None else begin_s + (next_us - order.first_us) / 1e6 / order.times
                 if due_s > now_s:
-                    time.sleep(min(due_s - now_s, NAP_S))
+                    time.sleep(min(due_s - now_s, NAP_S))  # keeps the recorded pace
                     continue
                 late_s = max(late_s, now_s - due_s)
                 until_us = None if order.times is None else order.first_us + int((now_s - begin_s) * 1e6 * order.times)

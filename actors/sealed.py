@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
 Batches = dict[str, pa.RecordBatch]
+
+SPARES: Final = 1
+"""Sets of columns kept for the next fragment: one is filled while another is sent."""
 
 
 class Sealed(Protocol):

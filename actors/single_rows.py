@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, NoReturn
@@ -33,12 +32,13 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
-from .frame_rows import FrameRows, SealedFrames
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status
+from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
+from .open_rows import OpenRows
 from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
-from .sealed import Batches
-from .value_buffers import ObjectBuffer, ValueBuffer, value_buffer
+from .single_columns import Columns, SealedRows
+from .value_buffers import ObjectBuffer
 
 Render = Callable[[], Any]
 PLACE_OF_STATUS = {status: place for place, status in enumerate(STATUSES)}
@@ -46,9 +46,6 @@ PLACE_OF_REPLAY = {replay: place for place, replay in enumerate(REPLAYS)}
 
 LARGEST_SEED = (1 << 63) - 1
 """A seed beyond it has no column; its episodes are not replayable."""
-
-SPARES = 1
-"""Columns kept for the next fragment: one is filled while another is sent."""
 
 ROW_OVERHEAD_BYTES = 64
 """Arrow bytes of the key, time, reward and flag columns of one steps row."""
@@ -65,102 +62,7 @@ class WallClock:
         return (time.perf_counter_ns() + self.offset_ns) // 1000
 
 
-class _Columns:
-    """Memory for the rows of one fragment, and for the observation after the last."""
-
-    def __init__(self, schema: RunSchema, capacity: int) -> None:
-        self.capacity = capacity
-        self.observations = value_buffer(schema.observation, capacity + 1) if schema.has_observation_column else None
-        self.actions = value_buffer(schema.action, capacity)
-        self.rewards = np.empty(capacity, np.float64)
-        self.times = np.empty(capacity, np.int64)
-
-    @property
-    def values(self) -> list[ValueBuffer]:
-        """What holds values of spaces."""
-        return [self.actions] if self.observations is None else [self.actions, self.observations]
-
-    def grow(self) -> None:
-        """Twice the room."""
-        self.capacity *= 2
-        for values in self.values:
-            values.grow(self.capacity + 1)
-        self.rewards = np.resize(self.rewards, self.capacity)
-        self.times = np.resize(self.times, self.capacity)
-
-
-@dataclass(slots=True)
-class _SealedRows:
-    """A fragment of one environment. Implements `sealed.Sealed`."""
-
-    schema: RunSchema
-    key: ProducerKey
-    sub_env: int
-    offset_ns: int
-    rows: int
-    columns: _Columns
-    ends: list[tuple[int, bool, bool]]
-    segments: list[tuple[int, int, int]]
-    infos: InfoColumns
-    info_types: InfoTypes
-    episodes: EpisodeRows
-    frames: list[SealedFrames]
-    nbytes: int
-    oldest_ns: int
-    spare: list[_Columns]
-
-    @property
-    def bulky(self) -> bool:
-        """As in `Sealed`."""
-        return bool(self.frames)
-
-    def batches(self, fragment: int) -> Batches:
-        """As in `Sealed`."""
-        batches: Batches = {}
-        frames = [sealed.batch(self.key, fragment, self.sub_env) for sealed in self.frames]
-        if frames:
-            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
-        if self.rows:
-            batches["steps"] = self._steps(fragment)
-        if (episodes := self.episodes.close(self.key, fragment)) is not None:
-            batches["episodes"] = episodes
-        return batches
-
-    def release(self) -> None:
-        """As in `Sealed`."""
-        for frames in self.frames:
-            frames.release()
-        for values in self.columns.values:
-            values.clear()
-        if len(self.spare) < SPARES:
-            self.spare.append(self.columns)
-
-    def _steps(self, fragment: int) -> pa.RecordBatch:
-        n, columns = self.rows, self.columns
-        starts = np.array([s[0] for s in self.segments] + [n])
-        lengths = np.diff(starts)
-        episode = np.repeat(np.array([s[1] for s in self.segments]), lengths)
-        first_t = np.repeat(np.array([s[2] for s in self.segments]) - starts[:-1], lengths)
-        terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        for row, ended, cut in self.ends:
-            terminated[row], truncated[row] = ended, cut
-        info, info_json = self.infos.close(n)
-        arrays = key_columns(self.schema, self.key, fragment, np.full(n, self.sub_env, np.int32), episode)
-        arrays.append(pa.array((np.arange(n) + first_t).astype(np.int32)))
-        arrays.append(pa.array((columns.times[:n] + self.offset_ns) // 1000).cast(pa.timestamp("us", tz="UTC")))
-        if columns.observations is not None:
-            arrays.append(columns.observations.take(n))
-        arrays += [
-            columns.actions.take(n),
-            pa.array(columns.rewards[:n]),
-            pa.array(terminated),
-            pa.array(truncated),
-        ]
-        arrays += [info_json] if info is None else [info, info_json]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema.arrow("steps", self.info_types.struct))
-
-
-class SingleRows:
+class SingleRows(OpenRows):
     """The open fragment of a producer that steps one environment."""
 
     def __init__(
@@ -182,7 +84,7 @@ class SingleRows:
         self._sub_env, self._stride = sub_env, stride
         self._clock = clock or WallClock()
         self._counter_ns = counter_ns
-        self._config = config
+        super().__init__(config)
         self._index = first_index - 1
         self._episode = -1
         self._open = False
@@ -199,15 +101,9 @@ class SingleRows:
         self._start_us = 0
         self._start_row = 0
         self._return = 0.0
-        self._before = 0  # steps before the open fragment, and of the open episode before the open fragment
-        self._t_before = 0
+        self._t_before = 0  # steps of the open episode before the open fragment
         self._frames_before = 0
-        self.rows = 0
-        self.episodes = 0
-        self.completed = 0
-        self.return_sum = 0.0
         self.ignored_steps = 0
-        self.oldest_ns: int | None = None
         codecs = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
         leaves = [leaf for codec in codecs for leaf in codec.leaves]
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
@@ -215,11 +111,11 @@ class SingleRows:
         self._room = self._limit
         self._bulky = not all(codec.is_fixed for codec in codecs)
         """Whether rows have parts of any size, which have to be counted."""
-        self._spare: list[_Columns] = []
-        self._use(_Columns(schema, self._room))
+        self._spare: list[Columns] = []
+        self._use(Columns(schema, self._room))
         self._episodes = EpisodeRows(schema, self._final_column)
 
-    def _use(self, columns: _Columns) -> None:
+    def _use(self, columns: Columns) -> None:
         self._columns = columns
         self._observations = columns.observations
         self._put_action = columns.actions.put
@@ -232,11 +128,6 @@ class SingleRows:
     def episode(self) -> int:
         """The id of the newest episode, -1 before the first reset."""
         return self._episode
-
-    @property
-    def steps(self) -> int:
-        """Steps recorded since the start."""
-        return self._before + self.rows
 
     @property
     def frames(self) -> int:
@@ -365,16 +256,12 @@ class SingleRows:
         """From now on every step asks for its fragment to be closed."""
         self._limit = 0
 
-    def due(self, now_ns: int) -> bool:
-        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
-        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
-
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
         return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
-    def seal(self) -> _SealedRows | None:
+    def seal(self) -> SealedRows | None:
         """The open fragment, and empty again; None where there is nothing in it."""
         self._trim()
         n, oldest_ns = self.rows, self.oldest_ns
@@ -383,7 +270,7 @@ class SingleRows:
         nbytes, columns = self.nbytes, self._columns
         self._frames_before = self.frames
         frames = [sealed for rows in self._frames.values() if (sealed := rows.seal()) is not None]
-        sealed = _SealedRows(
+        sealed = SealedRows(
             self._schema,
             self._key,
             self._sub_env,
@@ -401,7 +288,7 @@ class SingleRows:
             self._spare,
         )
         self._return, self._start_row = self._total(), 0
-        self._use(self._spare.pop() if self._spare else _Columns(self._schema, self._room))
+        self._use(self._spare.pop() if self._spare else Columns(self._schema, self._room))
         if self._open and self._observations is not None:
             self._observations.carry(columns.observations, n)
         self._t_before += n
@@ -409,8 +296,7 @@ class SingleRows:
         self._segments = [(0, self._episode, self._t_before)] if self._open else []
         self._infos = InfoColumns(self._info_types)
         self._episodes = EpisodeRows(self._schema, self._final_column)
-        self._before, self.rows = self._before + n, 0
-        self.oldest_ns = None
+        self._emptied()
         return sealed
 
     def _see(self, observation: Any, row: int, t: int, render: Render | None, last: bool) -> None:

@@ -30,14 +30,14 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, key_columns
-from .frame_rows import FrameRows, SealedFrames
-from .grids import grid, ordered
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status
+from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
-from .obituary import Obituary, add_lost_episodes, ledger_batch
+from .obituary import Obituary, add_lost_episodes
+from .open_rows import OpenRows
 from .page import EPISODES, STEPS, ProducerPage
-from .sealed import Batches
-from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, SPARES, WallClock, refuse
+from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, WallClock, refuse
+from .vector_block import SealedBlock, VectorBlock
 from .vector_infos import Reader, final_reader, info_reader, nothing
 
 Seeds = Callable[[int], int | None]
@@ -66,128 +66,10 @@ class Inside:
 
 
 _NOWHERE = np.zeros(0, np.int64)
-MANY = 256
-"""Sub-environments with which a step is array operations that leave the interpreter to others."""
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
 
 
-class _Block:
-    """Memory for the rows of one fragment, `[slot, sub-environment]`, and for the observations after the last."""
-
-    def __init__(self, schema: RunSchema, num_envs: int, slots: int) -> None:
-        self.observations = grid(schema.observation, num_envs, slots + 1) if schema.has_observation_column else None
-        self.actions = grid(schema.action, num_envs, slots)
-        self.rewards = np.empty((slots, num_envs), np.float64)
-        self.terminated = np.empty((slots, num_envs), bool)
-        self.truncated = np.empty((slots, num_envs), bool)
-        self.t = np.empty((slots, num_envs), np.int32)
-        self.episode = np.empty((slots, num_envs), np.int64)
-        self.valid = np.empty((slots, num_envs), bool)
-        self.times = np.empty(slots, np.int64)
-
-    @property
-    def slots(self) -> int:
-        """Steps that it has room for."""
-        return len(self.times)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of values whose size the space does not say."""
-        return self.actions.nbytes + (self.observations.nbytes if self.observations is not None else 0)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.actions.clear()
-        if self.observations is not None:
-            self.observations.clear()
-
-    def grow(self) -> None:
-        """Room for one slot more."""
-        for name in ("rewards", "terminated", "truncated", "t", "episode", "valid"):
-            old = getattr(self, name)
-            setattr(self, name, np.concatenate([old, old[:1]]))
-        self.times = np.append(self.times, 0)
-        self.actions.grow()
-        if self.observations is not None:
-            self.observations.grow()
-
-
-@dataclass(slots=True)
-class _SealedBlock:
-    """A fragment of a vector environment. Implements `sealed.Sealed`."""
-
-    schema: RunSchema
-    key: ProducerKey
-    sub_env: np.ndarray
-    slots: int
-    rows: int
-    block: _Block
-    infos: InfoColumns
-    info_types: InfoTypes
-    episodes: EpisodeRows
-    frames: list[SealedFrames]
-    obituary: Obituary | None
-    nbytes: int
-    oldest_ns: int
-    spare: list[_Block]
-
-    @property
-    def bulky(self) -> bool:
-        """As in `Sealed`."""
-        return bool(self.frames) or len(self.sub_env) >= MANY
-
-    def batches(self, fragment: int) -> Batches:
-        """As in `Sealed`."""
-        batches: Batches = {}
-        frames = [sealed.batch(self.key, fragment, int(self.sub_env[0])) for sealed in self.frames]
-        if frames:
-            batches["frames"] = frames[0] if len(frames) == 1 else pa.concat_batches(frames)
-        if self.rows:
-            batches["steps"] = self._steps(fragment)
-        ledger = self.obituary and ledger_batch(self.schema, self.obituary, self.key, fragment)
-        if ledger is not None:
-            batches["ledger"] = ledger
-        if (episodes := self.episodes.close(self.key, fragment)) is not None:
-            batches["episodes"] = episodes
-        return batches
-
-    def release(self) -> None:
-        """As in `Sealed`."""
-        for frames in self.frames:
-            frames.release()
-        self.block.clear()
-        if len(self.spare) < SPARES:
-            self.spare.append(self.block)
-
-    def _steps(self, fragment: int) -> pa.RecordBatch:
-        block, slots, num_envs = self.block, self.slots, len(self.sub_env)
-        valid = block.valid[:slots]
-        place, slot = np.divmod(np.flatnonzero(valid.T), slots)
-        order = slot * num_envs + place
-
-        def take(array: np.ndarray) -> np.ndarray:
-            return ordered(array[:slots], order)
-
-        columns = key_columns(self.schema, self.key, fragment, self.sub_env[place], take(block.episode))
-        times = block.times.take(slot)
-        columns += [pa.array(take(block.t)), pa.array(times).cast(pa.timestamp("us", tz="UTC"))]
-        if block.observations is not None:
-            columns.append(block.observations.take(order, slots))
-        columns.append(block.actions.take(order, slots))
-        columns += [pa.array(take(array)) for array in (block.rewards, block.terminated, block.truncated)]
-
-        def row_of(noted: list[int]) -> np.ndarray:
-            """From slot * N + place to the row of the batch, -1 where that was no transition."""
-            rows = np.full(slots * num_envs, -1)
-            rows[order] = np.arange(len(order))
-            return rows[np.asarray(noted)]
-
-        info, info_json = self.infos.close(self.rows, row_of)
-        columns += [info_json] if info is None else [info, info_json]
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema.arrow("steps", self.info_types.struct))
-
-
-class VectorRows:
+class VectorRows(OpenRows):
     """The open fragment of a producer that steps a vector environment of N sub-environments."""
 
     def __init__(
@@ -206,7 +88,8 @@ class VectorRows:
         own_seed: Replay = "alone",
         clock: WallClock | None = None,
     ) -> None:
-        self._schema, self._key, self._page, self._config = schema, key, page, config
+        super().__init__(config)
+        self._schema, self._key, self._page = schema, key, page
         self._n, self._mode, self._offset, self._stride = num_envs, autoreset, sub_env_offset, stride
         self._clock = clock or WallClock()
         self._own_seed = REPLAYS.index(own_seed)
@@ -230,8 +113,8 @@ class VectorRows:
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
         self._slots = self._limit = slots
-        self._block = _Block(schema, num_envs, slots)
-        self._spare: list[_Block] = []
+        self._block = VectorBlock(schema, num_envs, slots)
+        self._spare: list[VectorBlock] = []
         self._bulky = not all(codec.is_fixed for codec in kept)
         """Whether rows have parts of any size, which have to be counted."""
         self._info_types = InfoTypes(agree)
@@ -240,19 +123,8 @@ class VectorRows:
         self._episodes = EpisodeRows(schema)
         self._frames: dict[str, FrameRows] = {}
         self._slot = 0
-        self._before = 0  # steps and pictures before the open fragment
         self._frames_before = 0
-        self.rows = 0
-        self.episodes = 0
-        self.completed = 0
-        self.return_sum = 0.0
         self.ignored_steps = 0
-        self.oldest_ns: int | None = None
-
-    @property
-    def steps(self) -> int:
-        """Steps recorded since the start."""
-        return self._before + self.rows
 
     @property
     def frames(self) -> int:
@@ -264,7 +136,7 @@ class VectorRows:
         add_lost_episodes(self._episodes, obituary)
         self.episodes = self._page.words[EPISODES] = len(self._episodes)
         self._obituary = obituary
-        self.oldest_ns = self._now_ns()
+        self._began(self._now_ns())
 
     def reset(
         self,
@@ -303,8 +175,8 @@ class VectorRows:
         except BaseException as error:
             self.lose_sight()
             refuse("observations of a reset", error)
-        if self.oldest_ns is None and self._frames:
-            self.oldest_ns = self._now_ns()
+        if self._frames:
+            self._began(self._now_ns())
         return self._bulky and self._full()
 
     def step(
@@ -375,23 +247,19 @@ class VectorRows:
         """From now on every step asks for its fragment to be closed."""
         self._limit = 0
 
-    def due(self, now_ns: int) -> bool:
-        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
-        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
-
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
         return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
 
-    def seal(self) -> _SealedBlock | None:
+    def seal(self) -> SealedBlock | None:
         """The open fragment, and empty again; None where there is nothing in it."""
         if self.oldest_ns is None:
             return None
         block, nbytes = self._block, self.nbytes
         self._frames_before = self.frames
         frames = [sealed for rows in self._frames.values() if (sealed := rows.seal()) is not None]
-        sealed = _SealedBlock(
+        sealed = SealedBlock(
             self._schema,
             self._key,
             self._sub_env,
@@ -407,15 +275,14 @@ class VectorRows:
             self.oldest_ns,
             self._spare,
         )
-        self._block = self._spare.pop() if self._spare else _Block(self._schema, self._n, self._slots)
+        self._block = self._spare.pop() if self._spare else VectorBlock(self._schema, self._n, self._slots)
         if self._block.observations is not None:
             self._block.observations.carry(block.observations, self._slot)
         self._infos = InfoColumns(self._info_types)
         self._episodes = EpisodeRows(self._schema)
         self._obituary = None
-        self._before, self.rows = self._before + self.rows, 0
         self._slot = 0
-        self.oldest_ns = None
+        self._emptied()
         return sealed
 
     def _count(self, slot: int, valid: np.ndarray, rows: int, whole: bool, now_us: int) -> None:
@@ -431,8 +298,7 @@ class VectorRows:
         else:
             returns = self._return.copy()
             np.add(returns, rewards, out=returns, where=valid)
-        if self.oldest_ns is None:
-            self.oldest_ns = now_us * 1000 - self._clock.offset_ns
+        self._began(now_us * 1000 - self._clock.offset_ns)
         # From here to the end nothing is called: all of it happens, or nothing.
         self._return = returns
         self._t += valid
@@ -660,8 +526,7 @@ class VectorRows:
         if status == "completed":
             self.completed += n
             self.return_sum += float(returns.sum())
-        if self.oldest_ns is None:
-            self.oldest_ns = self._now_ns()
+        self._began(self._now_ns())
 
 
 def _once(pictures: Pictures) -> Pictures:

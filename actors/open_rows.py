@@ -1,0 +1,39 @@
+"""What every owner of an open fragment counts."""
+
+from __future__ import annotations
+
+from rolltape.schema.config import FragmentConfig
+
+
+class OpenRows:
+    """Rows of a producer: those of the open fragment, and what was before them.
+
+    Attributes:
+        rows: steps in the open fragment.
+        episodes, completed: rows of episodes since the start, and those of them that ended by themselves.
+        return_sum: of the completed.
+        oldest_ns: when the open fragment's oldest row came, by the producer's counter; None: it is empty.
+    """
+
+    def __init__(self, config: FragmentConfig) -> None:
+        self._config = config
+        self._before = 0
+        self.rows = self.episodes = self.completed = 0
+        self.return_sum = 0.0
+        self.oldest_ns: int | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps recorded since the start."""
+        return self._before + self.rows
+
+    def due(self, now_ns: int) -> bool:
+        """True when the oldest row of the open fragment is older than `fragment.max_age_s`."""
+        return self.oldest_ns is not None and now_ns - self.oldest_ns >= self._config.max_age_s * 1e9
+
+    def _began(self, now_ns: int) -> None:
+        if self.oldest_ns is None:
+            self.oldest_ns = now_ns
+
+    def _emptied(self) -> None:
+        self._before, self.rows, self.oldest_ns = self._before + self.rows, 0, None
