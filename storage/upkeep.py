@@ -82,7 +82,7 @@ def compact(
     ids = lake.listing.run_ids() if run is None else [lake.resolve(run)]
     reports = [compact_run(lake.listing.folder(r), level=level, grace_s=grace_s, wait=False) for r in ids]
     if wait and any(report.waiting for report in reports):
-        time.sleep(grace_s)
+        time.sleep(grace_s)  # asked for by `wait`: readers may hold what was replaced until then
         for report in reports:
             if report.waiting:
                 with Compactor.begun(lake.listing.folder(report.run_id)) as compactor:
@@ -155,7 +155,7 @@ def retain(
             (run.path / RETIRED_NAME).write_text(json.dumps({"retired_ns": int(wall_s() * 1e9)}) + "\n")
     if wait:
         if grace_s > 0:
-            time.sleep(grace_s)
+            time.sleep(grace_s)  # asked for by `wait`, as above
         for run, _ in going:
             _delete_run(path, run)
     return found

@@ -6,7 +6,6 @@ Never here: logic that a library user would need as well.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -73,9 +72,8 @@ def _options(
 
 for _name in COMMANDS:
     _module = _name.replace("-", "_")
-    if importlib.util.find_spec(f"{__name__}.{_module}") is not None:
-        _how = {"allow_interspersed_args": _name not in CARRIERS}
-        app.command(_name, context_settings=_how)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
+    _how = {"allow_interspersed_args": _name not in CARRIERS}
+    app.command(_name, context_settings=_how)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
 
 for _name in GROUPS:
     app.add_typer(getattr(importlib.import_module(f"{__name__}.{_name}"), _name), name=_name)

@@ -25,7 +25,7 @@ def main(folder: Path, runs: int, usual: bool) -> None:
         settings = USUAL if usual else QUICK
         here = folder / f"run-{number}"
         while not (here / "keeper.socket").exists():
-            time.sleep(0.02)
+            time.sleep(0.02)  # the pace of the environment
         try:
             with fleet.Fleet(Paced, 4, here / "lake", num_workers=2, cpus_per_worker=0.01, **settings) as one:
                 print(f"RUN {one.run.path}", flush=True)

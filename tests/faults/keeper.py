@@ -68,7 +68,7 @@ class KeeperProcess:
         deadline = time.monotonic() + 20
         while not self.socket_path.exists():
             assert time.monotonic() < deadline and self._process.poll() is None, "the keeper did not start"
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
 
     def notes(self) -> Notes:
         return Notes.read(self.path)

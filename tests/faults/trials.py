@@ -1,7 +1,8 @@
 """Faults by seed: which process is hit, how, and when; and what must hold of the recording afterwards.
 
 A trial counts only when something was at stake: a commit was in progress (files in the writer's staging folder), or a
-fragment was sent and not acknowledged. It waits until that is so.
+fragment was sent and not acknowledged. It waits until that is so. What sleeps here is the fault itself: when it strikes, how
+long it lasts, drawn from the seed.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def kill_everything(folder: Path, seed: int, outcome: Outcome) -> None:
         time.sleep(chance.uniform(0.0, 1.5))
         wait(lambda: at_stake(run, keeper), 30, "something at stake")
         killed_at = program.kill_all()
-        time.sleep(0.2)
+        time.sleep(0.2)  # as above
         found = check(run, keeper.notes(), everything=False)
         outcome.losses_s.append(loss_s(found, killed_at))
         outcome.trials += 1

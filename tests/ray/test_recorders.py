@@ -139,7 +139,7 @@ def test_ray_is_shut_down_first(tmp_path: Path, lake: Path) -> None:
         env = rt.record(gym.make("CartPole-v1"), lake, fragment={"max_age_s": 0.1}, commit={"max_age_s": 0.1})
         env.reset(seed=1)
         for _ in range(6): env.step(0)
-        time.sleep(1.5)
+        time.sleep(1.5)  # a tenfold of both ages above: what was stepped is durable
         ray.shutdown()
         began = time.monotonic()
         try:
