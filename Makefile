@@ -37,11 +37,11 @@ JOBS ?= 2
 SHARED = -n $(JOBS) --dist worksteal
 
 .PHONY: test
-test: lint  ## lint, then every test but the long ones; ARGS="-k name" picks, JOBS=0 runs them in one process
+test: lint browser  ## lint, then every test but the long ones; ARGS="-k name" picks, JOBS=0 runs them in one process
 	$(BIN)/python -m pytest $(SHARED) -m "not long" $(ARGS)
 
 .PHONY: test-long
-test-long: lint  ## the long tests as well
+test-long: lint browser  ## the long tests as well
 	$(BIN)/python -m pytest $(SHARED) --hypothesis-profile=long $(ARGS)
 
 # pyright names a file by the link that it is imported through; a person wants the file.
@@ -54,6 +54,14 @@ lint: $(STAMP)  ## ruff, pyright, and whether generated pages are up to date
 .PHONY: docs
 docs: $(STAMP)  ## write the generated pages anew
 	$(BIN)/python -m rolltape.scripts.reference
+
+# Tests of the page drive Debian's Chromium. Where it is missing and this may install it, it does; elsewhere those tests
+# are skipped, and say so.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "No chromium: tests of the page in a browser will be skipped. Install the package chromium."
 
 # ---- the environment ------------------------------------------------------------------------------------------------
 
