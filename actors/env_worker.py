@@ -4,17 +4,20 @@ it an actor."""
 from __future__ import annotations
 
 import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_logging import LoggingConfig
+from rolltape.schema.log_policy import configure_logging
+from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder
@@ -22,6 +25,7 @@ from rolltape.storage.layout import RunFolder
 from . import launch
 from .blame import said
 from .digesting import VectorDigests
+from .log_stream import LogStream
 from .obituary import Obituary
 from .pace import Pace
 from .page import ProducerPage, page_path
@@ -58,6 +62,7 @@ class WorkerOrder:
     writer: Any
     obituary: Obituary | None = None
     adapter: type[EnvironmentAdapter] | None = None
+    logs: LoggingConfig = field(default_factory=LoggingConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class EnvWorker:
             return
         order = self._order
         key, n, config = order.key, order.num_envs, order.config
+        configure_logging(order.logs, "actor")
         first = order.obituary.first_index if order.obituary else [0] * n
         self._sub = make_sub_environments(
             order.recipe,
@@ -98,6 +104,9 @@ class EnvWorker:
         folder = RunFolder(Path(order.run_path))
         page = ProducerPage(page_path(folder.producers, key), key, n)
         hub = launch.RayHubLink(order.hub)
+        self._source = LogSource(order.schema.run_id, order.recipe.env_id, key.producer, key.incarnation)
+        writer = launch.RayWriterLink(order.writer)
+        self._log = LogStream(self._source, writer, order.logs, config.budget)
         rows = VectorRows(
             order.schema.of_rows(),
             key,
@@ -117,9 +126,10 @@ class EnvWorker:
         kept: Any = VectorDigests(rows) if order.schema.digests else rows
         self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
-        link = launch.RayWriterLink(order.writer)
-        self._producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
+        self._producer = Producer(registration, rows, page, writer, hub, config, **watched(validator))
         self._producer.start()
+        self._log.start()
+        self._source.emit(log_codes.WORKER_STARTED, key=str(key), num_envs=n, offset=order.offset)
         self._pictures: Any = self._env.render if order.schema.renders else None
         self._observations: Any = None
         self._disabled = order.recipe.autoreset == "disabled"
@@ -204,7 +214,8 @@ class EnvWorker:
         try:
             self._env.close()
         except Exception as error:  # everything is recorded: no reason to fail the run
-            warnings.warn(f"{self._order.recipe.env_id} raised while it was closed: {said(error)}", stacklevel=1)
+            self._source.emit(log_codes.ENV_CLOSE_RAISED, env_id=self._order.recipe.env_id, error=said(error))
+        self._log.close()
         return totals
 
     def _reset_all(self) -> None:

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import gymnasium as gym
 
+from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
+from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.configuration import configured_by
 
@@ -321,7 +323,7 @@ class Fleet:
 
         Raises RunFailed when one after the other dies without a step.
         """
-        steps, completed = self._replace(slot)
+        steps, completed = self._replace(slot, error)
         slot.deaths = 1 if steps > 0 else slot.deaths + 1
         if slot.deaths >= MAX_DEATHS:
             order = slot.order
@@ -336,7 +338,7 @@ class Fleet:
             slot.episodes_left = max(0, slot.episodes_left - completed)
         return slot.steps_left != 0 and slot.episodes_left != 0
 
-    def _replace(self, slot: _Slot) -> tuple[int, int]:
+    def _replace(self, slot: _Slot, error: Exception) -> tuple[int, int]:
         """Bury a dead worker and start its successor; steps and episodes of its last work that are durable."""
         order = slot.order
         launch.kill(slot.worker)
@@ -346,6 +348,13 @@ class Fleet:
         )
         self._recording.declare_lost(order.key, obituary.lost_steps or 0, len(obituary.lost_episodes))
         self._recording.restarts += 1
+        LogSource(self.run_id, order.recipe.env_id, order.key.producer, order.key.incarnation).emit(
+            log_codes.WORKER_REPLACED,
+            key=str(order.key),
+            lost_steps="unknown" if obituary.lost_steps is None else obituary.lost_steps,
+            lost_episodes=len(obituary.lost_episodes),
+            cause=_cause_of_death(error),
+        )
         steps, completed = mark.steps - slot.steps_before, obituary.durable_completed - slot.episodes_before
         slot.steps_before = slot.episodes_before = 0
         slot.order = _successor(order, obituary)
@@ -391,7 +400,7 @@ class Fleet:
             except Exception as error:
                 if not launch.is_death(error):
                     raise
-                self._replace(slot)
+                self._replace(slot, error)
                 call = slot.worker.close.remote()
         launch.kill(slot.worker)
 
@@ -454,6 +463,7 @@ class Fleet:
                 writer=recording.writer,
                 adapter=self._adapter,
                 obituary=left,
+                logs=recording.logs,
             )
         )
 

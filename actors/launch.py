@@ -38,6 +38,7 @@ from ray.exceptions import (
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import BudgetConfig, RecordConfig
+from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.config_resources import ResourcesConfig
 from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
 from rolltape.schema.messages import (
@@ -174,7 +175,12 @@ class Actors:
 
 
 def start_actors(
-    run_path: Path, run_id: str, config: RecordConfig, resources: ResourcesConfig = NOTHING_RESERVED
+    run_path: Path,
+    run_id: str,
+    config: RecordConfig,
+    resources: ResourcesConfig = NOTHING_RESERVED,
+    env_id: str = "unknown",
+    logs: LoggingConfig | None = None,
 ) -> Actors:
     """Start the hub and a writer for a run, and wait until both answer. Raises what they raise (LakeNotWritable, …)."""
     total = total_bytes(config.budget)
@@ -207,7 +213,9 @@ def start_actors(
             name=f"writer-{run_id}-0",
             namespace=NAMESPACE,
         )
-        .remote(str(run_path), 0, config, publish, leave, CountsOf(f"hub-{run_id}"))
+        .remote(
+            str(run_path), 0, config, publish, leave, CountsOf(f"hub-{run_id}"), env_id=env_id, logs=logs
+        )
     )
     actors = Actors(hub, [writer])
     try:

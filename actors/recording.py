@@ -27,11 +27,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
+from rolltape.schema.log_policy import configure_logging, is_program
+from rolltape.schema.log_section import LogSections
+from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
 from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
@@ -50,11 +55,16 @@ from rolltape.storage.settlement import (
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
+from .log_stream import LogStream
 from .resuming import PastRun
 
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
 MIN_FREE_BYTES = 64 << 20
+ABANDON_S = 2.0
+"""How long a run that is given up waits for its last log records."""
+SAID = frozenset({"run_id", "env_id", "status", "path", "reconciled"})
+"""Fields of a summary that its section does not repeat."""
 HUB_S = 1.0
 """How long is waited for counts: they are shown and summed up, but nothing depends on them."""
 
@@ -143,8 +153,10 @@ class Recording:
     ) -> None:
         self.folder, self.schema, self.env, self.config = folder, schema, env, config
         self.settings = settings
+        self.logs = LoggingConfig() if settings is None else settings.config.logging
+        configure_logging(self.logs)
         resources = launch.NOTHING_RESERVED if settings is None else settings.config.resources
-        self._actors = launch.start_actors(folder.path, folder.run_id, config, resources)
+        self._actors = launch.start_actors(folder.path, folder.run_id, config, resources, env.env_id, self.logs)
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
         self.hub_actor = self._actors.hub
@@ -155,6 +167,11 @@ class Recording:
         self.steps_before = self.lost_episodes_before = 0
         self._beats: dict[str, Heartbeat] = {}
         self.summary: EndSummary | None = None
+        self.sections = LogSections(self.logs.verbose)
+        self.source = LogSource(folder.run_id, env.env_id)
+        self.log = LogStream(self.source, self.writer_link, self.logs, config.budget)
+        self.log.start()
+        self._say_started()
 
     @classmethod
     def open(
@@ -230,6 +247,44 @@ class Recording:
         """Everything has started: the seconds of the summary count from now."""
         self._started = time.monotonic()
 
+    def _say_started(self) -> None:
+        """The first section: what is recorded, and which settings differ from their defaults."""
+        env = self.env
+        facts = {
+            "environments": f"{env.num_envs} × {env.env_id}",
+            "workers": env.workers,
+            "vectorization": env.vectorization,
+            "pictures": self.schema.frame_policy,
+        }
+        usual: dict[str, Any] = {"workers": 1, "vectorization": "none", "pictures": "none"}
+        notes: dict[str, str] = {}
+        if self.settings is None:
+            values, defaults = ({"durable": one.model_dump(mode="json")} for one in (self.config, RecordConfig()))
+        else:
+            rows = self.settings.table()
+            values, defaults = ({row["key"]: row[column] for row in rows} for column in ("value", "default"))
+            notes = {row["key"]: str(self.settings.origins[row["key"]]) for row in rows}
+        section = self.sections.section("run", facts | values, defaults=usual | defaults, notes=notes)
+        self.source.emit(
+            log_codes.RUN_STARTED,
+            env_id=env.env_id,
+            run=self.run_id,
+            lake=str(self.folder.path.parent.parent),
+            section=section,
+            settings=facts | values,
+        )
+
+    def _say_ended(self, summary: EndSummary) -> None:
+        """The last section: what came out of it, where that is not nothing."""
+        values = {name: value for name, value in asdict(summary).items() if name not in SAID}
+        nothing = dict.fromkeys(values, 0) | {"mean_return": None, "reason": ""}
+        section = "" if is_program() else self.sections.section("end", values, defaults=nothing)
+        details: dict[str, Any] = values | {"run": self.run_id, "status": summary.status}
+        if summary.status == "failed":
+            self.source.emit(log_codes.RUN_FAILED, section=section, shown=not is_program(), **details)
+        else:
+            self.source.emit(log_codes.RUN_ENDED, section=section, **details)
+
     def declare_lost(self, key: ProducerKey, steps: int, episodes: int) -> None:
         """A producer was replaced; so much of what it produced never became durable."""
         self.lost[key] = (steps, episodes)
@@ -248,9 +303,12 @@ class Recording:
             durable = self._say_the_unsaid(durable)
             seconds = time.monotonic() - self._started
             summary, mismatch = self._reconcile(durable, status, reason, seconds)
+            self._say_ended(summary)
+            self.log.close()
             write_end_info(self.folder, {**asdict(summary), "ended_ns": time.time_ns()})
             launch.publish(self.folder.path.parent.parent)
         finally:
+            self.log.stop()
             launch.stop_actors(self._actors)
         self.summary = summary
         if mismatch:
@@ -260,6 +318,8 @@ class Recording:
     def abandon(self, reason: str) -> None:
         """The run cannot go on: say so, and what is lost, as far as the disk lets, and end the actors."""
         try:
+            self.source.emit(log_codes.RUN_FAILED, shown=not is_program(), run=self.run_id, reason=reason)
+            self.log.close(ABANDON_S)
             write_end_info(self.folder, {"status": "failed", "reason": reason, "ended_ns": time.time_ns()})
         except RolltapeError:
             pass  # the disk is the reason; the absence of end.json says `crashed`

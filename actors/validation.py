@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -18,8 +17,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from rolltape.schema import log_codes
 from rolltape.schema.config import Validation
 from rolltape.schema.errors import SchemaMismatch
+from rolltape.schema.log_source import LogSource
+from rolltape.schema.messages import ProducerKey
 from rolltape.schema.mismatches import (
     ACTION_OUTSIDE,
     OBSERVATION_DTYPE,
@@ -34,8 +36,6 @@ from rolltape.schema.mismatches import (
 from rolltape.schema.run_schema import RunSchema
 from rolltape.schema.space_check import Off, SpaceCheck
 from rolltape.schema.space_rebuild import space_from_descriptor
-
-log = logging.getLogger("rolltape.validation")
 
 OBSERVATION_KINDS: Final = {
     "nan": OBSERVATION_NAN,
@@ -58,6 +58,7 @@ class Validator:
 
     def __init__(self, schema: RunSchema, mode: Validation, who: str = "") -> None:
         self._schema, self._who = schema, who
+        self._source = _source_of(schema, who)
         self.enforces = mode == "enforce"
         self.mismatches = MismatchCounts()
         self._observation = SpaceCheck(space_from_descriptor(schema.observation.descriptor), schema.observation)
@@ -134,7 +135,7 @@ class Validator:
     def _count(self, kind: Kind, field: str, count: int, said: str = "") -> None:
         if self.mismatches.add(kind, field, count):
             about = f": {said}" if said else ""
-            log.warning("%s | %s %s%s; counted from here on", kind.code, self._who, field, about)
+            self._source.emit(log_codes.MISMATCH, kind=kind.code, who=self._who, field=field, about=about)
 
     # ---- enforce --------------------------------------------------------------------------------------------------
 
@@ -239,6 +240,14 @@ class CheckedVectorRows(CheckedRows):
             for place in np.flatnonzero(ended):
                 self._guarded(self._validator.check_observation, final[place])
         return self._rows.step(actions, observations, rewards, *rest, **named)
+
+
+def _source_of(schema: RunSchema, who: str) -> LogSource:
+    try:
+        key = ProducerKey.parse(who)
+    except ValueError:
+        return LogSource(schema.run_id, schema.env_id)
+    return LogSource(schema.run_id, schema.env_id, key.producer, key.incarnation)
 
 
 def validator_of(schema: RunSchema, mode: Validation, who: str) -> Validator | None:

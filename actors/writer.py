@@ -17,7 +17,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 from collections import deque
@@ -28,23 +27,29 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from rolltape.schema import log_codes
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
+from rolltape.schema.log_policy import configure_logging
+from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
 from rolltape.storage.background_compaction import BackgroundCompaction
 from rolltape.storage.commits import Batch, CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder, WriterId
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
+from .log_stream import LogStream
 from .metrics import SAMPLE_S, Metrics
-
-logger = logging.getLogger("rolltape.writer")
+from .own_link import OwnLink
 
 POLL_S = 0.02
 RETRY_S = 1.0
 EARLY_S = 0.25
 """How long a fragment that came early waits for the one before it."""
 CATALOG_EVERY_S = 10.0
+DRAIN_S = 5.0
+"""How long a flush waits for this process's own log records."""
 
 
 @dataclass(slots=True)
@@ -60,6 +65,8 @@ class WriterStatistics:
     oldest_last_s: float = 0.0
     held_high_bytes: int = 0
     cpu_s: float = 0.0
+    log_rows: int = 0
+    log_dropped: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
 
@@ -74,6 +81,8 @@ class Writer:
         publish: called in a thread at most every 10 s after commits, to refresh the catalog.
         leave: ends the process, to be replaced; None: then what rule 6 speaks of fails the writer like rule 5.
         counts: asks the hub for its counts, for the table `metrics`; None: no metrics are recorded.
+        env_id: the run's environment, for log records.
+        logs: the policy of an actor's own process, whose records of this run are kept; None: the process is not ours.
     """
 
     def __init__(
@@ -84,11 +93,17 @@ class Writer:
         publish: Callable[[Path], None] | None = None,
         leave: Callable[[], None] | None = None,
         counts: Callable[[], Awaitable[RunCounts]] | None = None,
+        *,
+        env_id: str = "unknown",
+        logs: LoggingConfig | None = None,
     ) -> None:
         # Nothing here can fail: what a constructor raises, Ray reports as the death of the actor, and that is for good.
         self._config = config
         self._run = RunFolder(Path(run_path))
         self._slot = slot
+        self._source = LogSource(self._run.run_id, env_id)
+        self._logs = logs
+        self._stream: LogStream | None = None
         self._publish = publish
         self._leave = leave
         self._counts = counts
@@ -170,6 +185,8 @@ class Writer:
     async def flush(self) -> dict[ProducerKey, Watermark]:
         """Commit everything received so far; answers what is durable."""
         log = await self._ready()
+        if self._stream is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._stream.drain, DRAIN_S)
         self._bring_metrics(log)
         while log.held_bytes:
             if self._failed is not None:
@@ -183,6 +200,8 @@ class Writer:
         if self._log is None and self._not_open is not None:
             raise self._not_open
         self.statistics.cpu_s = time.process_time()
+        if self._stream is not None:
+            self.statistics.log_rows, self.statistics.log_dropped = self._stream.sent, self._stream.dropped
         return self.statistics
 
     def _open(self) -> None:
@@ -207,7 +226,13 @@ class Writer:
 
     def _ensure_loop(self) -> None:
         if self._loop_task is None:
-            self._loop_task = asyncio.get_running_loop().create_task(self._run_loop())
+            loop = asyncio.get_running_loop()
+            self._loop_task = loop.create_task(self._run_loop())
+            if self._logs is not None:
+                configure_logging(self._logs, "actor")
+                link, budget = OwnLink(self, loop), self._config.budget
+                self._stream = LogStream(self._source, link, self._logs, budget)
+                self._stream.start()
 
     async def _run_loop(self) -> None:
         try:
@@ -274,7 +299,7 @@ class Writer:
                 report = await loop.run_in_executor(self._thread, self._commit, log, batch)
             except RolltapeError as error:
                 if log.broken is not None and self._leave is not None:
-                    logger.warning("%s", error)
+                    self._source.emit(log_codes.WRITER_REPLACED, error=str(error))
                     self._leave()
                 if log.broken is not None or not self._has_patience(error):
                     self._fail(error)
@@ -282,7 +307,8 @@ class Writer:
                 await asyncio.sleep(RETRY_S)
                 continue
             if self._trouble_since is not None:
-                logger.warning("Writing again, after %.0f s.", time.monotonic() - self._trouble_since)
+                seconds = time.monotonic() - self._trouble_since
+                self._source.emit(log_codes.WRITER_RECOVERED, seconds=seconds)
                 self._trouble_since = None
             self._acknowledge(report)
             self._maybe_publish(loop)
@@ -298,7 +324,8 @@ class Writer:
         now = time.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
-            logger.warning("%s It is tried again for %g s.", error, self._config.budget.give_up_s)
+            give_up_s = self._config.budget.give_up_s
+            self._source.emit(log_codes.WRITER_RETRIES, error=str(error), give_up_s=give_up_s)
         return now - self._trouble_since <= self._config.budget.give_up_s
 
     def _acknowledge(self, report: CommitReport) -> None:
@@ -320,6 +347,7 @@ class Writer:
 
     def _fail(self, error: RolltapeError) -> None:
         self._failed = error
+        self._source.emit(log_codes.WRITER_FAILED, error=str(error))
         for queue in self._waiting.values():
             for _, future in queue:
                 if not future.done():
@@ -334,14 +362,13 @@ class Writer:
             return
         self._published_at = now
         self._publishing = loop.run_in_executor(self._catalog_thread, self._publish, self._run.path.parent.parent)
-        self._publishing.add_done_callback(_note_failure)
+        self._publishing.add_done_callback(self._note_failure)
 
     def _maybe_compact(self) -> None:
         if self._compaction is not None and (complaint := self._compaction.committed()) is not None:
-            logger.warning("Small parts could not be merged: %s The recording goes on.", complaint)
+            self._source.emit(log_codes.PARTS_NOT_MERGED, error=str(complaint))
 
-
-def _note_failure(publishing: asyncio.Future[None]) -> None:
-    """The catalog is a convenience: without it the recording goes on, and the next commit tries again."""
-    if not publishing.cancelled() and (error := publishing.exception()) is not None:
-        logger.warning("The catalog could not be published: %s", error)
+    def _note_failure(self, publishing: asyncio.Future[None]) -> None:
+        """The catalog is a convenience: without it the recording goes on, and the next commit tries again."""
+        if not publishing.cancelled() and (error := publishing.exception()) is not None:
+            self._source.emit(log_codes.CATALOG_NOT_PUBLISHED, error=str(error))

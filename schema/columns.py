@@ -25,6 +25,7 @@ integers by dictionary. `facts`: infos, integers by delta, floats by BYTE_STREAM
 """
 
 CONSTANT: Final = pa.dictionary(pa.int8(), pa.string())
+FEW: Final = pa.dictionary(pa.int16(), pa.string())
 TIME: Final = pa.timestamp("us", tz="UTC")
 
 
@@ -139,9 +140,28 @@ METRICS: Final = (
     Nullable("cpu_s", pa.float64(), "plain", "CPU time of its process so far", unit="seconds"),
 )
 
+LOGS: Final = (
+    *KEYS,
+    Column("time", TIME, "delta", "UTC time at which it was said", unit="microseconds", statistics=True),
+    Column("level", CONSTANT, "dictionary", "debug, info, warning or error"),
+    Column("severity", pa.int16(), "delta", "10, 20, 30 or 40", statistics=True),
+    Column("code", FEW, "dictionary", "LOG and digits, from the catalogue (log-codes.md)"),
+    Column("component", FEW, "dictionary", "who says it, from the catalogue"),
+    Column("subcomponent", FEW, "dictionary", "which part of it, from the catalogue"),
+    Column("message", pa.string(), "plain", "what is said"),
+    Column("data", pa.string(), "plain", "the record's data as a JSON object, or null"),
+    Column("origin", CONSTANT, "dictionary", "record, or the stdout or stderr of an external program"),
+    Column("env_id", FEW, "dictionary", "id of the environment, as given"),
+    Column("host", FEW, "dictionary", "name of the machine"),
+    Column("pid", pa.int32(), "delta", "process that said it"),
+)
+"""`worker`, `incarnation`, `sub_env` and `episode` are null where a record is not about one; `fragment` counts within
+the process that said it."""
+
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "frames": FRAMES,
     "steps": STEPS,
+    "logs": LOGS,
     "ledger": LEDGER,
     "metrics": METRICS,
     "episodes": EPISODES,

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from .columns import PAYLOAD_VERSION
 from .mismatches import Mismatch
+
+FIRST_STREAM: Final = -(1 << 30)
+"""Numbers of producers from here downwards are streams of log records: one a process, chosen by chance. They have
+neither steps nor episodes nor a page, and the hub does not know them."""
 
 
 class ProducerKey(NamedTuple):
@@ -28,6 +32,11 @@ class ProducerKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"p{self.producer}.{self.incarnation}"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it brings log records and no steps."""
+        return self.producer <= FIRST_STREAM
 
     @classmethod
     def parse(cls, text: str) -> ProducerKey:

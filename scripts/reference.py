@@ -21,11 +21,13 @@ import pydantic
 
 import rolltape
 
+from .log_codes_page import log_codes_page
 from .schema_page import filled
 from .settings_page import with_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
+CODES_PAGE = ROOT / "docs" / "log-codes.md"
 SCHEMA_PAGE = ROOT / "docs" / "schema.md"
 SETTINGS_PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """# Reference
@@ -39,7 +41,7 @@ LINE = 100
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the generated pages; the exit code is 1 when a check finds one stale."""
     check = "--check" in (sys.argv[1:] if arguments is None else arguments)
-    pages = {PAGE: reference()}
+    pages = {PAGE: reference(), CODES_PAGE: log_codes_page()}
     if SCHEMA_PAGE.exists():
         pages[SCHEMA_PAGE] = filled(SCHEMA_PAGE.read_text(encoding="utf-8"))
     if SETTINGS_PAGE.exists():

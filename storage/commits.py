@@ -414,9 +414,9 @@ class CommitLog:
 
     def _check_brought(self, header: FragmentHeader, table: str, batch: pa.RecordBatch) -> None:
         """Rows name the fragment that brings them; an episode that another key left behind is covered by that key
-        (rule 7); a ledger speaks of anything."""
+        (rule 7); ledger, logs and metrics speak of anything."""
         brought = (header.key.producer, header.key.incarnation, header.sequence)
-        if table in ("ledger", "metrics") or _only(batch, brought):
+        if table in ("ledger", "logs", "metrics") or _only(batch, brought):
             return
         columns = batch.select(["worker", "incarnation", "fragment"]).to_pydict().values()
         for worker, incarnation, fragment in sorted(set(zip(*columns, strict=True)) - {brought}):

@@ -24,6 +24,7 @@ from .episodes import Episode
 from .frame_store import Frames, FrameStore
 from .layout import is_run_id, list_parts
 from .listing import LakeListing
+from .log_filter import log_condition
 from .part_files import StoredSchema
 from .part_table import PartTable
 from .queries import NOT_LAKE_WIDE, Engine, columns_of, common_columns, scan
@@ -64,7 +65,7 @@ def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, tabl
     Args:
         lake: a lake or its folder.
         run: which run; None for all.
-        table: steps, frames, episodes, ledger or metrics.
+        table: steps, frames, episodes, logs, ledger or metrics.
 
     Raises:
         LakeNotFound: no such lake or run.
@@ -225,9 +226,33 @@ class Lake:
         """Samples of producers, hubs and writers, about one a second each; one run, a list of runs, or all."""
         return _where(self._table("metrics", run), where)
 
+    def logs(
+        self,
+        where: str | None = None,
+        *,
+        run: WhichRun | Sequence[WhichRun] | None = None,
+        component: str | Sequence[str] | None = None,
+        level: str | None = None,
+    ) -> Relation:
+        """Log records and the lines of external programs, in the order of time.
+
+        Args:
+            where: an SQL condition such as "code = 'LOG2002' and worker = 3".
+            run: one run or a list of runs; None for all.
+            component: only what these components say; one of the catalogue, or several.
+            level: only what is at least so severe: debug, info, warning or error.
+
+        Raises:
+            ConfigError: a component or level that is not in the catalogue (docs/log-codes.md).
+        """
+        found = _where(self._table("logs", run), where)
+        if (condition := log_condition(component, level)) is not None:
+            found = found.filter(condition)
+        return found.order("time")
+
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
-        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `ledger`, `metrics`, `parts`,
-        `payloads`, `mismatches` and `adoption`.
+        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `logs`, `ledger`, `metrics`,
+        `parts`, `payloads`, `mismatches` and `adoption`.
 
         Args:
             query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.

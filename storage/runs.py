@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -115,6 +115,15 @@ class Run:
     def metrics(self, where: str | None = None) -> Relation:
         """Samples of its producers, hub and writer, about one a second: queue_depth, flush_s, inflight_bytes, …"""
         return self.lake.metrics(where, run=self)
+    def logs(
+        self,
+        where: str | None = None,
+        *,
+        component: str | Sequence[str] | None = None,
+        level: str | None = None,
+    ) -> Relation:
+        """Its log records and the lines of its external programs, in the order of time; see `Lake.logs`."""
+        return self.lake.logs(where, run=self, component=component, level=level)
 
     def parts(self, table: str = "steps") -> list[Path]:
         """The exact list of its parts right now."""

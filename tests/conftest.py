@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rolltape.schema.log_policy import Structured
 from tests.examples import register_profiles
+
+Structured.strict = True  # a record of ours that names no code and no run fails the test that emits it
 
 # Read by Ray and SDL when they start, which is after this file is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -23,6 +23,7 @@ COMMANDS = (
     "episodes",
     "info",
     "sql",
+    "logs",
     "replay",
     "stress",
     "video",

@@ -15,6 +15,7 @@ import typer
 
 from rolltape.schema.config import FramePolicy, RecordConfig
 from rolltape.schema.errors import RolltapeError
+from rolltape.schema.log_policy import configure_logging
 
 from .options import ConfigFile, SetKeys
 from .output import facts
@@ -312,6 +313,8 @@ def record(
         _check_policy(tree.fleet.policy)  # before Ray starts, which takes seconds
         return Fleet(env, env_kwargs=kwargs if kwargs or resume is None else None, resume=resume, settings=settings)
 
+    logs = tree.logging.model_copy(update={"level": "warning"}) if quiet or json else tree.logging
+    configure_logging(logs, "program")
     fleet: Fleet | None = None
     failed: BaseException | None = None
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary, whatever workers and libraries print

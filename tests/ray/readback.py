@@ -29,6 +29,9 @@ ORDER: Final = {
 }
 """Columns that put the rows of one fragment into one order."""
 
+STREAMS: Final = -(1 << 30)
+"""Producers from this number downwards bring log records."""
+
 Fragment = tuple[int, int, int]
 """Producer, incarnation, sequence."""
 
@@ -63,7 +66,7 @@ class Found:
         pieces: dict[Fragment, dict[str, pa.Table]] = {}
         for name, table in self.tables.items():
             keys = [table.column(k).to_numpy() for k in ("worker", "incarnation", "fragment")]
-            if not table.num_rows:
+            if not table.num_rows or name == "logs":  # its rows say who spoke, not who brought them
                 continue
             order = np.lexsort(keys[::-1])
             stacked = np.stack(keys)[:, order]
@@ -83,9 +86,13 @@ def read_back(run: Path) -> Found:
     tables: dict[str, list[pa.Table]] = {}
     for marker in markers:
         for producer, incarnation, first, last in marker["fragments"]:
+            if producer <= STREAMS:
+                continue
             found.fragments += [(producer, incarnation, n) for n in range(first, last + 1)]
         for key, mark in marker["watermarks"].items():
             producer, incarnation = map(int, key[1:].split("."))
+            if producer <= STREAMS:
+                continue
             known = found.watermarks.setdefault((producer, incarnation), mark)
             if mark["sequence"] > known["sequence"]:
                 found.watermarks[producer, incarnation] = mark

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,12 @@ def record(
     return run
 
 
+def unexpected(err: str) -> str:
+    """What stands on stderr besides the log's lines of a run's start and end."""
+    lines = [line for line in err.splitlines() if not re.match(r"(\d\d:\d\d:\d\d INFO run LOG100[13] |run$|  \w)", line)]
+    return "\n".join(lines)
+
+
 def facts(out: str) -> dict[str, str]:
     """The table of a summary."""
     rows = [line.split(maxsplit=1) for line in out.splitlines() if line and not line.startswith(" ")]
@@ -52,7 +59,12 @@ def facts(out: str) -> dict[str, str]:
 
 def test_a_run_and_its_summary(record: Command, tmp_path: Path) -> None:
     code, out, err = record("CartPole-v1", "--envs", "4", "--steps", "2000", "--seed", "3")
-    assert (code, err) == (0, "")
+    assert (code, unexpected(err)) == (0, "")
+    assert f" INFO run LOG1001 Recording CartPole-v1 as run {facts(out)['run']} in {tmp_path / 'lake'}.\nrun\n" in err
+    assert re.search(r"\n  environments +4 × CartPole-v1\n", err)
+    assert re.search(r"\n  durable.commit.durability +process  \[", err)
+    assert "max_bytes" not in err, "what is as its default is not shown"
+    assert err.rstrip().endswith(f"{facts(out)['steps']} steps, {int(facts(out)['episodes'].split()[0]) + 4} episodes.")
     told = facts(out)
     run = rolltape.open("lake").run(told["run"])
     assert told["path"] == str(run.path) == str(tmp_path / "lake" / "runs" / run.run_id)
@@ -202,7 +214,7 @@ def test_a_signal_ends_a_run_in_an_orderly_way(number: signal.Signals, reason: s
         start_new_session=True,
     )
     try:
-        wait_for(lambda: list(tmp_path.glob("lake/runs/*/commits/*.json")), "a first commit", timeout_s=100)
+        wait_for(lambda: list(tmp_path.glob("lake/runs/*/steps/*.parquet")), "a first commit", timeout_s=100)
         if number is signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does: to everything that it started
         else:
@@ -211,7 +223,8 @@ def test_a_signal_ends_a_run_in_an_orderly_way(number: signal.Signals, reason: s
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    said = [line for line in err.splitlines() if not line.startswith("ALE/Breakout-v5: ")]  # progress of a slow machine
+    lines = unexpected(err).splitlines()
+    said = [line for line in lines if not line.startswith("ALE/Breakout-v5: ")]  # progress of a slow machine
     assert said == [], "Ray, its workers or the environment said something"
     told = facts(out)
     assert told["status"] == f"stopped: {reason}"

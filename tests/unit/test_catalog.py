@@ -44,6 +44,7 @@ def test_tables_and_views(lake: Path) -> None:
         "frame_data",
         "frames",
         "ledger",
+        "logs",
         "metrics",
         "mismatches",
         "parts",
@@ -133,7 +134,7 @@ def test_views_are_exact_and_live(lake: Path) -> None:
 def test_a_lake_without_data_has_all_names(tmp_path: Path) -> None:
     new_run(tmp_path)
     publish_catalog(tmp_path)
-    for name in ("steps", "episodes", "frames", "frame_data", "ledger", "parts"):
+    for name in ("steps", "episodes", "frames", "frame_data", "ledger", "logs", "parts"):
         assert rows(tmp_path, f"select count(*) from {name}") == [(0,)]
     assert rows(tmp_path, "select count(*) from runs") == [(1,)]
 

@@ -87,6 +87,7 @@ def test_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     page = tmp_path / "reference.md"
     monkeypatch.setattr(reference, "PAGE", page)
     monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr(reference, "CODES_PAGE", tmp_path / "log-codes.md")
     monkeypatch.setattr(reference, "SCHEMA_PAGE", tmp_path / "schema.md")
     monkeypatch.setattr(reference, "reference", lambda: "new\n")
     assert reference.main(["--check"]) == 1
@@ -100,6 +101,7 @@ def test_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_tables_of_the_schema_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "schema.md"
     monkeypatch.setattr(reference, "PAGE", tmp_path / "reference.md")
+    monkeypatch.setattr(reference, "CODES_PAGE", tmp_path / "log-codes.md")
     monkeypatch.setattr(reference, "SCHEMA_PAGE", page)
     monkeypatch.setattr(reference, "ROOT", tmp_path)
     monkeypatch.setattr(reference, "reference", lambda: "new\n")

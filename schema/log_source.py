@@ -1,0 +1,74 @@
+"""Who speaks: a run, an environment and a worker. The only way to a structured record.
+
+`LogSource(run_id, env_id).emit(log_codes.RUN_STARTED, …)`: the context is part of the source, so no record lacks it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import ConfigError
+from .log_codes import LogCode
+
+ROOT: Final = "rolltape"
+"""Name of the logger that all of ours are below."""
+EVENT: Final = "rolltape_event"
+"""Attribute of a `logging.LogRecord` that carries its `LogEvent`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Context of records: the run and its environment; worker and incarnation where it is a worker that speaks."""
+
+    run_id: str
+    env_id: str
+    worker: int | None = None
+    incarnation: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("run_id", "env_id"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name}: a record says which run and environment it is about, got none")
+
+    def emit(
+        self,
+        code: LogCode,
+        *,
+        sub_env: int | None = None,
+        episode: int | None = None,
+        section: str = "",
+        shown: bool = True,
+        **details: Any,
+    ) -> None:
+        """Log a record of `code`. Returns at once; never raises for what it cannot format or store.
+
+        Args:
+            code: an entry of the catalogue.
+            sub_env, episode: what it is about, where it is about one.
+            section: further lines for people, such as a table; in the recording their data is in `details`.
+            shown: False: it is kept with the run and not printed, because whoever emits it says it in another way.
+            **details: fill the places of the code's message, and are kept as data.
+        """
+        logger = logging.getLogger(f"{ROOT}.{code.component}")
+        if not logger.isEnabledFor(code.severity):
+            return
+        event = LogEvent(code, self, details, sub_env, episode, section, shown)
+        logger.log(code.severity, "%s", event, extra={EVENT: event}, stacklevel=2)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A structured record: its code, who said it, and its data. As text: its message."""
+
+    code: LogCode
+    source: LogSource
+    details: dict[str, Any]
+    sub_env: int | None = None
+    episode: int | None = None
+    section: str = ""
+    shown: bool = True
+
+    def __str__(self) -> str:
+        return self.code.render(self.details)
