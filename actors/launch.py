@@ -243,6 +243,28 @@ class CountsOf:
         return await self._hub.counts.remote()
 
 
+def find_actors(run_id: str) -> Actors:
+    """The hub and the writer of a run that somebody else began. Raises ClusterError where they are not there."""
+    try:
+        return Actors(
+            ray.get_actor(f"hub-{run_id}", NAMESPACE),
+            [ray.get_actor(f"writer-{run_id}-0", NAMESPACE)],
+        )
+    except ValueError as error:
+        raise ClusterError(f"Run {run_id} cannot be joined: it has ended, or is another cluster's. {error}") from error
+
+
+def cluster_address() -> str:
+    """Where a program of ours reaches the cluster that this process uses."""
+    return ray.get_runtime_context().gcs_address
+
+
+def start_program(cls: type, *args: Any, cpus: float, gpus: float, memory_bytes: int) -> Any:
+    """Start the supervisor of a program on a node that has room for it; it dies for good."""
+    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "memory": memory_bytes or None}
+    return ray.remote(cls).options(max_restarts=0, max_task_retries=0, max_concurrency=4, **options).remote(*args)
+
+
 def leave() -> None:
     """End this actor's process, so that Ray starts it anew."""
     os._exit(1)

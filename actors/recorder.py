@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.adapters.state_reader import StateReader
@@ -27,6 +29,7 @@ from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.storage.configuration import configured_by
 
 from .digesting import SingleDigests, VectorDigests
+from .joined import JOIN_STRIDE, join, take_number
 from .pace import Pace
 from .page import ProducerPage, page_path
 from .producer import Producer
@@ -37,9 +40,7 @@ from .state_infos import state_reader
 from .stepping import autoreset_of
 from .validation import checked, validator_of, watched
 from .vector_rows import VectorRows
-
-JOIN_STRIDE = 4096
-"""Most sub-environments of a run that several recorders join."""
+from .wiring import Wiring, wiring
 
 _MODE_NAMES = {
     AutoresetMode.NEXT_STEP: "next_step",
@@ -139,6 +140,8 @@ class _Session:
     ) -> tuple[_Session, ProducerKey, int]:
         """The session for `recorder`, its key, and its first sub-environment in the run."""
         n = description.num_envs
+        if (ours := wiring()) is not None:
+            return cls._join_run(recorder, env, description, settings, ours)
         vector = isinstance(env, VectorEnv)
         observation = env.single_observation_space if vector else env.observation_space
         action = env.single_action_space if vector else env.action_space
@@ -157,6 +160,23 @@ class _Session:
             else:
                 session._check_spaces(run, observation, action)
             return session, *session._enter(recorder, n)
+
+    @classmethod
+    def _join_run(
+        cls, recorder: _Recorder, env: Any, description: EnvDescription, settings: Resolved, ours: Wiring
+    ) -> tuple[_Session, ProducerKey, int]:
+        """The session of a program that is run by `rolltape run`: every recorder is one of its own, in one run."""
+        vector = isinstance(env, VectorEnv)
+        observation = env.single_observation_space if vector else env.observation_space
+        action = env.single_action_space if vector else env.action_space
+        description = replace(description, stride=JOIN_STRIDE)
+        session = cls(join(ours, description, observation, action, settings, recorder.adapter), None)
+        key, offset, recorder.page = take_number(session.recording.folder, description.num_envs)
+        session._open.append(recorder)
+        session.recording.source.emit(
+            log_codes.PROGRAM_JOINED, shown=False, env_id=description.env_id, key=str(key)
+        )
+        return session, key, offset
 
     @staticmethod
     def _begin(
@@ -233,6 +253,7 @@ class _Recorder:
 
     def __init__(self, env: Any, description: EnvDescription, settings: Resolved, run: str | None) -> None:
         self.producer: Any = None
+        self.page: ProducerPage | None = None
         self.adapter = _adapter_of(env, settings.config.durable)
         self.session, self.key, self.offset = _Session.join(self, env, description, settings, run)
         try:
@@ -245,7 +266,7 @@ class _Recorder:
 
     def _start(self, env: Any, n: int, config: RecordConfig) -> None:
         recording = self.session.recording
-        page = ProducerPage(page_path(recording.folder.producers, self.key), self.key, n)
+        page = self.page or ProducerPage(page_path(recording.folder.producers, self.key), self.key, n)
         common: dict[str, Any] = {"stride": recording.env.stride, "agree": recording.hub.agree}
         if isinstance(env, VectorEnv):
             per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)

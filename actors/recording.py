@@ -155,8 +155,7 @@ class Recording:
         self.settings = settings
         self.logs = LoggingConfig() if settings is None else settings.config.logging
         configure_logging(self.logs)
-        resources = launch.NOTHING_RESERVED if settings is None else settings.config.resources
-        self._actors = launch.start_actors(folder.path, folder.run_id, config, resources, env.env_id, self.logs)
+        self._actors = self.begin_actors()
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
         self.hub_actor = self._actors.hub
@@ -172,6 +171,12 @@ class Recording:
         self.log = LogStream(self.source, self.writer_link, self.logs, config.budget)
         self.log.start()
         self._say_started()
+
+    def begin_actors(self) -> launch.Actors:
+        """Start the hub and the writer. Raises what they raise."""
+        reserved = launch.NOTHING_RESERVED if self.settings is None else self.settings.config.resources
+        path, run_id = self.folder.path, self.folder.run_id
+        return launch.start_actors(path, run_id, self.config, reserved, self.env.env_id, self.logs)
 
     @classmethod
     def open(

@@ -283,6 +283,31 @@ PROGRAM_LINE = _declare(
     "LOG5001", "debug", "program", "output", "{line}",
     "A line of the program that names no code; nothing.", "output",
 )  # fmt: skip
+PROGRAM_STARTED = _declare(
+    "LOG5002", "info", "program", "lifecycle", "{command} runs as process {pid} on {host}.",
+    "Nothing.",
+)  # fmt: skip
+PROGRAM_ENDED = _declare(
+    "LOG5003", "info", "program", "lifecycle", "{command} ended after {seconds:.1f} s with exit code 0.",
+    "Nothing.",
+)  # fmt: skip
+PROGRAM_FAILED = _declare(
+    "LOG5004", "error", "program", "lifecycle", "{command} ended after {seconds:.1f} s: {how}.",
+    "Read its last lines: rolltape logs RUN --component program --level debug.",
+)  # fmt: skip
+PROGRAM_SIGNALLED = _declare(
+    "LOG5005", "warning", "program", "lifecycle", "{signal} was sent to the process group of {command}.",
+    "Nothing: somebody asked for it.",
+)  # fmt: skip
+PROGRAM_JOINED = _declare(
+    "LOG5006", "info", "program", "recorder", "A recorder of {env_id} joined as {key}.",
+    "Nothing.",
+)  # fmt: skip
+PROGRAM_LOST = _declare(
+    "LOG5007", "warning", "program", "recorder",
+    "{key} ended without close(): {lost_steps} steps and {lost_episodes} episodes of it are lost.",
+    "Close recorders, or let the program end by itself; what was durable is in the run.", "loss",
+)  # fmt: skip
 
 # ---- 7: schema ----
 

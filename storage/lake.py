@@ -387,7 +387,9 @@ class Lake:
         """The content of a run's `run.json`, which does not change."""
         info = self._info.get(run_id)
         if info is None:
-            info = self._info[run_id] = read_run_info(self.listing.folder(run_id))
+            info = read_run_info(self.listing.folder(run_id))
+            if info.get("spaces") is not None or "program" not in info:  # a program's run learns its spaces later
+                self._info[run_id] = info
         return info
 
     def __reduce__(self) -> tuple[Any, ...]:

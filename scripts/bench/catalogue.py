@@ -19,6 +19,7 @@ FIGURE_FILES = {
     "reading": "frame_reading",
     "memory": "slow_writer",
     "import": "import_time",
+    "bridge": "log_bridge",
     "replay": "replay_rate",
     "compaction": "compaction_speed",
 }

@@ -19,6 +19,7 @@ __all__ = ["app", "main"]
 
 COMMANDS = (
     "record",
+    "run",
     "runs",
     "episodes",
     "info",
