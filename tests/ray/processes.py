@@ -56,6 +56,14 @@ def go_on(pid: int) -> None:
         pass
 
 
+def lives(pid: int) -> bool:
+    """Whether a process is there and no zombie, which whoever adopted it may leave behind."""
+    try:
+        return _lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

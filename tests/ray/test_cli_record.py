@@ -62,8 +62,8 @@ def test_a_run_and_its_summary(record: Command, tmp_path: Path) -> None:
     assert (code, unexpected(err)) == (0, "")
     assert f" INFO run LOG1001 Recording CartPole-v1 as run {facts(out)['run']} in {tmp_path / 'lake'}.\nrun\n" in err
     assert re.search(r"\n  environments +4 × CartPole-v1\n", err)
-    assert re.search(r"\n  durable.commit.durability +process  \[", err)
-    assert "max_bytes" not in err, "what is as its default is not shown"
+    assert re.search(r"\n  durable.seed +3  \[cli", err)
+    assert "fleet.autoreset" not in err, "what is as its default is not shown"
     assert err.rstrip().endswith(f"{facts(out)['steps']} steps, {int(facts(out)['episodes'].split()[0]) + 4} episodes.")
     told = facts(out)
     run = rolltape.open("lake").run(told["run"])

@@ -17,7 +17,7 @@ from rolltape.actors.external_run import ProgramEnd, run_program
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import configured_by
 
-from .processes import actors, kill, wait_for
+from .processes import actors, kill, lives, wait_for
 from .readback import read_back
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -140,7 +140,7 @@ def test_a_supervisor_that_is_killed(lake: Path) -> None:
     ended = run(lake, LOOP.replace("STEPS", "100_000").replace("PAUSE", "0.002"), screen)
     killer.join()
     assert ended.exit_code == 1
-    assert not Path(f"/proc/{screen.pid}").exists()
+    wait_for(lambda: not lives(screen.pid), "the program's end")
     assert "supervisor died" in check_lost(lake, ended)["reason"]
 
 
