@@ -26,6 +26,7 @@ from . import launch
 from .blame import said
 from .digesting import VectorDigests
 from .log_stream import LogStream
+from .normalization import NotedRows, find_statistics
 from .obituary import Obituary
 from .pace import Pace
 from .page import ProducerPage, page_path
@@ -123,11 +124,15 @@ class EnvWorker:
         if order.obituary is not None:
             rows.mourn(order.obituary)
         validator = validator_of(order.schema, config.validation, str(key))
-        kept: Any = VectorDigests(rows) if order.schema.digests else rows
+        noted: Any = rows
+        if found := find_statistics(self._env):
+            noted = NotedRows(rows, found, order.schema.of_rows(), key, config.fragment.max_bytes)
+        kept: Any = VectorDigests(noted) if order.schema.digests else noted
         self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
-        self._producer = Producer(registration, rows, page, writer, hub, config, **watched(validator))
+        self._producer = Producer(registration, noted, page, writer, hub, config, **watched(validator))
         self._producer.start()
+        self._noted = noted if found else None
         self._log.start()
         self._source.emit(log_codes.WORKER_STARTED, key=str(key), num_envs=n, offset=order.offset)
         self._pictures: Any = self._env.render if order.schema.renders else None
@@ -210,6 +215,9 @@ class EnvWorker:
     def close(self) -> Totals:
         """Close the environments and their open episodes; everything is durable when this returns."""
         self._begin()
+        if self._noted is not None:
+            with self._producer.mutex:
+                self._noted.note("close")
         totals = self._producer.close()
         try:
             self._env.close()

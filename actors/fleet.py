@@ -44,6 +44,7 @@ from .remaking import check_drawable
 from .resuming import PastRun
 from .state_infos import state_reader
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
+from .wrapper_chain import told_spec
 
 if TYPE_CHECKING:
     from rolltape.storage.lake import Run
@@ -517,7 +518,7 @@ def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_env
         stride=num_envs,
         source=recipe.importable,
         kwargs=recipe.kwargs,
-        spec=probe.spec.to_json() if probe.spec is not None and isinstance(recipe.source, str) else None,
+        spec=told_spec(probe.spec)[0] if isinstance(recipe.source, str) else None,
         vectorization="native" if native else "sync",
         autoreset=recipe.autoreset,
         render_mode=probe.render_mode,

@@ -30,6 +30,7 @@ from rolltape.storage.configuration import configured_by
 
 from .digesting import SingleDigests, VectorDigests
 from .joined import JOIN_STRIDE, join, take_number
+from .normalization import NotedRows, Statistics, find_statistics, statistics_of
 from .pace import Pace
 from .page import ProducerPage, page_path
 from .producer import Producer
@@ -41,6 +42,7 @@ from .stepping import autoreset_of
 from .validation import checked, validator_of, watched
 from .vector_rows import VectorRows
 from .wiring import Wiring, wiring
+from .wrapper_chain import told_arguments, told_spec
 
 _MODE_NAMES = {
     AutoresetMode.NEXT_STEP: "next_step",
@@ -173,9 +175,7 @@ class _Session:
         session = cls(join(ours, description, observation, action, settings, recorder.adapter), None)
         key, offset, recorder.page = take_number(session.recording.folder, description.num_envs)
         session._open.append(recorder)
-        session.recording.source.emit(
-            log_codes.PROGRAM_JOINED, shown=False, env_id=description.env_id, key=str(key)
-        )
+        session.recording.source.emit(log_codes.PROGRAM_JOINED, shown=False, env_id=description.env_id, key=str(key))
         return session, key, offset
 
     @staticmethod
@@ -284,15 +284,44 @@ class _Recorder:
         else:
             schema = recording.schema.of_rows()
             rows = SingleRows(schema, self.key, page, config.fragment, sub_env=self.offset, **common)
-        kept = rows
-        if recording.schema.digests:
-            kept = VectorDigests(rows) if isinstance(env, VectorEnv) else SingleDigests(rows)
         validator = validator_of(recording.schema, config.validation, str(self.key))
-        self.rows: Any = checked(kept, validator, n if isinstance(env, VectorEnv) else None)
+        found = find_statistics(env)
+        self.noted = self._noted(rows, found, config) if found else None
+        rows = rows if self.noted is None else self.noted
+
+        def chain(rows: Any) -> Any:
+            kept = rows
+            if recording.schema.digests:
+                kept = VectorDigests(rows) if isinstance(env, VectorEnv) else SingleDigests(rows)
+            return checked(kept, validator, n if isinstance(env, VectorEnv) else None)
+
+        self._chain = chain
+        self.rows: Any = chain(rows)
         registration = Registration(self.key, recording.run_id, self.offset, n)
         link, hub = recording.writer_link, recording.hub
         self.producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
         self.producer.start()
+
+    def _noted(self, rows: Any, found: list[Statistics], config: RecordConfig) -> NotedRows:
+        schema = self.session.recording.schema.of_rows()
+        return NotedRows(rows, found, schema, self.key, config.fragment.max_bytes)
+
+    def watch(self, holder: Any, num_envs: int) -> None:
+        """Record the statistics of `holder` too. The caller then asks for `rows` again."""
+        found = statistics_of(holder, num_envs)
+        with self.producer.lock:
+            if self.noted is not None:
+                self.noted.watch(found)
+                return
+            self.noted = self._noted(self.producer.rows, found, self.session.recording.config)
+            self.producer.rows = self.noted
+            self.rows = self._chain(self.noted)
+
+    def note_close(self) -> None:
+        """The statistics of normalizing wrappers as they are now, while their environment is open."""
+        if self.noted is not None and not self.closed:
+            with self.producer.mutex:
+                self.noted.note("close")
 
     def told(self, error: BaseException) -> None:
         """The run has failed elsewhere."""
@@ -330,17 +359,14 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
             num_envs=1,
             workers=1,
             stride=1 if run is None else JOIN_STRIDE,
-            spec=_spec(env),
+            spec=told_spec(inner_spec(env))[0],
             render_mode=env.render_mode,
             metadata=described(env),
         )
         self._recorder = _Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
-        self._rows: SingleRows = self._recorder.rows
-        self._row_step = self._rows.step
-        self._row_reset = self._rows.reset
-        if settings.config.durable.adapter.state:
-            self._note_state(settings.config.durable)
+        self._durable = settings.config.durable
+        self._bind()
         self._env_step = _held_back(env.step, 1, settings.config.durable)
 
     @property
@@ -370,6 +396,26 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
                 self._recorder.producer.flush()
         return observation, info
 
+    def watch_normalization(self, holder: Any) -> None:
+        """Record the running statistics of something outside of this environment too, from the next step on.
+
+        Args:
+            holder: has `obs_rms`, `ret_rms` or `return_rms` with `mean`, `var` and `count`, or a dict of such; for
+                example Stable-Baselines3's VecNormalize. Wrappers around the recorded environment are found without.
+
+        Raises:
+            ConfigError: it keeps no statistics.
+        """
+        self._recorder.watch(holder, 1)
+        self._bind()
+
+    def _bind(self) -> None:
+        self._rows: SingleRows = self._recorder.rows
+        self._row_step = self._rows.step
+        self._row_reset = self._rows.reset
+        if self._durable.adapter.state:
+            self._note_state(self._durable)
+
     def _note_state(self, config: RecordConfig) -> None:
         """From now on what is recorded has the state among its infos; what the loop gets has not."""
         env, rows, adapter = self.env, self._rows, self._recorder.adapter
@@ -389,6 +435,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
     def close(self) -> None:
         """Close the environment and make the recording durable."""
         try:
+            self._recorder.note_close()
             self.env.close()
         finally:
             vars(self).update(step=self.env.step, reset=self.env.reset)  # what is stepped now is not recorded
@@ -407,7 +454,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             num_envs=env.num_envs,
             workers=1,
             stride=env.num_envs if run is None else JOIN_STRIDE,
-            spec=_spec(env),
+            spec=told_spec(inner_spec(env))[0],
             vectorization=type(env.unwrapped).__name__,
             autoreset=_MODE_NAMES[autoreset_of(env)],
             render_mode=env.render_mode,
@@ -458,10 +505,16 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     def close(self, **kwargs: Any) -> None:
         """Close the sub-environments and make the recording durable."""
         try:
+            self._recorder.note_close()
             self.env.close(**kwargs)
         finally:
             vars(self).update(step=self.env.step, reset=self.env.reset)  # what is stepped now is not recorded
             self._recorder.close()
+
+    def watch_normalization(self, holder: Any) -> None:
+        """As `RecordedEnv.watch_normalization`; its statistics are those of all sub-environments."""
+        self._recorder.watch(holder, self.num_envs)
+        self._rows = self._recorder.rows
 
     def _seeds(self, seed: Any) -> list[int | None] | None:
         if seed is None:
@@ -497,17 +550,21 @@ def _held_back(step: Any, num_envs: int, config: RecordConfig) -> Any:
 
 
 def described(env: Any) -> dict[str, Any]:
-    """What a replay or a film of the recording wants to know besides: pictures a second, and vector wrappers."""
+    """What a replay or a film of the recording wants to know besides: pictures a second, and the wrappers."""
     found: dict[str, Any] = {}
     fps = (env.metadata or {}).get("render_fps")
     if isinstance(fps, int | float) and fps > 0:
         found["render_fps"] = fps
-    wrappers = []
+    _, layers = told_spec(inner_spec(env))
+    if layers:
+        found["wrappers"] = layers
+    around = []
     while isinstance(env, VectorWrapper):
-        wrappers.append(type(env).__name__)
+        around.append(told_arguments(env))
         env = env.env
-    if wrappers:
-        found["vector_wrappers"] = wrappers
+    if around:
+        found["vector_wrappers"] = [layer["name"] for layer in around]
+        found["vector_wrapper_arguments"] = [layer["kwargs"] for layer in around]
     return found
 
 
@@ -529,17 +586,9 @@ def _env_id(env: Any) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__qualname__
 
 
-def _spec(env: Any) -> str | None:
-    """Gymnasium's specification of one environment as JSON; None where it has none or holds what JSON cannot."""
-    spec = env.spec
+def inner_spec(env: Any) -> Any:
+    """Gymnasium's specification of one environment, of a vector environment that of its first; None: there is none."""
     base = env.unwrapped
     if isinstance(base, SyncVectorEnv):
-        spec = base.envs[0].spec
-    elif isinstance(base, AsyncVectorEnv):
-        spec = base.get_attr("spec")[0]
-    if spec is None:
-        return None
-    try:
-        return spec.to_json()
-    except (TypeError, ValueError):
-        return None
+        return base.envs[0].spec
+    return base.get_attr("spec")[0] if isinstance(base, AsyncVectorEnv) else env.spec

@@ -15,6 +15,7 @@ from rolltape.schema.space_codec import SpaceCodec
 
 from .state_infos import with_recorded_state
 from .stepping import EnvRecipe, is_entry_point, make_env
+from .wrapper_chain import Wrap, again, lost
 
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
@@ -48,14 +49,27 @@ def recipe_of(run: Run, make: Maker | None = None, *, renders: bool = False) -> 
             made.kwargs.pop(name, None)
         mode = _mode(made.kwargs.get("render_mode"), renders)
         made.kwargs = {**made.kwargs, "render_mode": mode} if mode else _without(made.kwargs, "render_mode")
-        return EnvRecipe(made)
+        return EnvRecipe(made, wrappers=_wrappers(run))
     raise UnknownEnvironment(f"Run {run.run_id} does not say how {env['env_id']} was made. {HOW}")
+
+
+def _wrappers(run: Run) -> tuple[Wrap, ...]:
+    """What makes the recorded wrappers. Raises UnknownEnvironment that names those that cannot be made again."""
+    layers = (run.info["env"].get("metadata") or {}).get("wrappers") or []
+    if gone := lost(layers):
+        raise UnknownEnvironment(
+            f"Run {run.run_id}: of the wrappers of {run.info['env_id']} cannot be made again: {'; '.join(gone)}. {HOW}"
+        )
+    return again(layers)
 
 
 def make_again(run: Run, recipe: EnvRecipe) -> gym.Env[Any, Any]:
     """One environment for a replay. Raises EnvError and the like, or ReplayFailed where it has other spaces."""
     try:
         env = make_env(_unchecked(recipe))
+        own = len(env.spec.additional_wrappers) if recipe.wrappers and env.spec is not None else 0
+        for wrap in recipe.wrappers[own:]:
+            env = wrap(env)
     except (EnvError, ConfigError) as error:
         raise type(error)(f"{error} {HOW}") from error
     for name in ("observation", "action"):

@@ -134,6 +134,16 @@ class SingleRows(OpenRows):
         """Pictures recorded since the start."""
         return self._frames_before + sum(frames.rows for frames in self._frames.values())
 
+    @property
+    def first_sub_env(self) -> int:
+        """Number of its (first) sub-environment in the run."""
+        return self._sub_env
+
+    def stands(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By sub-environment: whether an episode is open, its number, and its steps so far (-1: none is open)."""
+        steps = self._t_before + self.rows if self._open else -1
+        return np.array([self._open]), np.array([self._episode], np.int64), np.array([steps], np.int64)
+
     def reset(
         self,
         observation: Any,

@@ -56,12 +56,14 @@ class EnvRecipe:
         kwargs: for `gymnasium.make` or the callable.
         vectorization: see the rules above; "native" and "sync" insist.
         autoreset: what happens after an episode's end.
+        wrappers: what `remaking` puts around what `source` makes, its own wrappers among them.
     """
 
     source: EnvSource
     kwargs: dict[str, Any] = field(default_factory=dict)
     vectorization: Vectorization = "auto"
     autoreset: Autoreset = "next_step"
+    wrappers: tuple[Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -131,6 +131,18 @@ class VectorRows(OpenRows):
         """Pictures recorded since the start."""
         return self._frames_before + sum(frames.rows for frames in self._frames.values())
 
+    @property
+    def first_sub_env(self) -> int:
+        """Number of its first sub-environment in the run."""
+        return self._offset
+
+    def stands(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """By sub-environment: whether an episode is open, its number, and its steps so far (-1: none is open).
+
+        Arrays that the rows go on with: copy what is kept.
+        """
+        return self._open, self._episode, self._t
+
     def mourn(self, obituary: Obituary) -> None:
         """Take over from a producer that died: its losses are the first rows of this one."""
         add_lost_episodes(self._episodes, obituary)

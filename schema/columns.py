@@ -119,6 +119,25 @@ LEDGER: Final = (
     Column("time", TIME, "delta", "UTC time at which the loss was declared", unit="microseconds"),
 )
 
+NORMALIZATION: Final = (
+    *KEYS,
+    Nullable("t", pa.int32(), "delta", "steps of the episode before the sample; null: between two episodes", "steps"),
+    Column("time", TIME, "delta", "UTC time of the sample", unit="microseconds"),
+    Column("moment", CONSTANT, "dictionary", "episode (after its reset), fragment (after its first step), or close"),
+    Column("target", CONSTANT, "dictionary", "what is normalized: observation or reward"),
+    Column("wrapper", CONSTANT, "dictionary", "class of the wrapper that keeps the statistics"),
+    Column("place", pa.int32(), "delta", "which of them around the environment, 0 the outermost"),
+    Nullable("entry", pa.string(), "dictionary", "entry of a Dict observation; null: all of the observation"),
+    Column("envs", pa.int32(), "delta", "sub-environments that share the statistics"),
+    Column("shape", pa.list_(pa.int32()), "plain", "shape of mean and var; empty for one number"),
+    Column("mean", pa.list_(pa.float64()), "values", "running mean in C order"),
+    Column("var", pa.list_(pa.float64()), "values", "running variance in C order"),
+    Column("count", pa.float64(), "plain", "how many values they were taken of, as the wrapper counts"),
+    Nullable("epsilon", pa.float64(), "dictionary", "added to the variance before its root is taken"),
+    Column("updating", pa.bool_(), "plain", "whether the statistics go on, or are frozen"),
+    Nullable("space_signature", pa.string(), "dictionary", "signature of the normalized observation space"),
+)
+
 METRICS: Final = (
     *KEYS,
     Column("time", TIME, "delta", "UTC time of the sample", unit="microseconds"),
@@ -163,6 +182,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "steps": STEPS,
     "logs": LOGS,
     "ledger": LEDGER,
+    "normalization": NORMALIZATION,
     "metrics": METRICS,
     "episodes": EPISODES,
 }

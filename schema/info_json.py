@@ -60,7 +60,7 @@ def state_of_info(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def decode_info(text: str | None) -> dict[str, Any]:
     """The inverse of `encode_info`; `{}` for None. Numbers come back as Python's own."""
-    return {} if text is None else json.loads(text, object_hook=_restore)
+    return {} if text is None else json.loads(text, object_hook=restored)
 
 
 def _dumps(item: Any) -> str:
@@ -107,7 +107,8 @@ def _plain_dict(value: Mapping[Any, Any], level: int) -> dict[str, Any]:
     return items
 
 
-def _restore(item: dict[str, Any]) -> Any:
+def restored(item: dict[str, Any]) -> Any:
+    """What a JSON object of `encode_value` stands for."""
     if len(item) != 1:
         return item
     (kind, value), *_ = item.items()

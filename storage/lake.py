@@ -65,7 +65,7 @@ def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, tabl
     Args:
         lake: a lake or its folder.
         run: which run; None for all.
-        table: steps, frames, episodes, logs, ledger or metrics.
+        table: steps, frames, episodes, logs, ledger, normalization or metrics.
 
     Raises:
         LakeNotFound: no such lake or run.
@@ -222,6 +222,11 @@ class Lake:
         """What recordings lack, a row a loss, in the order of runs and commits; one run, a list of runs, or all."""
         return _where(self._table("ledger", run), where)
 
+    def normalization(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
+        """Running statistics of normalizing wrappers: mean, var and count after each reset, in each fragment, at the
+        end; one run, a list of runs, or all."""
+        return _where(self._table("normalization", run), where)
+
     def metrics(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
         """Samples of producers, hubs and writers, about one a second each; one run, a list of runs, or all."""
         return _where(self._table("metrics", run), where)
@@ -251,8 +256,8 @@ class Lake:
         return found.order("time")
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
-        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `logs`, `ledger`, `metrics`,
-        `parts`, `payloads`, `mismatches` and `adoption`.
+        """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `logs`, `ledger`,
+        `normalization`, `metrics`, `parts`, `payloads`, `mismatches` and `adoption`.
 
         Args:
             query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.

@@ -112,9 +112,15 @@ class Run:
         """
         return read_losses(self.folder)
 
+    def normalization(self, where: str | None = None) -> Relation:
+        """Running statistics of normalizing wrappers: mean, var and count after each reset (`moment = 'episode'`),
+        after the first step of each fragment (`'fragment'`) and at the end (`'close'`); empty where there are none."""
+        return self.lake.normalization(where, run=self)
+
     def metrics(self, where: str | None = None) -> Relation:
         """Samples of its producers, hub and writer, about one a second: queue_depth, flush_s, inflight_bytes, …"""
         return self.lake.metrics(where, run=self)
+
     def logs(
         self,
         where: str | None = None,

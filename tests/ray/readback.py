@@ -25,6 +25,7 @@ ORDER: Final = {
     "frames": ["kind", "sub_env", "episode", "t"],
     "episodes": ["sub_env", "episode"],
     "ledger": ["worker", "incarnation", "rows"],
+    "normalization": ["moment", "place", "sub_env", "episode", "t"],
     "metrics": ["time", "source", "of_worker"],
 }
 """Columns that put the rows of one fragment into one order."""

@@ -47,6 +47,7 @@ def test_tables_and_views(lake: Path) -> None:
         "logs",
         "metrics",
         "mismatches",
+        "normalization",
         "parts",
         "payloads",
         "runs",

@@ -1,0 +1,341 @@
+"""Running statistics of normalizing wrappers, on their way into the table `normalization`.
+
+Rules:
+1. Statistics are found by what they are, wherever they sit in the stack: an attribute `obs_rms`, `return_rms` or
+   `ret_rms` of a wrapper, with `mean`, `var` and `count` (or a dict of such, by the entries of a Dict observation).
+2. They are read by the thread that steps, between two steps, so that mean, variance and count belong together: after
+   the reset of each episode, after the first step of each fragment, and when the recording is closed.
+3. Where there are none, nothing stands before the rows, and a step costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import pyarrow as pa
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
+
+from rolltape.schema.columns import CONSTANT, TIME, table_schema
+from rolltape.schema.errors import ConfigError
+from rolltape.schema.messages import ProducerKey
+from rolltape.schema.run_schema import RunSchema
+from rolltape.schema.space_signature import space_signature
+
+from .episode_rows import key_columns
+from .sealed import Batches, Sealed
+from .vector_rows import VectorRows
+
+TARGETS: Final = {"obs_rms": "observation", "return_rms": "reward", "ret_rms": "reward"}
+"""Attributes of wrappers that hold statistics, and what those are of."""
+WRAPPERS: Final = {"NormalizeObservation": "obs_rms", "NormalizeReward": "return_rms"}
+"""What is asked for in another process, where only the names of wrappers are known."""
+ROW_BYTES: Final = 128
+_SCHEMA: Final = table_schema("normalization")
+
+
+class Moments(NamedTuple):
+    """Statistics at one moment."""
+
+    mean: np.ndarray
+    var: np.ndarray
+    count: float
+    updating: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What one wrapper keeps.
+
+    Attributes:
+        target: `observation` or `reward`.
+        wrapper: the class that keeps them.
+        place: which of those around the environment, 0 the outermost.
+        entry: of a Dict observation; None: all of it.
+        first, envs: the first sub-environment that they are of, and of how many.
+        epsilon, signature: of the wrapper and its observation space, where known.
+        read: what they are now.
+    """
+
+    target: str
+    wrapper: str
+    place: int
+    entry: str | None
+    first: int
+    envs: int
+    epsilon: float | None
+    signature: str | None
+    read: Callable[[], Moments]
+
+
+def find_statistics(env: Any) -> list[Statistics]:
+    """The statistics of all wrappers around an environment or vector environment, the outermost first."""
+    found: list[Statistics] = []
+    if not isinstance(env, VectorEnv):
+        return list(_of_stack(env, 0, 0, 1))
+    n, layer = env.num_envs, env
+    while isinstance(layer, VectorWrapper):
+        found += _of_holder(layer, len(found), 0, n)
+        layer = layer.env
+    found += _of_holder(layer, len(found), 0, n)
+    if isinstance(layer, SyncVectorEnv):
+        for first, inner in enumerate(layer.envs):
+            found += _of_stack(inner, _next_place(found, n), first, 1)
+    elif isinstance(layer, AsyncVectorEnv):
+        found += _elsewhere(layer, _next_place(found, n))
+    return found
+
+
+def statistics_of(holder: Any, num_envs: int) -> list[Statistics]:
+    """The statistics of an object that stands outside of what is recorded, such as Stable-Baselines3's VecNormalize.
+
+    Raises ConfigError where it has none.
+    """
+    found: list[Statistics] = []
+    layer = holder
+    while layer is not None and not isinstance(layer, gym.Env | VectorEnv):  # a VecEnv of wrappers
+        found += _of_holder(layer, len(found), 0, num_envs)
+        layer = getattr(layer, "venv", None)
+    if isinstance(holder, gym.Env | VectorEnv):
+        found = find_statistics(holder)
+    if not found:
+        raise ConfigError(
+            f"watch_normalization: {type(holder).__qualname__} keeps no running statistics. Give an object with "
+            f"{', '.join(TARGETS)} (each with mean, var and count), such as Stable-Baselines3's VecNormalize."
+        )
+    return found
+
+
+def _next_place(found: Sequence[Statistics], num_envs: int) -> int:
+    return sum(1 for one in found if one.envs == num_envs and one.first == 0)
+
+
+def _of_stack(env: Any, place: int, first: int, envs: int) -> Iterator[Statistics]:
+    while True:
+        for one in _of_holder(env, place, first, envs):
+            yield one
+            place = one.place + 1
+        if not isinstance(env, gym.Wrapper):
+            return
+        env = env.env
+
+
+def _of_holder(holder: Any, place: int, first: int, envs: int) -> list[Statistics]:
+    found: list[Statistics] = []
+    for name, target in TARGETS.items():
+        kept = getattr(holder, "__dict__", {}).get(name)
+        entries = kept if isinstance(kept, dict) else {None: kept}
+        for entry, rms in entries.items():
+            if not all(hasattr(rms, part) for part in ("mean", "var", "count")):
+                continue
+            epsilon = getattr(holder, "epsilon", None)
+            found.append(
+                Statistics(
+                    target,
+                    type(holder).__name__,
+                    place,
+                    None if entry is None else str(entry),
+                    first,
+                    envs,
+                    float(epsilon) if isinstance(epsilon, int | float) else None,
+                    _signature(holder, entry) if target == "observation" else None,
+                    _reader(holder, name, entry, target),
+                )
+            )
+        place += bool(found) and found[-1].place == place
+    return found
+
+
+def _reader(holder: Any, name: str, entry: Any, target: str) -> Callable[[], Moments]:
+    """Reads through the holder, which may be given other statistics (as by `load`)."""
+
+    def read() -> Moments:
+        rms = getattr(holder, name)
+        return _moments(rms if entry is None else rms[entry], _updating(holder, target))
+
+    return read
+
+
+def _updating(holder: Any, target: str) -> bool:
+    """Gymnasium's wrappers have `update_running_mean`, VecNormalize `training`."""
+    for name in ("update_running_mean", "training"):
+        if isinstance(setting := getattr(holder, name, None), bool):
+            return setting
+    return True
+
+
+def _moments(rms: Any, updating: bool) -> Moments:
+    return Moments(np.array(rms.mean, np.float64), np.array(rms.var, np.float64), float(rms.count), updating)
+
+
+def _signature(holder: Any, entry: Any) -> str | None:
+    space = getattr(holder, "single_observation_space", None) or getattr(holder, "observation_space", None)
+    if entry is not None and isinstance(space, gym.spaces.Dict):
+        space = space[entry]
+    return space_signature(space) if isinstance(space, gym.Space) else None
+
+
+def _elsewhere(env: AsyncVectorEnv, place: int) -> list[Statistics]:
+    """Of sub-environments in other processes, as their specification names the wrappers: the outermost of each kind.
+
+    Asking for an attribute that is not there would end those processes.
+    """
+    found: list[Statistics] = []
+    for first, spec in enumerate(env.get_attr("spec")):
+        names = [wrapper.name for wrapper in reversed(getattr(spec, "additional_wrappers", ()))]
+        kinds = [name for name in dict.fromkeys(names) if name in WRAPPERS]
+        for number, kind in enumerate(kinds):
+            attribute = WRAPPERS[kind]
+
+            def read(first: int = first, attribute: str = attribute) -> Moments:
+                updating = env.get_attr("update_running_mean")[first]
+                return _moments(env.get_attr(attribute)[first], bool(updating))
+
+            arguments = next(w.kwargs or {} for w in reversed(spec.additional_wrappers) if w.name == kind)
+            target = TARGETS[attribute]
+            signature = space_signature(env.single_observation_space) if target == "observation" else None
+            epsilon = arguments.get("epsilon")
+            found.append(Statistics(target, kind, place + number, None, first, 1, epsilon, signature, read))
+    return found
+
+
+class NotedRows:
+    """Rows of one producer with the statistics of the wrappers around its environment; all else is as in the rows.
+
+    Args:
+        rows: `SingleRows` or `VectorRows`.
+        statistics: what is read, by place in the producer.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        statistics: Sequence[Statistics],
+        schema: RunSchema,
+        key: ProducerKey,
+        max_bytes: int,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._rows, self._schema, self._key = rows, schema, key
+        self._statistics = list(statistics)
+        self._max_bytes, self._wall_ns = max_bytes, wall_ns
+        self._begun: np.ndarray = np.full(len(rows.stands()[0]), -1, np.int64)
+        self._noted: list[tuple[Any, ...]] = []
+        self._noted_bytes = 0
+        self._resets_itself = isinstance(rows, VectorRows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def watch(self, statistics: Sequence[Statistics]) -> None:
+        """Read these as well from now on."""
+        self._statistics += statistics
+
+    def reset(self, *values: Any, **named: Any) -> bool:
+        """As in the rows."""
+        full = self._rows.reset(*values, **named)
+        self._note_beginnings()
+        return full or self._full
+
+    def step(self, *values: Any, **named: Any) -> bool:
+        """As in the rows."""
+        first = not self._rows.rows
+        full = self._rows.step(*values, **named)
+        if self._resets_itself:
+            self._note_beginnings()
+        if first and self._rows.rows:
+            self.note("fragment")
+        return full or self._full
+
+    def note(self, at: str) -> None:
+        """Read all statistics."""
+        _, episodes, steps = self._rows.stands()
+        for one in self._statistics:
+            self._add(one, one.read(), at, one.first, int(episodes[one.first]), int(steps[one.first]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the open fragment, about."""
+        return self._rows.nbytes + self._noted_bytes
+
+    def seal(self) -> Sealed | None:
+        """The open fragment, and empty again; None where there is nothing in it."""
+        noted, nbytes = self._noted, self._noted_bytes
+        sealed = self._rows.seal()
+        if not noted:
+            return sealed
+        self._noted, self._noted_bytes = [], 0
+        oldest_ns = time.perf_counter_ns() if sealed is None else sealed.oldest_ns
+        return _SealedWith(sealed, lambda fragment: self._batch(noted, fragment), nbytes, oldest_ns)
+
+    @property
+    def _full(self) -> bool:
+        return self._noted_bytes >= self._max_bytes
+
+    def _note_beginnings(self) -> None:
+        is_open, episodes, steps = self._rows.stands()
+        fresh = np.flatnonzero(is_open & (episodes != self._begun))
+        if not len(fresh):
+            return
+        self._begun[fresh] = episodes[fresh]
+        for one in self._statistics:
+            places = fresh[(fresh >= one.first) & (fresh < one.first + one.envs)].tolist()
+            moments = one.read() if places else None
+            for place in places:
+                self._add(one, moments, "episode", place, int(episodes[place]), int(steps[place]))
+
+    def _add(self, one: Statistics, moments: Any, at: str, place: int, episode: int, t: int) -> None:
+        self._noted.append((one, moments, at, place, episode, t, self._wall_ns() // 1000))
+        self._noted_bytes += ROW_BYTES + moments.mean.nbytes + moments.var.nbytes
+
+    def _batch(self, noted: list[tuple[Any, ...]], fragment: int) -> pa.RecordBatch:
+        which, moments, at, places, episodes, steps, times = zip(*noted, strict=True)
+        offset = self._rows.first_sub_env
+        keys = key_columns(self._schema, self._key, fragment, np.array(places) + offset, np.array(episodes, np.int64))
+        values: list[tuple[Any, pa.DataType]] = [
+            ([t if t >= 0 else None for t in steps], pa.int32()),
+            (times, pa.int64()),
+            (at, CONSTANT),
+            ([one.target for one in which], CONSTANT),
+            ([one.wrapper for one in which], CONSTANT),
+            ([one.place for one in which], pa.int32()),
+            ([one.entry for one in which], pa.string()),
+            ([one.envs for one in which], pa.int32()),
+            ([list(m.mean.shape) for m in moments], pa.list_(pa.int32())),
+            ([m.mean.reshape(-1) for m in moments], pa.list_(pa.float64())),
+            ([m.var.reshape(-1) for m in moments], pa.list_(pa.float64())),
+            ([m.count for m in moments], pa.float64()),
+            ([one.epsilon for one in which], pa.float64()),
+            ([m.updating for m in moments], pa.bool_()),
+            ([one.signature for one in which], pa.string()),
+        ]
+        arrays = [pa.array(column, kind) for column, kind in values]
+        arrays[1] = arrays[1].cast(TIME)
+        return pa.RecordBatch.from_arrays([*keys, *arrays], schema=_SCHEMA)
+
+
+class _SealedWith:
+    """A sealed fragment with its statistics. Implements `Sealed`."""
+
+    def __init__(
+        self, sealed: Sealed | None, make: Callable[[int], pa.RecordBatch], nbytes: int, oldest_ns: int
+    ) -> None:
+        self._sealed, self._make = sealed, make
+        self.nbytes = nbytes + (0 if sealed is None else sealed.nbytes)
+        self.oldest_ns = oldest_ns
+        self.bulky = sealed is not None and sealed.bulky
+
+    def batches(self, fragment: int) -> Batches:
+        """As in `Sealed`."""
+        batches: Batches = {} if self._sealed is None else self._sealed.batches(fragment)
+        return {"normalization": self._make(fragment), **batches}
+
+    def release(self) -> None:
+        """As in `Sealed`."""
+        if self._sealed is not None:
+            self._sealed.release()
