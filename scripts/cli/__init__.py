@@ -25,6 +25,7 @@ COMMANDS = (
     "info",
     "sql",
     "logs",
+    "dashboard",
     "replay",
     "stress",
     "video",

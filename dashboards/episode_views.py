@@ -1,0 +1,179 @@
+"""One episode as the page shows it: its row, its steps, lines of them, its pictures, or what stands for them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rolltape.schema.columns import KEYS
+from rolltape.schema.errors import LakeNotFound, RolltapeError
+from rolltape.schema.render_payload import payload_to_json
+from rolltape.storage.episodes import Episode
+from rolltape.storage.lake import Lake
+
+from .json_values import answer, json_table, json_value
+from .lines import scalar_columns, thinned
+from .pngs import png
+from .questions import OfEpisode, OfKind, OnePicture, Payloads, Pictures, Series, StepsPage, question
+
+KEPT: Final = "private, max-age=600"
+"""Of pictures of an episode that has ended: they do not change."""
+PICTURE_HEAD: Final = struct.Struct("<II")
+"""Before each picture of a block: t, number of bytes."""
+
+
+class EpisodeViews:
+    """Routes below `/runs/{run}/episodes/{episode}`."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def routes(self) -> list[Route]:
+        """What is served."""
+        base = "/runs/{run}/episodes/{episode}"
+        return [
+            Route(base, self.one),
+            Route(f"{base}/steps", self.steps),
+            Route(f"{base}/series", self.series),
+            Route(f"{base}/frames", self.frames),
+            Route(f"{base}/frame.png", self.frame),
+            Route(f"{base}/pictures", self.pictures),
+            Route(f"{base}/payloads", self.payloads),
+        ]
+
+    def _episode(self, asked: OfEpisode) -> Episode:
+        return self._lake.run(asked.run).episode(asked.episode)
+
+    def _steps(self, asked: OfEpisode) -> pa.Table:
+        return self._lake.episode_rows.read(asked.run, "steps", asked.episode)
+
+    def one(self, request: Request) -> Response:
+        """Its row, its neighbours of the same sub-environment, what it looks like and how it is named."""
+        asked = question(OfEpisode, request)
+        episode = self._episode(asked)
+        info = self._lake.run_info(asked.run)
+        adapter = info.get("adapter") or {}
+        stride = info.get("episode_stride")
+        steps = self._steps(asked)
+        t = steps.column("t").to_numpy() if len(steps) else np.empty(0, np.int32)
+        content = {
+            "row": {name: json_value(value) for name, value in episode.row.items()},
+            "status": episode.status,
+            "length": episode.length,
+            "open": episode.is_open,
+            "stride": stride,
+            "env_id": info.get("env_id"),
+            "fps": ((info.get("env") or {}).get("metadata") or {}).get("render_fps"),
+            "action_names": adapter.get("action_names") or [],
+            "observation_names": adapter.get("observation_names") or [],
+            "kinds": list(((adapter.get("render") or {}).get("kinds") or {}).keys()),
+            "policy": (info.get("frames") or {}).get("policy"),
+            "gaps": _gaps(t, episode.length),
+        }
+        return answer(request, content)
+
+    def steps(self, request: Request) -> Response:
+        """Some of its steps, column by column."""
+        asked = question(StepsPage, request)
+        self._episode(asked)
+        table = self._steps(asked)
+        hidden = [column.name for column in KEYS if column.name in table.column_names]
+        rows = table.slice(asked.first, asked.limit).drop_columns(hidden)
+        kinds = {field.name: str(field.type) for field in rows.schema}
+        return answer(request, {"total": len(table), "first": asked.first, "columns": json_table(rows), "types": kinds})
+
+    def series(self, request: Request) -> Response:
+        """All its numbers as lines over t, thinned to `points`."""
+        asked = question(Series, request)
+        self._episode(asked)
+        table = self._steps(asked)
+        adapter = self._lake.run_info(asked.run).get("adapter") or {}
+        names = {"observation": adapter.get("observation_names") or [], "action": adapter.get("action_names") or []}
+        lines: dict[str, np.ndarray] = {}
+        for column in ("reward", "action", "observation", "info"):
+            if column in table.column_names:
+                nested = pa.types.is_fixed_size_list(table.column(column).type)
+                for name, values in scalar_columns(
+                    column, table.column(column), names.get(column, ()) if nested else ()
+                ):
+                    lines[name if name not in lines else f"{column} {name}"] = values
+        if "reward" in lines:
+            lines["return so far"] = np.cumsum(np.nan_to_num(lines["reward"]))
+        t = table.column("t").to_numpy().astype(np.float64) if len(table) else np.empty(0)
+        at, thin = thinned(t, list(lines.values()), asked.points)
+        marks = _marks(table)
+        named = {name: [json_value(v) for v in line.tolist()] for name, line in zip(lines, thin, strict=True)}
+        return answer(request, {"t": at.tolist(), "lines": named, "rows": len(table), "marks": marks})
+
+    def frames(self, request: Request) -> Response:
+        """Which pictures there are: t of each, their kind, dtype and shape; or why there are none."""
+        asked = question(OfKind, request)
+        self._episode(asked)
+        try:
+            frames = self._lake.frames(asked.run, asked.episode, kind=asked.kind)
+        except RolltapeError as error:
+            return answer(request, {"t": [], "shape": None, "dtype": None, "why": str(error)})
+        content = {"t": frames.t.tolist(), "shape": list(frames.shape[1:]), "dtype": frames.layout.dtype, "why": None}
+        return answer(request, content)
+
+    def frame(self, request: Request) -> Response:
+        """One picture as PNG."""
+        asked = question(OnePicture, request)
+        picture = self._lake.frame(asked.run, asked.episode, asked.t, kind=asked.kind)
+        return Response(png(picture), headers={"cache-control": KEPT}, media_type="image/png")
+
+    def pictures(self, request: Request) -> Response:
+        """A block of pictures, each `<u32 t, u32 bytes>` and a PNG: those of t from `first` on, every `every`-th."""
+        asked = question(Pictures, request)
+        frames = self._lake.frames(asked.run, asked.episode, kind=asked.kind)
+        start = int(np.searchsorted(frames.t, asked.first))
+        places = range(start, len(frames), asked.every)[: asked.count]
+        body = bytearray()
+        if places:
+            block = frames[places[0] : places[-1] + 1]
+            for place in places:
+                encoded = png(block[place - places[0]])
+                body += PICTURE_HEAD.pack(int(frames.t[place]), len(encoded)) + encoded
+        return Response(bytes(body), headers={"cache-control": KEPT}, media_type="application/octet-stream")
+
+    def payloads(self, request: Request) -> Response:
+        """Grids, graphs or texts before some steps; null where the environment's adapter knows of none."""
+        asked = question(Payloads, request)
+        episode = self._episode(asked)
+        found: dict[str, Any] = {}
+        for t in range(asked.first, min(asked.first + asked.count, episode.length + 1)):
+            payload = self._lake.render_payload(asked.run, asked.episode, t)
+            found[str(t)] = None if payload is None else payload_to_json(payload)
+        if not found:
+            raise LakeNotFound(f"Episode {asked.episode} has t from 0 to {episode.length} (got {asked.first}).")
+        return answer(request, {"payloads": found})
+
+
+def _gaps(t: np.ndarray, length: int) -> list[list[int]]:
+    """Ranges of t, both ends inclusive, that are not recorded although the episode has them."""
+    missing = np.setdiff1d(np.arange(length), t, assume_unique=True)
+    if not len(missing):
+        return []
+    return [[int(part[0]), int(part[-1])] for part in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)]
+
+
+def _marks(table: pa.Table) -> list[dict[str, Any]]:
+    """Steps worth jumping to: where the reward is not the usual one, at most 200, the largest first."""
+    if not len(table):
+        return []
+    t, reward = table.column("t").to_numpy(), table.column("reward").to_numpy(zero_copy_only=False)
+    finite = reward[np.isfinite(reward)]
+    values, counts = np.unique(finite, return_counts=True)
+    usual = values[np.argmax(counts)] if len(values) and counts.max() * 2 >= len(reward) else 0.0
+    odd = np.flatnonzero(reward != usual)
+    if len(odd) > 200:
+        odd = np.sort(odd[np.argsort(-np.abs(np.nan_to_num(reward[odd] - usual, nan=np.inf)), kind="stable")[:200]])
+    if len(values) > 20:
+        return []  # every step has a reward of its own: none stands out
+    return [{"t": int(t[i]), "reward": json_value(float(reward[i]))} for i in odd.tolist()]
