@@ -1,22 +1,23 @@
-"""The web application: the page's files, the history of a lake as JSON, and whatever live routes a gateway adds.
+"""The web application: the page's files, the history of a lake as JSON, and the live viewers that a gateway serves.
 
 It needs no Ray, and holds nothing of a viewer: any number of them may look, also while the lake is being written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from rolltape.storage.lake import Lake
+from rolltape.storage.layout import is_run_id
 
 from .auth import Access, Gatekeeper
 from .history import History
@@ -26,24 +27,41 @@ FOREVER: Final = "public, max-age=31536000, immutable"
 """Of files whose name has a digest of their content."""
 
 
-def create_app(lake: Lake, access: Access, *, live: Sequence[BaseRoute] = ()) -> Starlette:
+Live: TypeAlias = Callable[[WebSocket, str], Awaitable[None]]
+"""Serves one viewer: an authenticated WebSocket that is not accepted yet, and the id of the run that it wants."""
+NOT_LIVE: Final = 4404
+"""Close code: that run is not live here. Others are in docs/decisions/0023-live-path.md."""
+
+
+def create_app(lake: Lake, access: Access, *, live: Live | None = None) -> Starlette:
     """The application.
 
     Args:
         lake: what is shown, opened with `rolltape.open` where pictures are to be drawn again.
         access: who may look.
-        live: routes below `api/` that a gateway adds, such as `WebSocketRoute("/live", …)`. Without them the page
-            shows history alone, and says so.
+        live: serves live viewers at `api/live?run=RUN_ID`. Without it the page shows history alone, and says so.
     """
-    api = [*live, *History(lake, has_live=bool(live)).routes(), Route("/{path:path}", _unknown)]
+
+    async def watch(socket: WebSocket) -> None:
+        run = socket.query_params.get("run", "")
+        if live is None or not is_run_id(run):
+            await socket.accept()
+            await socket.close(NOT_LIVE)
+        else:
+            await live(socket, run)
+
+    api = [
+        WebSocketRoute("/live", watch),
+        *History(lake, has_live=live is not None).routes(),
+        Route("/{path:path}", _unknown),
+    ]
     routes = [
         Mount("/api", routes=api),
         Route("/", _page),
         Route("/assets/{name}", _asset),
         Route("/favicon.svg", _icon),
     ]
-    middleware = [Middleware(Gatekeeper, access=access), Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)]
-    return Starlette(routes=routes, middleware=middleware)
+    return Starlette(routes=routes, middleware=[Middleware(Gatekeeper, access=access)])
 
 
 async def _page(request: Request) -> Response:

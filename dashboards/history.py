@@ -6,6 +6,7 @@ Tables are sent as columns (half the bytes of rows, a third of the time to read 
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -22,7 +23,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-import rolltape
 from rolltape.schema.causes import CAUSES
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config_provenance import LEGEND
@@ -90,7 +90,7 @@ class History:
         disk = shutil.disk_usage(self._lake.path)
         process = psutil.Process()
         content = {
-            "version": rolltape.__version__,
+            "version": importlib.metadata.version("rolltape"),
             "python": sys.version.split()[0],
             "pid": os.getpid(),
             "host": os.uname().nodename,

@@ -136,9 +136,10 @@ class Metrics(OfRun):
 class LogsPage(Page):
     """Log records by what they are."""
 
-    severity: Words | None = None
+    level: Words | None = None
     component: Words | None = None
     code: Words | None = None
+    origin: Words | None = None
     text: Words | None = None
 
 
