@@ -37,9 +37,15 @@ _ALL: Final = (
     Cause("missing", "gone", "the part that held these rows is not there, though its marker says that it was"),
     Cause("marker_lost", "gone", "the marker of the commit that held these rows is damaged or not there"),
     Cause("retention", "gone", "removed by a rule of retention that the user set"),
-    Cause("no_credit", "unseen", "a viewer had no credit left for its stream"),
-    Cause("replaced", "unseen", "a newer picture of the stream took its place before it was sent"),
-    Cause("early", "unseen", "it came before the viewer was ready, and the early buffer was full"),
+    Cause("no_viewer", "unseen", "nobody had the stream in view any more"),
+    Cause("viewer_hidden", "unseen", "the viewer's page was in the background"),
+    Cause("no_credit", "unseen", "a viewer, or the gateway, had no credit left for the stream"),
+    Cause("conflated", "unseen", "a newer picture of the stream took its place before it was sent"),
+    Cause("superseded", "unseen", "a newer picture of the stream took its place in the viewer before it was drawn"),
+    Cause("view_throttle", "unseen", "the viewer asked for fewer pictures a second"),
+    Cause("early_buffer", "unseen", "it came before the viewer was ready, and the early buffer was full"),
+    Cause("disconnected", "unseen", "the viewer or the gateway was gone before it was shown"),
+    Cause("encode_error", "unseen", "it could not be taken, encoded or sent"),
 )
 
 CAUSES: Final[dict[str, Cause]] = {cause.name: cause for cause in _ALL}
