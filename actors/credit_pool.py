@@ -2,8 +2,8 @@
 
 Rules:
 1. Consume before publish: an event that gets no credit is not published.
-2. Credits return cumulatively: `returned(k)` gives back all that was published up to k, shown or replaced by newer ones.
-3. At 0 the pool is STARVED and publishes nothing; when half of it is free again it is RESUMED. In between it says nothing.
+2. Credits return cumulatively: `returned(k)` gives back all that was published up to k, shown or replaced by newer.
+3. At 0 the pool is STARVED and publishes nothing; when half of it is free again it is RESUMED. In between it is silent.
 4. Transitions are numbered from 1: odd ones are STARVED, even ones RESUMED.
 """
 

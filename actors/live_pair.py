@@ -4,8 +4,8 @@ Rules:
 1. `published = shown + skipped by cause + in flight`, always. In flight is what waits to be sent or was sent.
 2. An event is refused before it is published for want of credit (`no_credit`), to somebody who does not look
    (`viewer_hidden`), or because the viewer asked for fewer (`view_throttle`).
-3. Afterwards it is shown, or a newer one takes its place (`conflated` here, `superseded` in the viewer), or it cannot be
-   encoded (`encode_error`), or the viewer goes (`disconnected`) or looks elsewhere (`no_viewer`).
+3. Afterwards it is shown, or a newer one takes its place (`conflated` here, `superseded` in the viewer), or it cannot
+   be encoded (`encode_error`), or the viewer goes (`disconnected`) or looks elsewhere (`no_viewer`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frozen records of the live path: between producers, hub, gateway and writer. docs/decisions/0023-live-path.md draws it."""
+"""Frozen records of the live path: between producers, hub, gateway and writer (docs/decisions/0023-live-path.md)."""
 
 from __future__ import annotations
 
