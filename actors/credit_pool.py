@@ -35,7 +35,6 @@ class CreditPool:
         is_starved: between STARVED and RESUMED.
         transitions: the number of the newest transition, 0 before the first.
         last_grant, last_consume: when credits last came back and were last taken; None before.
-        starved_s: seconds spent starved in all, up to the newest transition.
     """
 
     def __init__(
@@ -57,8 +56,7 @@ class CreditPool:
         self.transitions = 0
         self.last_grant: float | None = None
         self.last_consume: float | None = None
-        self.starved_s = 0.0
-        self._starved_at = 0.0
+        self._starved_s = self._starved_at = 0.0
 
     @property
     def credits(self) -> int:
@@ -69,6 +67,11 @@ class CreditPool:
     def is_low(self) -> bool:
         """Whether the consumer should return credits before the pool starves."""
         return self.credits <= self._low_water
+
+    @property
+    def starved_s(self) -> float:
+        """Seconds spent starved so far."""
+        return self._starved_s + (self._clock() - self._starved_at if self.is_starved else 0.0)
 
     @property
     def resume_at(self) -> int:
@@ -148,6 +151,6 @@ class CreditPool:
         if starved:
             self._starved_at = now
         else:
-            self.starved_s += now - self._starved_at
+            self._starved_s += now - self._starved_at
         if self._say is not None:
             self._say("STARVED" if starved else "RESUMED", self.transitions, now)
