@@ -34,7 +34,7 @@ LAG_COST = "it is what a crash may lose"
 class FragmentConfig(Frozen):
     """When a producer closes a fragment: whichever comes first."""
 
-    max_bytes: Annotated[int, Field(ge=64 << 10, le=256 * MIB), Unit("bytes"), Risk(CALL_COST, below=1 * MIB)] = 8 * MIB
+    max_bytes: Annotated[int, Field(ge=64 << 10, le=256 * MIB), Unit("bytes"), Risk(CALL_COST, below=1 * MIB)] = 32 * MIB
     """Bytes of column buffers. A remote call costs 0.3-1 ms whatever it carries, so small fragments cost more a
     step; a large one only makes the open buffer of each producer larger."""
     max_rows: Annotated[int, Field(ge=1, le=16_000_000), Unit("rows"), Risk(CALL_COST, below=100)] = 1_000_000
