@@ -15,9 +15,10 @@ from typing import Final
 from rolltape.schema.messages import ProducerKey
 
 MIN_BYTES: Final = 1 << 20
-HEADROOM: Final = 3.0
-"""Times rate times latency: twice is the least that does not throttle, half as much again for bursts."""
-LONGEST_COMMIT_S: Final = 2.0
+HEADROOM: Final = 2.0
+"""Times rate times latency: the least that does not throttle. More only makes rows older where the writer is the slower
+one: with three times two seconds they were 6.6 s old at most, with twice one second 3.7 s, at a higher rate."""
+LONGEST_COMMIT_S: Final = 1.0
 """A writer that takes longer is too slow: more bytes in flight would only make rows wait longer."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -16,6 +17,9 @@ STATUSES: Final = ("completed", "aborted", "lost")
 Replay = Literal["alone", "forward", "batch", "none"]
 REPLAYS: Final = ("alone", "forward", "batch", "none")
 AGENTS: Final = pa.array(["agent_0"])
+
+Values = pa.Array | list[np.ndarray]
+"""Observations as a column, or as leaves that become one with others when the fragment's batch is made."""
 
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
@@ -73,7 +77,7 @@ class EpisodeRows:
         self._schema = schema
         self._final_column = final_column
         self._ended: list[tuple[dict[str, Any], Any]] = []
-        self._chunks: list[tuple[int, dict[str, Any], pa.Array | None]] = []
+        self._chunks: list[tuple[int, dict[str, Any], Values | None]] = []
         self.nbytes = 0
 
     def __len__(self) -> int:
@@ -97,13 +101,13 @@ class EpisodeRows:
             self.nbytes += final_item.nbytes
         self._ended.append((values, final_item))
 
-    def extend(self, n: int, *, final_observation: pa.Array | None, **values: Any) -> None:
+    def extend(self, n: int, *, final_observation: Values | None, **values: Any) -> None:
         """Append `n` episodes: arrays of length n; texts are lists or None for no text at all.
 
         `final_observation` None means unknown.
         """
         self.nbytes += n * ROW_BYTES
-        if final_observation is not None and not self._schema.observation.is_fixed:
+        if final_observation is not None and not isinstance(final_observation, list):
             self.nbytes += final_observation.nbytes
         self._chunks.append((n, values, final_observation))
 
@@ -144,7 +148,13 @@ class EpisodeRows:
 
     def _final_observations(self) -> pa.Array:
         kind = self._schema.observation.arrow_type
-        chunks = [pa.nulls(n, kind) if final is None else final for n, _, final in self._chunks]
+        chunks: list[pa.Array] = []
+        for loose, group in itertools.groupby(self._chunks, lambda chunk: isinstance(chunk[2], list)):
+            if loose:
+                leaves = zip(*(final for _, _, final in group), strict=True)
+                chunks.append(self._schema.observation.from_leaves([np.concatenate(leaf) for leaf in leaves]))
+            else:
+                chunks += [pa.nulls(n, kind) if final is None else final for n, _, final in group]
         if self._ended and self._final_column is not None:
             chunks.append(self._final_column([item for _, item in self._ended]))
         return pa.concat_arrays(chunks)

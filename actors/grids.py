@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from rolltape.schema.space_codec import SpaceCodec
 
+from .episode_rows import Values
+
 
 class Grid(Protocol):
     """Batched values by slot; a slot is one step of all sub-environments."""
@@ -25,8 +27,9 @@ class Grid(Protocol):
     def put(self, slot: int, batch: Any, mask: np.ndarray | None = None) -> None:
         """Copy one batched value in; with `mask` only those sub-environments. Raises SchemaMismatch."""
 
-    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
+    def pick(self, places: np.ndarray, slot: int) -> Values:
         """Copies of the values of some sub-environments in one slot."""
+        ...
 
     def take(self, order: np.ndarray, slots: int) -> pa.Array:
         """Copies of the values at the places `order` of the first `slots` slots."""
@@ -75,8 +78,8 @@ class LeafGrid:
             else:
                 target[slot, mask] = leaf[mask]
 
-    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
-        return self._codec.from_leaves([array[slot, places] for array in self._arrays])
+    def pick(self, places: np.ndarray, slot: int) -> Values:
+        return [array[slot, places] for array in self._arrays]
 
     def take(self, order: np.ndarray, slots: int) -> pa.Array:
         return self._codec.from_leaves([ordered(array[:slots], order) for array in self._arrays])
@@ -125,7 +128,7 @@ class ObjectGrid:
         self._slots[slot] = column
         self.nbytes += column.get_total_buffer_size()
 
-    def pick(self, places: np.ndarray, slot: int) -> pa.Array:
+    def pick(self, places: np.ndarray, slot: int) -> Values:
         return self._slots[slot].take(pa.array(places))
 
     def take(self, order: np.ndarray, slots: int) -> pa.Array:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from gymnasium.vector import AutoresetMode
 
 from rolltape.schema.config import FragmentConfig
@@ -30,7 +29,7 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status
+from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, Values
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
 from .obituary import Obituary, add_lost_episodes
@@ -332,7 +331,7 @@ class VectorRows(OpenRows):
                 self._infos.add(slot * self._n + place, info)
                 self._bulky = True
 
-    def _last_observations(self, slot: int, places: np.ndarray, infos: dict[str, Any]) -> pa.Array | None:
+    def _last_observations(self, slot: int, places: np.ndarray, infos: dict[str, Any]) -> Values | None:
         """The observations after which the episodes of `places` have ended, where they are a column."""
         if not len(places):
             return None
@@ -352,7 +351,7 @@ class VectorRows(OpenRows):
         slot: int,
         ends: np.ndarray,
         begins: np.ndarray,
-        last: pa.Array | None,
+        last: Values | None,
         observations: Any,
         infos: dict[str, Any],
         inside: Inside | None,
@@ -461,7 +460,7 @@ class VectorRows(OpenRows):
             self._bulky = True
         rows.add(place, int(self._episode[place]), int(self._t[place]), picture)
 
-    def _waiting(self, places: np.ndarray, slot: int) -> pa.Array | None:
+    def _waiting(self, places: np.ndarray, slot: int) -> Values | None:
         return None if self._block.observations is None else self._block.observations.pick(places, slot)
 
     def _begin(self, places: np.ndarray, reader: Reader | None, seeds: Seeds | None, options: str | None) -> None:
@@ -507,7 +506,7 @@ class VectorRows(OpenRows):
         status: Status,
         terminated: np.ndarray | None,
         truncated: np.ndarray | None,
-        final: pa.Array | None,
+        final: Values | None,
     ) -> None:
         n = len(places)
         returns = self._return[places]
