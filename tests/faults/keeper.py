@@ -41,17 +41,13 @@ class Notes:
     sent: dict[Fragment, str] = field(default_factory=dict)
     acked: list[Fragment] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, path: Path) -> Notes:
-        found = cls()
-        for line in path.read_text().splitlines() if path.exists() else ():
-            note = json.loads(line)
-            if "sent" in note:
-                key: Fragment = tuple(note["sent"])
-                assert found.sent.setdefault(key, note["digest"]) == note["digest"], f"{key} was sent with other rows"
-            else:
-                found.acked.append(tuple(note["acked"]))
-        return found
+    def add(self, line: bytes) -> None:
+        note = json.loads(line)
+        if "sent" in note:
+            key: Fragment = tuple(note["sent"])
+            assert self.sent.setdefault(key, note["digest"]) == note["digest"], f"{key} was sent with other rows"
+        else:
+            self.acked.append(tuple(note["acked"]))
 
     @property
     def unacknowledged(self) -> set[Fragment]:
@@ -69,9 +65,18 @@ class KeeperProcess:
         while not self.socket_path.exists():
             assert time.monotonic() < deadline and self._process.poll() is None, "the keeper did not start"
             time.sleep(0.01)  # between two looks
+        self._notes, self._read = Notes(), 0
 
     def notes(self) -> Notes:
-        return Notes.read(self.path)
+        """All that was noted by now; what was read before is not read again."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                *lines, rest = file.read().split(b"\n")
+                self._read = file.tell() - len(rest)
+            for line in lines:
+                self._notes.add(line)
+        return self._notes
 
     def close(self) -> None:
         self._process.kill()
