@@ -120,12 +120,12 @@ class Fleet:
         if resume is not None:
             past = PastRun.find(_lake_of(lake, settings), resume)
             began = past.as_it_began()
-            env = past.env(env)
-            num_envs, num_workers = num_envs or began["num_envs"], num_workers or began["num_workers"]
-            vectorization, autoreset = vectorization or began["vectorization"], autoreset or began["autoreset"]
-            frames, seed = began["frames"] if frames is None else frames, began["seed"] if seed is None else seed
-            env_kwargs = began["env_kwargs"] if env_kwargs is None else env_kwargs
-            config = past.config(config)
+            env, env_kwargs = past.env(env), began["env_kwargs"] if env_kwargs is None else env_kwargs
+            if settings is None:  # otherwise they have it from the run, with where each value comes from
+                num_envs, num_workers = num_envs or began["num_envs"], num_workers or began["num_workers"]
+                vectorization, autoreset = vectorization or began["vectorization"], autoreset or began["autoreset"]
+                frames, seed = began["frames"] if frames is None else frames, began["seed"] if seed is None else seed
+                config = past.config(config)
         elif env is None:
             raise ConfigError("env: name an environment, or a run to go on with (resume=…).")
         assert env is not None

@@ -303,6 +303,10 @@ class LegacyRows(OpenRows):
         """From now on every step asks for its fragment to be closed."""
         self._limit = 0
 
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
+        self._limit = self._config.max_rows
+
     def abort(self) -> None:
         """Close the open episodes as `aborted`."""
         for key in list(self._open):

@@ -117,6 +117,10 @@ class PlaybackRows(OpenRows):
         """From now on every row asks for its fragment to be closed."""
         self._hastened = True
 
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
+        self._hastened = False
+
     def seal(self) -> SealedCopy | None:
         """The open fragment, and empty again; None where there is nothing in it."""
         if self.oldest_ns is None:

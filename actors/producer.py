@@ -3,7 +3,7 @@
 Rules:
 1. The stepping thread writes rows. When a fragment is full it waits until the pump has taken it, which is at once
    unless the one before still waits for room: what is full and cannot be sent holds the environment still, and nothing
-   else does.
+   else does. While the oldest row on its way is older than `max_unacked_age_s`, every fragment with a row is full.
 2. A second thread, the pump, does all the rest: it seals a fragment that is full, or that is old while there is room,
    makes its batches while the environment is stepped on, sends them, takes acknowledgements in, sends again after a
    fault, and tells the hub four times a second. At most one sealed fragment waits.
@@ -77,6 +77,9 @@ class Rows(Protocol):
 
     def hasten(self) -> None:
         """From now on every step asks for its fragment to be closed."""
+
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
 
     def seal(self) -> Sealed | None:
         """The open fragment, and empty again; None where there is nothing in it."""
@@ -152,6 +155,7 @@ class Producer:
         self._sealed: Sealed | None = None
         self._wanted = False  # the stepping thread waits for its fragment to be sealed
         self._draining = False  # or for everything to be durable
+        self._held = False  # no fragment is filled any further
         self._beat_at = self._rate_at = clock()
         self._hurried_at = -math.inf
         self._rate_from = 0
@@ -281,8 +285,7 @@ class Producer:
                 else:
                     self._window.answered(handle)
             self._window.tick()
-            if self._window.failed is not None:
-                self.rows.hasten()
+            self._bound_the_age()
             if ready or self._window.failed is not None:
                 self.lock.notify_all()
         while self._send():
@@ -296,6 +299,13 @@ class Producer:
                 self._rate_from, self._rate_at = self._bytes_sent, now
                 if self._beat is None:
                     self._beat = self._try_beat()
+
+    def _bound_the_age(self) -> None:
+        """Hold the environment still while the oldest row is too old: the open fragment would take rows for minutes."""
+        held = self._window.failed is not None or self._window.late
+        if held != self._held:
+            self._held = held
+            (self.rows.hasten if held else self.rows.relax)()
 
     def _pause_s(self) -> float:
         """How long nothing is due: at most until the next heartbeat."""

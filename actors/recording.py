@@ -52,6 +52,7 @@ from rolltape.storage.settlement import (
     settlement_batches,
     settlement_header,
 )
+from rolltape.storage.summaries import given_up
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
@@ -327,7 +328,7 @@ class Recording:
             self.log.close(ABANDON_S)
             write_end_info(self.folder, {"status": "failed", "reason": reason, "ended_ns": time.time_ns()})
         except RolltapeError:
-            pass  # the disk is the reason; the absence of end.json says `crashed`
+            given_up.add(self.run_id)  # the disk is the reason; the absence of end.json says `crashed`
         finally:
             launch.stop_actors(self._actors)
         try:

@@ -33,7 +33,7 @@ from rolltape.storage.layout import RunFolder, list_tables
 from rolltape.storage.ledger import read_losses, read_pages
 from rolltape.storage.run_info import read_run_info, write_run_info
 from rolltape.storage.settlement import declare, durable_of, outstanding
-from rolltape.storage.summaries import newest_markers, summarize
+from rolltape.storage.summaries import given_up, newest_markers, summarize
 
 from . import launch
 from .obituary import Obituary, write_obituary
@@ -216,6 +216,7 @@ class PastRun:
             "since_ns": now_ns,
         }
         write_run_info(self.folder, self.info)
+        given_up.discard(self.folder.run_id)
         files = FileOps()
         with storage_errors(files, self.folder.end_json):
             if files.exists(self.folder.end_json):

@@ -266,6 +266,10 @@ class SingleRows(OpenRows):
         """From now on every step asks for its fragment to be closed."""
         self._limit = 0
 
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
+        self._limit = self._room
+
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""

@@ -258,6 +258,10 @@ class VectorRows(OpenRows):
         """From now on every step asks for its fragment to be closed."""
         self._limit = 0
 
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
+        self._limit = self._slots
+
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""

@@ -108,7 +108,14 @@ class Window:
             return True
         if self.inflight_bytes + nbytes > self.budget_bytes:
             return False
-        return self._clock() - self._unacked[0].opened_s < self._config.max_unacked_age_s
+        return not self.late
+
+    @property
+    def late(self) -> bool:
+        """Whether the oldest row on its way is older than may be: then nothing more is sent, and none is to be made."""
+        if not self._unacked:
+            return False
+        return self._clock() - self._unacked[0].opened_s >= self._config.max_unacked_age_s
 
     def push(self, header: FragmentHeader, payload: Payload, opened_s: float) -> None:
         """Send a fragment that the link holds; `opened_s` is when its oldest row came, on the window's clock."""

@@ -42,8 +42,8 @@ def settle(
     lost = sum(loss.rows or 0 for loss in due.losses if loss.table == "steps")
     unknown = any(loss.rows is None for loss in due.losses if loss.table == "steps")
     steps = "an unknown number of steps" if unknown else f"{lost:,} steps"
-    what = f"{steps} and {len(due.episodes):,} open episodes declared lost" if due else "nothing was lost"
-    return f"its {'driver died' if end is None else 'end could not be written'}: {what}, end.json written"
+    what = f"{steps} and {len(due.episodes):,} open episodes declared lost" if due else "nothing more was lost"
+    return f"{'its driver died' if end is None else 'it was given up'}: {what}, its end is written now"
 
 
 def end_of(run: RunFolder, info: Mapping[str, Any], end: Mapping[str, Any] | None) -> dict[str, Any]:

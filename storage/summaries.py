@@ -110,11 +110,18 @@ def newest_markers(run: RunFolder) -> list[Marker]:
         return []
 
 
+given_up: Final[set[str]] = set()
+"""Runs that this process recorded and whose end it could not write; it lives on, they do not."""
+
+
 def is_alive(run: RunFolder, info: Mapping[str, Any], wall_s: Callable[[], float] = time.time) -> bool:
     """Whether somebody still writes a run that has no end.
 
     On the host that made it its process is asked (`host` and `pid` of `run.json`); elsewhere the files' times tell.
+    This process knows better which runs it gave up, a notebook whose disk was gone for example.
     """
+    if run.run_id in given_up:
+        return False
     host, pid = info.get("host"), info.get("pid")
     if isinstance(host, Mapping):
         host, pid = host.get("name", host.get("hostname")), host.get("pid", pid)

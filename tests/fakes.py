@@ -212,6 +212,9 @@ class FakeRows:
     def hasten(self) -> None:
         self.hastened = True
 
+    def relax(self) -> None:
+        self.hastened = False
+
     def abort(self) -> None:
         self.aborted += 1
 

@@ -384,7 +384,10 @@ def _left_behind(fleet: Fleet, lake: Path) -> str:
         row = open_lake(lake).runs(f"run_id = '{fleet.run_id}'").to_dicts()[0]
     except (RolltapeError, IndexError):
         return f"run {fleet.run_id} was given up"
-    return f"run {fleet.run_id} was given up; {row['steps']:,} steps of it are recorded and can be read"
+    return (
+        f"run {fleet.run_id} was given up; {row['steps']:,} steps of it are recorded and can be read. When its disk is "
+        f"in order, `rolltape record --resume {fleet.run_id} --lake {lake} --steps …` goes on with it"
+    )
 
 
 @contextlib.contextmanager

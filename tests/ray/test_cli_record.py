@@ -91,6 +91,20 @@ def test_the_next_commands_work_as_they_are_printed(record: Command, capfd: pyte
         assert capfd.readouterr().out
 
 
+def test_a_run_goes_on(record: Command) -> None:
+    code, out, _ = record("CartPole-v1", "--envs", "2", "--steps", "200", "--quiet")
+    run_id = out.strip()
+    assert code == 0
+    code, out, err = record("--resume", "latest", "--steps", "300")
+    assert code == 0, err
+    told = facts(out)
+    assert told["run"] == run_id and told["status"] == "completed"
+    before = rolltape.open("lake").run(run_id).info["sessions"][0]["steps"]
+    assert 200 <= before <= 202
+    assert "session 2" in err and "after" in err and "lost before" in err
+    assert before + 300 <= int(told["steps"]) <= before + 302
+
+
 def test_json(record: Command) -> None:
     code, out, _ = record(
         "CartPole-v1", "--steps", "300", "--policy", "tests.ray.policies:talkative", "--json", "--vectorization", "sync"

@@ -193,6 +193,57 @@ def test_too_old_unacknowledged_rows_hold_the_environment() -> None:
     assert (scene.waits, scene.link.sequences[:2]) == (2, [1, 2])
 
 
+def test_rows_in_a_fragment_that_is_never_full_are_no_older_than_may_be() -> None:
+    scene = Scene(budget={"max_unacked_age_s": 5.0})
+    began = scene.clock()
+    scene.meanwhile = lambda: scene.clock() - began >= 60 and scene.commit()
+    while scene.clock() - began < 60:
+        scene.step(1)
+        scene.turn(0.1)
+    made_late = 60 - 5.0
+    assert scene.waits * WAIT_S > made_late - 2, "a writer that stands still holds the environment, not its fragments"
+    assert scene.rows.steps <= 5.0 / 0.1 + 5
+    scene.commit()
+    for _ in range(3):
+        scene.turn()
+        scene.commit()
+    before, waits = scene.rows.steps, scene.waits
+    for _ in range(10):
+        scene.step(1)
+        scene.turn(0.01)
+    assert (scene.rows.steps, scene.waits) == (before + 10, waits), "and it goes on as before"
+    assert not scene.rows.hastened
+
+
+def test_a_writer_at_a_tenth_of_the_speed_keeps_the_memory_flat() -> None:
+    budget, each, full = 4000, 80, 800
+    scene = Scene()
+    scene.producer._window.budget_bytes = scene.hub.budget_bytes = budget
+    written = scene.clock()
+    most = 0
+
+    def writer() -> None:
+        """Makes a tenth of what the environment could produce durable: 80 bytes a second of 800."""
+        nonlocal written
+        for sent, handle in zip(scene.link.sent, scene.link.handles, strict=True):
+            if handle not in scene.link.answers and scene.clock() - written >= sent.nbytes / each:
+                written += sent.nbytes / each
+                scene.link.answers[handle] = durable(sent.sequence, 10.0)
+
+    scene.meanwhile = writer
+    began = scene.clock()
+    while scene.clock() - began < 600:
+        scene.waits = 0
+        scene.step(10, full=scene.rows.nbytes + each >= full)
+        scene.turn(0.1)
+        writer()
+        sealed = scene.producer._sealed
+        most = max(most, scene.producer._window.inflight_bytes + scene.rows.nbytes + (sealed.nbytes if sealed else 0))
+    assert most <= budget + 2 * full
+    assert scene.rows.steps * 8 < 1.2 * 600 * each + most, "it steps as fast as is written"
+    assert scene.rows.steps * 8 > 0.8 * 600 * each
+
+
 def test_drain_waits_until_all_is_durable() -> None:
     scene = Scene()
     scene.step(3)

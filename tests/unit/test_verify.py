@@ -66,7 +66,7 @@ def test_a_crashed_run_is_settled_by_the_first_inspection(tmp_path: Path) -> Non
     assert verify_run(run, settle_it=False).verdict == "failed"
     report = verify_run(run)
     assert (report.verdict, report.exit_code) == ("lossy", 3)
-    assert report.settled == "its driver died: 4 steps and 2 open episodes declared lost, end.json written"
+    assert report.settled == "its driver died: 4 steps and 2 open episodes declared lost, its end is written now"
     again = verify_run(run)
     assert (again.verdict, again.settled, again.status) == ("lossy", "", "crashed")
     assert open_lake(tmp_path).run().status == "crashed"
