@@ -106,10 +106,12 @@ class EpisodeViews:
         if "reward" in lines:
             lines["return so far"] = np.cumsum(np.nan_to_num(lines["reward"]))
         t = table.column("t").to_numpy().astype(np.float64) if len(table) else np.empty(0)
-        at, thin = thinned(t, list(lines.values()), asked.points)
+        seconds = _seconds(table)
+        at, (seconds, *thin) = thinned(t, [seconds, *lines.values()], asked.points)
         marks = _marks(table)
         named = {name: [json_value(v) for v in line.tolist()] for name, line in zip(lines, thin, strict=True)}
-        return answer(request, {"t": at.tolist(), "lines": named, "rows": len(table), "marks": marks})
+        since = [json_value(v) for v in seconds.tolist()]
+        return answer(request, {"t": at.tolist(), "seconds": since, "lines": named, "rows": len(table), "marks": marks})
 
     def frames(self, request: Request) -> Response:
         """Which pictures there are: t of each, their kind, dtype and shape; or why there are none."""
@@ -123,9 +125,13 @@ class EpisodeViews:
         return answer(request, content)
 
     def frame(self, request: Request) -> Response:
-        """One picture as PNG."""
+        """One picture as PNG; with `nearest`, the newest at or before `t`, or else the first."""
         asked = question(OnePicture, request)
-        picture = self._lake.frame(asked.run, asked.episode, asked.t, kind=asked.kind)
+        t = asked.t
+        if asked.nearest:
+            ts = self._lake.frames(asked.run, asked.episode, kind=asked.kind).t
+            t = int(ts[max(int(np.searchsorted(ts, t, "right")) - 1, 0)])
+        picture = self._lake.frame(asked.run, asked.episode, t, kind=asked.kind)
         return Response(png(picture), headers={"cache-control": KEPT}, media_type="image/png")
 
     def pictures(self, request: Request) -> Response:
@@ -161,6 +167,12 @@ def _gaps(t: np.ndarray, length: int) -> list[list[int]]:
     if not len(missing):
         return []
     return [[int(part[0]), int(part[-1])] for part in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)]
+
+
+def _seconds(table: pa.Table) -> np.ndarray:
+    """When each step returned, in seconds since the first one; NaN where that is not recorded."""
+    times = table.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64) / 1e6
+    return times - times[0] if len(times) else times
 
 
 def _marks(table: pa.Table) -> list[dict[str, Any]]:

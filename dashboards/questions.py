@@ -111,6 +111,7 @@ class OnePicture(OfEpisode):
     """One picture."""
 
     t: Number
+    nearest: bool = False
     kind: FrameKind | None = None
 
 
