@@ -13,6 +13,7 @@ from rolltape.schema.errors import ClusterError
 from .job import Job
 
 POLL_S: Final = 1.0
+NODES_TRIES: Final = 60
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8265"
 TOKEN: Final = (
     "A cluster that asks for a token (Ray 2.60 turns that on by itself) needs RAY_AUTH_MODE=token and its token in "
@@ -38,8 +39,21 @@ class JobServer:
 
             self._client = JobSubmissionClient(address)
 
-    def nodes(self) -> list[dict[str, float]]:
-        """What each living node has in all, by Ray's names."""
+    def nodes(self, *, pause: Callable[[float], object] = time.sleep) -> list[dict[str, float]]:
+        """What each living node has in all, by Ray's names; a head that has just started lists itself a little later.
+
+        Raises ClusterError where none is listed after `NODES_TRIES` seconds.
+        """
+        for _ in range(NODES_TRIES):
+            if found := self._listed():
+                return found
+            pause(POLL_S)
+        raise ClusterError(
+            f"The cluster at {self.address} lists no living node. Has its head just started? `ray status` there says "
+            f"more."
+        )
+
+    def _listed(self) -> list[dict[str, float]]:
         from ray.util.state import list_nodes
 
         with self._errors():

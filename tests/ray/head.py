@@ -38,6 +38,7 @@ def head(cpus: int = 4) -> Iterator[str]:
         *(f"--dashboard-agent-grpc-port={grpc}", f"--temp-dir={folder}", "--disable-usage-stats"),
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_ADDRESS", "ROLLTAPE"))}
+    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])  # jobs run its `python`
     log = (folder / "head.log").open("w+")
     started = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=kept, start_new_session=True)
     address = f"http://127.0.0.1:{dashboard}"

@@ -32,7 +32,7 @@ class Paper(JobServer):
     stopped: list[str] = []  # noqa: RUF012
     packed: list[str] = []  # noqa: RUF012
 
-    def nodes(self) -> list[dict[str, float]]:
+    def _listed(self) -> list[dict[str, float]]:
         return [{"CPU": 4.0}]
 
     def submission_ids(self) -> list[str]:
@@ -211,3 +211,15 @@ def test_errors_of_the_client_say_what_to_do(raised: Exception, said: str) -> No
     with pytest.raises(ClusterError) as told, Paper("http://h:1")._errors():
         raise raised
     assert said in str(told.value)
+
+
+def test_a_head_that_has_just_started_is_waited_for() -> None:
+    class Fresh(Paper):
+        def _listed(self) -> list[dict[str, float]]:
+            return [{"CPU": 2.0}] if len(paused) == 2 else []
+
+    paused: list[float] = []
+    assert Fresh("x").nodes(pause=paused.append) == [{"CPU": 2.0}]
+    assert paused == [1.0, 1.0]
+    with pytest.raises(ClusterError, match="lists no living node"):
+        Fresh("x").nodes(pause=lambda _s: paused.append(0.0) if len(paused) > 2 else paused.extend([0.0, 0.0]))
