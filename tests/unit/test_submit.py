@@ -215,11 +215,14 @@ def test_errors_of_the_client_say_what_to_do(raised: Exception, said: str) -> No
 
 def test_a_head_that_has_just_started_is_waited_for() -> None:
     class Fresh(Paper):
+        after = 2
+
         def _listed(self) -> list[dict[str, float]]:
-            return [{"CPU": 2.0}] if len(paused) == 2 else []
+            return [{"CPU": 2.0}] if len(paused) >= self.after else []
 
     paused: list[float] = []
     assert Fresh("x").nodes(pause=paused.append) == [{"CPU": 2.0}]
     assert paused == [1.0, 1.0]
+    Fresh.after = 10_000
     with pytest.raises(ClusterError, match="lists no living node"):
-        Fresh("x").nodes(pause=lambda _s: paused.append(0.0) if len(paused) > 2 else paused.extend([0.0, 0.0]))
+        Fresh("x").nodes(pause=paused.append)
