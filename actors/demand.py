@@ -22,7 +22,7 @@ class Share:
     """Processes of one kind.
 
     Attributes:
-        name: `worker`, `hub` or `writer`.
+        name: `worker`, `hub`, `writer` or `program`.
         count: how many.
         each: what one asks for, by Ray's names: `CPU`, `GPU`, `memory` in bytes.
     """
@@ -43,6 +43,11 @@ def demand_of(workers: int, resources: ResourcesConfig) -> list[Share]:
             _asked(resources.cpus_per_worker, resources.gpus_per_worker, resources.memory_per_worker_bytes),
         ),
     ]
+
+
+def program_share(cpus: float, gpus: float, memory_bytes: int) -> Share:
+    """What the program of `rolltape run` asks for."""
+    return Share("program", 1, _asked(cpus, gpus, memory_bytes))
 
 
 def check_demand(demand: Sequence[Share], nodes: Sequence[Mapping[str, float]]) -> None:
@@ -92,6 +97,8 @@ def _refusal(share: Share, fit: int, demand: Sequence[Share], nodes: Sequence[Ma
         f"node{'' if len(nodes) == 1 else 's'} (at most {_said(largest)} on one)."
     )
     text += f" Missing: {_said(short)}." if short else " It is enough in all, but not on single nodes."
+    if share.name == "program":
+        return f"{text} Ask for less: --cpus, --gpus, --memory."
     if share.name != "worker":
         return f"{text} Ask for less: resources.{share.name}_cpus, resources.{share.name}_memory_bytes."
     if fit:

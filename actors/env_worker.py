@@ -130,7 +130,8 @@ class EnvWorker:
         kept: Any = VectorDigests(noted) if order.schema.digests else noted
         self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
-        self._producer = Producer(registration, noted, page, writer, hub, config, **watched(validator))
+        watch = watched(validator, order.schema, str(key))
+        self._producer = Producer(registration, noted, page, writer, hub, config, **watch)
         self._producer.start()
         self._noted = noted if found else None
         self._log.start()

@@ -33,6 +33,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.schema.log_bridge import LineSplitter
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
+from rolltape.storage.wired_run import RUN_VARIABLE
 
 from .log_stream import LogStream
 from .window import Link
@@ -105,8 +106,8 @@ class ExternalProgram:
         try:
             self._process = process = subprocess.Popen(
                 order.command,
-                cwd=order.folder,
-                env={**os.environ, **order.environment},
+                cwd=order.folder if os.path.isdir(order.folder) else None,  # noqa: PTH112 - a job's is another here
+                env={**inherited(), **order.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -203,6 +204,11 @@ class ExternalProgram:
                 time.sleep(0.02)
         for reader in readers:
             reader.join(LEFT_S * 5)
+
+
+def inherited() -> dict[str, str]:
+    """The supervisor's variables but for the run that its job was given: that is taken."""
+    return {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
 
 
 def _send(group: int, number: int) -> bool:

@@ -29,11 +29,14 @@ from rolltape.storage.layout import RunFolder, new_run_id
 from rolltape.storage.ledger import accounts, read_losses, read_pages
 from rolltape.storage.run_info import create_run, read_run_info
 from rolltape.storage.settlement import next_key, outstanding, settlement_batches, settlement_header
+from rolltape.storage.wired_run import run_to_resume, take_run_id
 
 from . import launch
+from .demand import program_share
 from .external_program import ExternalProgram, ProgramOrder, ProgramOutput
 from .joined import JOIN_STRIDE
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room, package_versions
+from .resuming import PastRun
 from .wiring import Wiring
 
 POLL_S: Final = 0.25
@@ -114,13 +117,20 @@ def run_program(
     tree = settings.config
     lake = tree.lake.expanduser().resolve()
     check_room(lake)
+    past = _past_run(lake)
     launch.ensure_ray()
-    run_id = new_run_id()
+    launch.check_resources(0, tree.resources, program_share(cpus, gpus, memory_bytes))
+    run_id = past.folder.run_id if past is not None else take_run_id() or new_run_id()
     run = RunFolder.of(lake, run_id)
     name = _name(command)
-    create_run(run, _run_info(run_id, name, command, settings))
+    if past is None:
+        create_run(run, _run_info(run_id, name, command, settings))
+    else:
+        past.settle()
     env = EnvDescription(env_id=name, kind="external", num_envs=0, workers=0, stride=JOIN_STRIDE)
     recording = ExternalRecording(run, None, env, tree.durable, settings)  # type: ignore[arg-type]
+    if past is not None and past.resumed is not None:
+        recording.go_on_from(past.resumed)
     wiring = Wiring(run_id, str(lake)).variables()
     order = ProgramOrder(
         run_id=run_id,
@@ -148,6 +158,12 @@ def run_program(
     recording.env = _joined_env(run, env)
     summary = recording.finish(status, why)
     return ProgramEnd(run_id, exit_code, summary, skipped)
+
+
+def _past_run(lake: Path) -> PastRun | None:
+    """The run that an earlier try of this job began. Raises ConfigError where somebody still records it."""
+    given = run_to_resume(lake)
+    return None if given is None else PastRun.of_program(RunFolder.of(lake, given))
 
 
 def _follow(

@@ -37,7 +37,7 @@ from .wiring import Wiring
 
 JOIN_STRIDE: Final = 4096
 """Most sub-environments of a run that several recorders join."""
-KEPT: Final = ("created_ns", "program", "host")
+KEPT: Final = ("created_ns", "program", "host", "sessions")
 """What `run.json` keeps of what `rolltape run` wrote."""
 
 

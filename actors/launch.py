@@ -52,7 +52,7 @@ from rolltape.schema.messages import (
     Watermark,
 )
 
-from .demand import check_demand, demand_of
+from .demand import Share, check_demand, demand_of
 from .doorbell import Doorbell
 from .hub import TelemetryHub
 from .infos import Proposal
@@ -158,9 +158,9 @@ def total_bytes(budget: BudgetConfig) -> int:
     return budget.total_bytes or store_bytes() // 2
 
 
-def check_resources(workers: int, resources: ResourcesConfig) -> None:
+def check_resources(workers: int, resources: ResourcesConfig, *more: Share) -> None:
     """Refuse a run that the cluster can never place. Raises ClusterError with what is missing and what would fit."""
-    check_demand(demand_of(workers, resources), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    check_demand([*demand_of(workers, resources), *more], [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
 # ---- actors ----

@@ -56,11 +56,13 @@ class Metrics:
         self._sequence = 0
         self._brought_at = clock()
         self._process = psutil.Process()
+        self.memory_bytes = 0
 
     def sample(self, counts: RunCounts | None, **writer: Any) -> None:
         """Take one sample of everything: `counts` as the hub gives them, None where it does not answer; `writer` are
         columns of the writer's own row."""
         now_us = self._wall_ns() // 1000
+        self.memory_bytes = self._process.memory_info().rss
         for name, beat in counts.keys.items() if counts is not None else ():
             if beat.done:
                 continue
@@ -95,7 +97,7 @@ class Metrics:
             "writer",
             self._host,
             of_incarnation=self.key.incarnation,
-            memory_bytes=self._process.memory_info().rss,
+            memory_bytes=self.memory_bytes,
             cpu_s=time.process_time(),
             **writer,
         )

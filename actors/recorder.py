@@ -299,7 +299,8 @@ class _Recorder:
         self.rows: Any = chain(rows)
         registration = Registration(self.key, recording.run_id, self.offset, n)
         link, hub = recording.writer_link, recording.hub
-        self.producer = Producer(registration, rows, page, link, hub, config, **watched(validator))
+        watch = watched(validator, recording.schema, str(self.key))
+        self.producer = Producer(registration, rows, page, link, hub, config, **watch)
         self.producer.start()
 
     def _noted(self, rows: Any, found: list[Statistics], config: RecordConfig) -> NotedRows:

@@ -57,7 +57,7 @@ from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
 from .log_stream import LogStream
-from .resuming import PastRun
+from .resuming import PastRun, Resumed
 
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
@@ -229,8 +229,19 @@ class Recording:
         past.check_spaces(schema)
         resumed = past.settle()
         recording = cls(folder, schema, env, config, settings)
-        recording.steps_before, recording.lost_episodes_before = resumed.steps, resumed.lost_episodes
+        recording.go_on_from(resumed)
         return recording
+
+    def go_on_from(self, resumed: Resumed) -> None:
+        """Count from where the last session ended, and say so."""
+        self.steps_before, self.lost_episodes_before = resumed.steps, resumed.lost_episodes
+        self.source.emit(
+            log_codes.RUN_RESUMED,
+            shown=not is_program(),
+            section=self.sections.section("resumed", resumed.lines()),
+            run=self.run_id,
+            **{name: value for name, value in asdict(resumed).items() if name != "run_id"},
+        )
 
     @property
     def run_id(self) -> str:
@@ -286,6 +297,9 @@ class Recording:
         nothing = dict.fromkeys(values, 0) | {"mean_return": None, "reason": ""}
         section = "" if is_program() else self.sections.section("end", values, defaults=nothing)
         details: dict[str, Any] = values | {"run": self.run_id, "status": summary.status}
+        if summary.mismatches:
+            kinds = ", ".join(f"{code} {count:,}" for code, count in summary.mismatches.items())
+            self.source.emit(log_codes.VALUES_OFF, total=sum(summary.mismatches.values()), kinds=kinds)
         if summary.status == "failed":
             self.source.emit(log_codes.RUN_FAILED, section=section, shown=not is_program(), **details)
         else:

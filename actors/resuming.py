@@ -106,11 +106,31 @@ class PastRun:
         found = Lake(lake)
         folder = found.listing.folder(found.resolve(run))
         info = read_run_info(folder)
+        if "program" in info:
+            raise ConfigError(
+                f"resume: run {folder.run_id} is of a program; a job that is retried goes on with it: rolltape submit "
+                f"--retry."
+            )
         if (info.get("env") or {}).get("kind") != "fleet":
             raise ConfigError(
                 f"resume: run {folder.run_id} was recorded by rolltape.record or imported; only the run of a fleet can "
                 f"go on. Record your loop into a new run."
             )
+        return cls._quiet(folder, info)
+
+    @classmethod
+    def of_program(cls, folder: RunFolder) -> PastRun:
+        """The run of an external program that is tried again; its recorders are new producers.
+
+        Raises ConfigError where it is no such run, or where somebody records it.
+        """
+        info = read_run_info(folder)
+        if "program" not in info:
+            raise ConfigError(f"run: {folder.run_id} is no run of a program; submit this one under another id.")
+        return cls._quiet(folder, info)
+
+    @classmethod
+    def _quiet(cls, folder: RunFolder, info: dict[str, Any]) -> PastRun:
         if summarize(folder).status == "running":
             host = info.get("host") or {}
             raise ConfigError(

@@ -72,7 +72,7 @@ class Validator:
             return
         steps, episodes = batches.get("steps"), batches.get("episodes")
         if steps is not None:
-            self._rewards(steps.column("reward").to_numpy())
+            self.rewards(steps.column("reward").to_numpy())
             self._column("action", self._action, steps)
             self._column("observation", self._observation, steps)
         if episodes is not None:
@@ -80,7 +80,8 @@ class Validator:
         if (frames := batches.get("frames")) is not None and not self._observation.trivial:
             self._pictures(frames)
 
-    def _rewards(self, rewards: np.ndarray) -> None:
+    def rewards(self, rewards: np.ndarray) -> None:
+        """Count those that are not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(rewards.sum()):
                 return
@@ -135,7 +136,8 @@ class Validator:
     def _count(self, kind: Kind, field: str, count: int, said: str = "") -> None:
         if self.mismatches.add(kind, field, count):
             about = f": {said}" if said else ""
-            self._source.emit(log_codes.MISMATCH, kind=kind.code, who=self._who, field=field, about=about)
+            total = self.mismatches.count(kind, field)
+            self._source.emit(log_codes.MISMATCH, kind=kind.code, who=self._who, field=field, about=about, total=total)
 
     # ---- enforce --------------------------------------------------------------------------------------------------
 
@@ -242,6 +244,20 @@ class CheckedVectorRows(CheckedRows):
         return self._rows.step(actions, observations, rewards, *rest, **named)
 
 
+class RewardWatch:
+    """What is looked at whatever `validation` says: rewards that are not finite, which cost microseconds a fragment to
+    see and spoil what learns from them."""
+
+    def __init__(self, schema: RunSchema, who: str) -> None:
+        self._validator = Validator(schema, "warn", who)
+        self.mismatches = self._validator.mismatches
+
+    def inspect(self, batches: Mapping[str, pa.RecordBatch]) -> None:
+        """Count what is off in a closed fragment."""
+        if (steps := batches.get("steps")) is not None:
+            self._validator.rewards(steps.column("reward").to_numpy())
+
+
 def _source_of(schema: RunSchema, who: str) -> LogSource:
     try:
         key = ProducerKey.parse(who)
@@ -271,9 +287,10 @@ def checked(rows: Any, validator: Validator | None, num_envs: int | None = None)
     return found
 
 
-def watched(validator: Validator | None) -> dict[str, Any]:
-    """The arguments of a Producer with which it knows of a validator; none where there is none."""
-    return {} if validator is None else {"inspect": validator.inspect, "mismatches": validator.mismatches}
+def watched(validator: Validator | None, schema: RunSchema, who: str) -> dict[str, Any]:
+    """The arguments of a Producer with which it knows of a validator; without one rewards are looked at alone."""
+    watch = RewardWatch(schema, who) if validator is None else validator
+    return {"inspect": watch.inspect, "mismatches": watch.mismatches}
 
 
 def leaves_of(batch: Any) -> list[np.ndarray]:

@@ -39,6 +39,7 @@ from rolltape.storage.commits import Batch, CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder, WriterId
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
+from .diagnostics import Diagnostics
 from .log_stream import LogStream
 from .metrics import SAMPLE_S, Metrics
 from .own_link import OwnLink
@@ -261,21 +262,31 @@ class Writer:
     async def _sample_loop(self, log: CommitLog, counts: Callable[[], Awaitable[RunCounts]]) -> None:
         writer = WriterId.parse(log.writer_id)
         self._metrics = metrics = Metrics(self._run.run_id, writer.slot, writer.incarnation)
+        policy = self._logs or LoggingConfig()
+        diagnostics = Diagnostics(self._source, policy.diagnostics, shown=policy.verbose)
         while self._failed is None:
             await asyncio.sleep(SAMPLE_S)
             try:
                 known = await asyncio.wait_for(counts(), SAMPLE_S)
             except Exception:  # the hub restarts, or is busy: the writer's own row says enough
                 known = None
-            s = self.statistics
+            s, queue_depth = self.statistics, sum(map(len, self._waiting.values()))
             metrics.sample(
                 known,
                 steps=s.rows.get("steps", 0),
-                queue_depth=sum(map(len, self._waiting.values())),
+                queue_depth=queue_depth,
                 inflight_bytes=log.held_bytes,
                 flush_s=s.commit_last_s,
                 lag_s=s.oldest_last_s,
                 commits=s.commits,
+            )
+            diagnostics.look(
+                known,
+                queue_depth=queue_depth,
+                flush_s=s.commit_last_s,
+                commits=s.commits,
+                cpu_s=time.process_time(),
+                memory_bytes=metrics.memory_bytes,
             )
 
     def _bring_metrics(self, log: CommitLog) -> None:

@@ -189,7 +189,8 @@ class RecordConfig(Frozen):
         Validation, Risk("each step is looked at before it is recorded: a vector step takes longer", equal="enforce")
     ] = "off"
     """`warn` counts values outside their spaces and rewards that are not finite, once a fragment; `enforce` refuses
-    them where they come from. What cannot be stored is refused always, so that `off` loses nothing either."""
+    them where they come from. `off` counts such rewards only. What cannot be stored is refused always, so that `off`
+    loses nothing either."""
     oldest_payload: Annotated[int, Field(ge=0, le=PAYLOAD_VERSION), Unit("payload version")] = 0
     """The oldest payload version in which a producer may speak; 1 refuses those of version 0. Older ones are upgraded
     on their way and counted, which costs only those that speak them."""

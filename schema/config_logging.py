@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .config_base import Frozen, Risk, Unit
+from .config_diagnostics import DiagnosticsConfig
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -35,5 +36,6 @@ class LoggingConfig(Frozen):
     counted. Two seconds of 10,000 a second."""
     flush_after_s: Annotated[float, Field(gt=0, le=60), Unit("s")] = 0.5
     """Age at which waiting records are sent; like that of fragments, so that a crash loses as little of them."""
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     verbose: bool = False
     """Whether summaries show every setting; otherwise only what differs from its default."""

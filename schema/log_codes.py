@@ -225,6 +225,10 @@ RUN_STARTED = _declare(
     "LOG1001", "info", "run", "lifecycle", "Recording {env_id} as run {run} in {lake}.",
     "Nothing.", "summary",
 )  # fmt: skip
+RUN_RESUMED = _declare(
+    "LOG1002", "info", "run", "lifecycle", "Run {run} goes on with session {session}, from {steps:,} steps on.",
+    "Nothing.", "summary", "restart",
+)  # fmt: skip
 RUN_ENDED = _declare(
     "LOG1003", "info", "run", "lifecycle", "Run {run} {status}: {steps:,} steps, {episodes:,} episodes.",
     "Nothing.", "summary",
@@ -277,6 +281,15 @@ PARTS_NOT_MERGED = _declare(
     "Read the reason; `rolltape compact` merges them afterwards.", "disk",
 )  # fmt: skip
 
+# ---- 4: backpressure ----
+
+PRODUCER_WAITS = _declare(
+    "LOG4001", "warning", "backpressure", "producer",
+    "{key} stands still for room {share:.0%} of the time (bound {bound:.0%}).",
+    "The disk or the writer bounds the run: a faster disk, fewer pictures (durable.frames), or a larger "
+    "durable.budget.total_bytes for bursts. Bound: logging.diagnostics.waiting_share.", "rate",
+)  # fmt: skip
+
 # ---- 5: external programs ----
 
 PROGRAM_LINE = _declare(
@@ -309,9 +322,43 @@ PROGRAM_LOST = _declare(
     "Close recorders, or let the program end by itself; what was durable is in the run.", "loss",
 )  # fmt: skip
 
+# ---- 6: diagnostics ----
+
+DIAGNOSED = _declare(
+    "LOG6001", "info", "diagnostics", "sample", "Memory, CPU, queues and flush latency of the run's processes.",
+    "Nothing; the table metrics has them every second.", "summary",
+)  # fmt: skip
+MEMORY_SHORT = _declare(
+    "LOG6002", "warning", "diagnostics", "memory",
+    "{share:.0%} of the host's {there_mib:,} MiB are in use (bound {bound:.0%}); largest of the run: {largest} with "
+    "{largest_mib:,} MiB.",
+    "Fewer sub-environments a worker, smaller durable.budget.total_bytes, or end what else runs there. Bound: "
+    "logging.diagnostics.memory_share.", "memory",
+)  # fmt: skip
+HUB_BUSY = _declare(
+    "LOG6003", "warning", "diagnostics", "cpu", "The hub uses {cores:.2f} cores (bound {bound:.2f}).",
+    "Fewer and fatter workers: each costs it four heartbeats a second. Bound: logging.diagnostics.busy_cores.", "cpu",
+)  # fmt: skip
+QUEUE_DEEP = _declare(
+    "LOG6004", "warning", "diagnostics", "queue",
+    "{who} has {depth:,} fragments that are not durable (bound {bound:,}).",
+    "Larger fragments (durable.fragment.max_bytes, max_age_s), or a faster disk. Bound: "
+    "logging.diagnostics.queue_depth.", "queue",
+)  # fmt: skip
+FLUSH_SLOW = _declare(
+    "LOG6005", "warning", "diagnostics", "flush", "A commit took {seconds:.1f} s (bound {bound:.1f} s).",
+    "A crash may cost that much more. See what else writes to that disk; smaller durable.commit.max_bytes, or "
+    "durable.commit.durability=process where a power cut may cost it. Bound: logging.diagnostics.flush_s.", "disk",
+)  # fmt: skip
+
 # ---- 7: schema ----
 
+VALUES_OFF = _declare(
+    "LOG7002", "warning", "schema", "validation",
+    "{total:,} values did not fit their spaces, or were not finite: {kinds}.",
+    "See table mismatches for where; what learns from them may be spoilt.", "data", "summary",
+)  # fmt: skip
 MISMATCH = _declare(
-    "LOG7001", "warning", "schema", "validation", "{kind} | {who} {field}{about}; counted from here on",
+    "LOG7001", "warning", "schema", "validation", "{kind} | {who} {field}{about}; {total:,} so far",
     "See what the environment returns there; validation='enforce' refuses it. Counts: table mismatches.", "data",
 )  # fmt: skip

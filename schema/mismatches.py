@@ -74,14 +74,19 @@ class MismatchCounts:
         self._counts: dict[tuple[str, str], int] = {(code, field): count for code, field, count in known}
 
     def add(self, kind: Kind, field: str, count: int = 1) -> bool:
-        """Count; whether this kind is seen at this field for the first time."""
+        """Count; whether it is worth saying: the first of its kind at its field, and whenever there are ten times as
+        many."""
         key = (kind.code, field)
         known = self._counts.get(key)
         if known is None and len(self._counts) >= MOST_FIELDS:
             key = (kind.code, OTHER_FIELDS)
             known = self._counts.get(key)
-        self._counts[key] = (known or 0) + count
-        return known is None
+        self._counts[key] = now = (known or 0) + count
+        return known is None or len(str(now)) > len(str(known))
+
+    def count(self, kind: Kind, field: str) -> int:
+        """So many so far."""
+        return self._counts.get((kind.code, field), 0) or self._counts.get((kind.code, OTHER_FIELDS), 0)
 
     @property
     def total(self) -> int:

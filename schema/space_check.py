@@ -168,9 +168,8 @@ def _leaf(space: gym.Space[Any], path: Path) -> _Leaf | None:
             low, high = np.array(space.start, space.dtype), np.array(last, space.dtype)
         case spaces.MultiDiscrete():
             low = space.start
-            most = np.iinfo(low.dtype.name).max
-            with np.errstate(over="ignore"):
-                high = np.where(space.nvec > most - low, most, low + space.nvec - 1)
+            last = low.astype(object) + space.nvec.astype(object) - 1  # Python's numbers: an int8 from -128 on wraps
+            high = np.minimum(last, np.iinfo(low.dtype.name).max).astype(low.dtype)
         case spaces.MultiBinary():
             low, high = np.zeros(space.shape, space.dtype), np.ones(space.shape, space.dtype)
         case _:

@@ -15,7 +15,6 @@ Only names and listings: nothing here opens or writes a file.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import threading
@@ -211,11 +210,6 @@ def _written(value: int) -> str:
 
 
 new_run_id = RunIds().new
-
-
-def run_id_of(name: str) -> str:
-    """The run id that a name always gives, such as that of a job: its digest, with no time in it."""
-    return _written(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
 
 
 def is_run_id(text: str) -> bool:

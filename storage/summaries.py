@@ -24,6 +24,9 @@ SILENT_S: Final = 120.0
 CLOCK_SLACK_S: Final = 60.0
 """How far the clock may have been set since a process started that made a run."""
 
+LAST_S: Final = 253_402_300_799
+"""The end of the year 9999, after which Python has no dates; an id may say a later time."""
+
 _CROCKFORD: Final = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 
 RUNS_COLUMNS: Final = {
@@ -137,7 +140,7 @@ def created_at(run_id: str) -> datetime:
     value = 0
     for character in run_id[:10]:
         value = value << 5 | _CROCKFORD[character]
-    return datetime.fromtimestamp(value / 1000, UTC)
+    return datetime.fromtimestamp(min(value / 1000, LAST_S), UTC)
 
 
 def _is_same_process(pid: int, run_created_s: float) -> bool:

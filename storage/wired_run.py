@@ -27,6 +27,18 @@ def take_run_id(environ: MutableMapping[str, str] | None = None) -> str | None:
     return given
 
 
+def run_to_resume(lake: Path, environ: MutableMapping[str, str] | None = None) -> str | None:
+    """The run id that this process was given, where an earlier try has begun that run; it is taken then.
+
+    Raises ConfigError for what is no run id.
+    """
+    environ = os.environ if environ is None else environ
+    given = environ.get(RUN_VARIABLE)
+    if given is None or not is_run_id(given) or not was_started(lake, given):
+        return None
+    return take_run_id(environ)
+
+
 def was_started(lake: Path, run_id: str) -> bool:
     """Whether there is such a run already: this is a retry."""
     return RunFolder.of(lake, run_id).run_json.exists()

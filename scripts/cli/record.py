@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json as json_format
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import typer
 from rolltape.schema.config import FramePolicy, RecordConfig
 from rolltape.schema.errors import RolltapeError
 from rolltape.schema.log_policy import configure_logging
+from rolltape.storage.wired_run import RUN_VARIABLE, run_to_resume
 
 from .options import ConfigFile, SetKeys
 from .output import facts
@@ -271,6 +273,10 @@ def record(
     if env is None and resume is None:
         raise typer.BadParameter("name an environment, or a run to go on with (--resume)", param_hint="ENV")
     began: dict[str, tuple[str, Any]] = {}
+    retried = False
+    if resume is None and RUN_VARIABLE in os.environ:
+        resume = run_to_resume(settled(None, config, set_keys, {"lake": ("--lake", lake)}).config.lake)
+        retried = resume is not None
     if resume is not None:
         where = settled(None, config, set_keys, {"lake": ("--lake", lake)}).config.lake
         env, resume, began = _began(where, resume, env)
@@ -324,10 +330,22 @@ def record(
             if fleet.resumed is not None and not quiet:
                 facts(fleet.resumed.lines())
             with _sigterm_exits(), fleet:
-                fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
+                if retried:
+                    steps, episodes = _missing(fleet, steps, episodes)
+                if steps != 0 and episodes != 0:
+                    fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
             failed = error
     _report(fleet, failed, tree.lake, quiet=quiet, json=json)
+
+
+def _missing(fleet: Fleet, steps: int | None, episodes: int | None) -> tuple[int | None, int | None]:
+    """What a retry still has to record, of what the first try was to; 0 where that is there."""
+    if steps is not None:
+        steps = max(0, steps - (fleet.resumed.steps if fleet.resumed is not None else 0))
+    if episodes is not None:
+        episodes = max(0, episodes - len(fleet.run.episodes("status = 'completed'")))
+    return steps, episodes
 
 
 def _check_policy(policy: str) -> None:

@@ -34,7 +34,8 @@ def run(
     memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="Memory that it asks for, in MiB.")] = 0,
     config: ConfigFile = None,
     set_keys: SetKeys = None,
-) -> None:
+    check: Annotated[bool, typer.Option("--check", help="Check options and settings; start nothing.")] = False,
+) -> Any:
     """Run any program as a supervised worker; what it prints is kept, and recorders in it join the run.
 
     Its output and exit code are passed on; Ctrl-C and SIGTERM go to it and all
@@ -48,6 +49,9 @@ def run(
     rolltape run --cpus 4 --gpus 1 --lake /shared/lake -- python train.py
     """
     settings = settled(None, config, set_keys, {"lake": ("--lake", lake)})
+    if check:
+        print("all right; nothing was started", file=sys.stderr)
+        return settings, (cpus, gpus, memory * MIB)
     configure_logging(settings.config.logging, "program")
     from rolltape.actors.external_run import run_program
 

@@ -72,7 +72,7 @@ def submit(
         typer.Option(metavar="ID", help="End it: everything is made durable first.", rich_help_panel=JOBS),
     ] = None,
 ) -> None:
-    """Run a recording on a Ray cluster that is there already, as a job.
+    """Run a recording or a program on a Ray cluster that is there already, as a job.
 
     Settings and resources are checked here first; Rolltape itself, your
     --working-dir and the settings travel with the job. Files and variables of
@@ -83,6 +83,8 @@ def submit(
     rolltape submit --lake /shared/lake record CartPole-v1 --envs 512 --workers 16 --steps 100000000
 
     rolltape submit --lake /shared/lake --working-dir . record my.envs:make --policy my.agents:act --episodes 100
+
+    rolltape submit --lake /shared/lake --working-dir . run --cpus 4 -- python train.py
 
     rolltape submit --stop rolltape-01J…
     """
@@ -114,26 +116,29 @@ def _submit(
     set_keys: list[str] | None,
     retry: str | None,
 ) -> None:
-    from rolltape.actors.demand import check_demand, demand_of
-    from rolltape.scripts.cluster.job import job_of, next_try, runtime_env
+    from rolltape.actors.demand import Share, check_demand, demand_of, program_share
+    from rolltape.scripts.cluster.job import job_of, next_try, run_in, runtime_env
     from rolltape.scripts.cluster.job_server import JobServer, address_of
     from rolltape.scripts.cluster.packing import pack
 
-    from . import COMMANDS
-
-    kinds = [kind for kind in KINDS if kind in COMMANDS]
-    if command[0] not in kinds:
-        raise typer.BadParameter(f"expected {' or '.join(kinds)}, got {command[0]!r}", param_hint="COMMAND")
+    if command[0] not in KINDS:
+        raise typer.BadParameter(f"expected {' or '.join(KINDS)}, got {command[0]!r}", param_hint="COMMAND")
     if working_dir is not None and not working_dir.is_dir():
         raise typer.BadParameter(f"{working_dir} is no folder", param_hint="--working-dir")
     given = settled(None, config, set_keys, {"lake": ("--lake", lake)})
-    settings = checked(command, given, working_dir)
+    found = checked(command, given, working_dir)
+    settings, program = found if isinstance(found, tuple) else (found, None)
     job = job_of(command, given, submission_id or retry, lake=settings.config.lake)
     server = JobServer(address_of(address))
     workers = settings.config.fleet.num_workers or 1  # an automatic number always fits
-    check_demand(demand_of(workers if command[0] == "record" else 0, settings.config.resources), server.nodes())
+    demand: list[Share] = demand_of(0 if program else workers, settings.config.resources)
+    check_demand([*demand, *([program_share(*program)] if program else [])], server.nodes())
     if retry is not None:
-        job = job_of(command, given, next_try(retry, server.submission_ids()), lake=settings.config.lake)
+        run_id = server.run_of(retry) or run_in(retry)
+        if run_id is None:
+            raise ConfigError(f"--retry: the cluster knows no job {retry!r} of ours; without it nobody knows its run.")
+        again = next_try(retry, server.submission_ids())
+        job = job_of(command, given, again, lake=settings.config.lake, run_id=run_id)
     with tempfile.TemporaryDirectory(prefix="rolltape-job-") as folder:
         server.submit(job, runtime_env(job, pack(Path(folder)), working_dir, pip))
     print(f"submitted {job.submission_id} to {server.address}", file=sys.stderr)
@@ -144,10 +149,11 @@ def _submit(
     _follow(server, job.submission_id)
 
 
-def checked(command: list[str], given: Resolved, working_dir: Path | None) -> Resolved:
-    """The settings that the job will have: read here as it will be read there. Exits as `record` does where wrong."""
-    if command[0] != "record":
-        return given
+def checked(
+    command: list[str], given: Resolved, working_dir: Path | None
+) -> Resolved | tuple[Resolved, tuple[float, float, int]]:
+    """The settings that the job will have, read here as it will be read there; of a program with its CPUs, GPUs and
+    bytes of memory. Exits as the command does where something is wrong."""
     from rolltape.storage.configuration import SETTINGS_VARIABLE, travelling
 
     from . import run_command
@@ -157,7 +163,7 @@ def checked(command: list[str], given: Resolved, working_dir: Path | None) -> Re
     if working_dir is not None:
         sys.path.insert(0, str(working_dir))  # policies are found where the job will find them
     try:
-        return run_command([*command, "--check"])
+        return run_command([command[0], "--check", *command[1:]])
     finally:
         if working_dir is not None:
             sys.path.remove(str(working_dir))

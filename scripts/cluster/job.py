@@ -3,8 +3,8 @@
 Rules:
 1. The configuration is resolved where the job is submitted: what files, variables and options said travels with its
    sources. Files and variables of the cluster are not read. Only the profile is chosen there: it is about the machine.
-2. The run's id comes from the submission's id. A retry has the same one with a number behind it, so that it knows the
-   run of the first try.
+2. A job says which run it records into, and the cluster keeps that with it. A retry has the submission's id with a
+   number behind it and the same run, and goes on with it.
 3. The lake is absolute: a relative one would lie in the job's folder, which Ray deletes.
 """
 
@@ -21,12 +21,13 @@ from typing import Any, Final
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import SETTINGS_VARIABLE, travelling
-from rolltape.storage.layout import is_run_id, new_run_id, run_id_of
+from rolltape.storage.layout import is_run_id, new_run_id
 from rolltape.storage.wired_run import RUN_VARIABLE
 
 STOP_S: Final = 60
 """How long Ray waits after SIGTERM before it kills: a run needs some seconds to make everything durable."""
 START: Final = "import sys; sys.argv[0] = 'rolltape'; from rolltape.scripts.cli import main; main()"
+RUN_METADATA: Final = "rolltape_run"
 TRY: Final = re.compile(r"-try(\d+)$")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -50,10 +51,12 @@ class Job:
     @property
     def metadata(self) -> dict[str, str]:
         """What Ray keeps with the job."""
-        return {"rolltape_run": self.run_id}
+        return {RUN_METADATA: self.run_id}
 
 
-def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None, *, lake: Path) -> Job:
+def job_of(
+    command: Sequence[str], settings: Resolved, submission_id: str | None, *, lake: Path, run_id: str | None = None
+) -> Job:
     """The job that runs `rolltape COMMAND` with these settings.
 
     Args:
@@ -61,6 +64,7 @@ def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None
         settings: what travels.
         submission_id: None for a new one.
         lake: where the command will record.
+        run_id: of the first try; None: the one in the submission's id, or a new one.
 
     Raises:
         ConfigError: a relative lake, or an id that is none.
@@ -71,12 +75,12 @@ def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None
             f"Give a path that the head node sees: --lake /shared/{lake.name}."
         )
     if submission_id is None:
-        submission_id = f"rolltape-{new_run_id()}"
+        submission_id = f"rolltape-{run_id or new_run_id()}"
     elif not NAME.fullmatch(submission_id):
         raise ConfigError(
             f"--submission-id: expected letters, digits, dots, dashes and underscores, got {submission_id!r}."
         )
-    run_id = run_of(submission_id)
+    run_id = run_id or run_in(submission_id) or new_run_id()
     values = {
         SETTINGS_VARIABLE: json.dumps(travelling(settings)),
         RUN_VARIABLE: run_id,
@@ -89,11 +93,10 @@ def job_of(command: Sequence[str], settings: Resolved, submission_id: str | None
     return Job(submission_id, run_id, entrypoint, values)
 
 
-def run_of(submission_id: str) -> str:
-    """The run id of a submission and of all its retries."""
-    first = TRY.sub("", submission_id)
-    last = first.rpartition("-")[2]
-    return last if is_run_id(last) else run_id_of(first)
+def run_in(submission_id: str) -> str | None:
+    """The run that a submission id names, as those do that are made here; retries too. None where it names none."""
+    last = TRY.sub("", submission_id).rpartition("-")[2]
+    return last if is_run_id(last) else None
 
 
 def next_try(submission_id: str, taken: Sequence[str]) -> str:

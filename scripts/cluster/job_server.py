@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rolltape.schema.errors import ClusterError
 
-from .job import Job
+from .job import RUN_METADATA, Job
 
 POLL_S: Final = 1.0
 NODES_TRIES: Final = 60
@@ -74,6 +74,13 @@ class JobServer:
                 runtime_env=runtime_env,
                 metadata=job.metadata,
             )
+
+    def run_of(self, submission_id: str) -> str | None:
+        """The run that a job was given; None where the cluster knows no such job, or none of ours."""
+        if submission_id not in self.submission_ids():
+            return None
+        with self._errors():
+            return (self._client.get_job_info(submission_id).metadata or {}).get(RUN_METADATA)
 
     def status(self, submission_id: str) -> tuple[str, str]:
         """`PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED` or `STOPPED`, and what Ray says of it."""

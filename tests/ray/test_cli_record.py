@@ -103,6 +103,8 @@ def test_a_run_goes_on(record: Command) -> None:
     assert 200 <= before <= 202
     assert "session 2" in err and "after" in err and "lost before" in err
     assert before + 300 <= int(told["steps"]) <= before + 302
+    (resumed,) = rolltape.open("lake").run(run_id).logs("code = 'LOG1002'").to_dicts()
+    assert resumed["message"] == f"Run {run_id} goes on with session 2, from {before} steps on."
 
 
 def test_json(record: Command) -> None:

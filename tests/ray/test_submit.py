@@ -42,7 +42,12 @@ def test_a_job_records_is_retried_and_refused(address: str, lake: Path) -> None:
     assert (rows["durable.commit.max_age_s"]["value"], rows["durable.commit.max_age_s"]["source"]) == (0.4, "cli")
     again = submit(address, "--lake", str(lake), "--retry", "nightly-1", *what)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert {r.info.get("retry_of") for r in map(open_lake(lake).run, _runs(lake))} == {None, run.run_id}
+    assert _runs(lake) == [run.run_id], "the same run"
+    run = open_lake(lake).run("latest")
+    assert len(run.info["sessions"]) == 1 and len(run.steps()) < 520, "there was nothing left to record"
+    more = submit(address, "--lake", str(lake), "--retry", "nightly-1", *what[:-1], "900")
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert 900 <= len(open_lake(lake).run("latest").steps()) < 920
     refused = submit(
         address, "--lake", str(lake), "record", "CartPole-v1", "--steps", "9", "--envs", "99", "--workers", "99"
     )
@@ -60,6 +65,38 @@ def test_a_stop_makes_everything_durable(address: str, lake: Path) -> None:
         time.sleep(0.2)
     assert submit(address, "--stop", name).stdout == f"{name}: STOPPED\n"
     assert open_lake(lake).run("latest").status == "stopped"
+
+
+PROGRAM = """
+import os, sys
+import gymnasium as gym
+import rolltape as rt
+env = rt.record(gym.make("CartPole-v1"))
+env.reset(seed=1)
+for _ in range(100):
+    *_, terminated, truncated, _ = env.step(env.action_space.sample())
+    if terminated or truncated:
+        env.reset()
+env.close()
+sys.exit(0 if os.path.exists("retried") else 5)
+"""
+
+
+def test_a_program_is_retried_into_its_run(address: str, lake: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "train.py").write_text(PROGRAM)
+    what = ["--lake", str(lake), "--working-dir", str(folder)], ["run", "--", "python", "train.py"]
+    failed = submit(address, *what[0], "--submission-id", "trained", *what[1])
+    assert failed.returncode == 1 and "exit code 5" in failed.stdout + failed.stderr
+    run = open_lake(lake).run("latest")
+    assert (run.status, len(run.steps())) == ("failed", 100)
+    (folder / "retried").touch()
+    done = submit(address, *what[0], "--retry", "trained", *what[1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _runs(lake) == [run.run_id]
+    run = open_lake(lake).run("latest")
+    assert (run.status, len(run.steps())) == ("completed", 200)
 
 
 def _runs(lake: Path) -> list[str]:

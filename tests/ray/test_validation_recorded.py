@@ -77,6 +77,12 @@ def test_a_fleet_warns_and_fails(lake: Path) -> None:
     with rt.Fleet(make, num_envs=2, num_workers=1, lake=lake, validation="warn", **QUICK) as fleet:
         fleet.collect(steps=40)
     assert fleet.summary is not None and set(fleet.summary.mismatches) == {"observation_nan", "reward_infinite"}
+    said = rt.open(lake).run().logs("code in ('LOG7001', 'LOG7002')").to_dicts()
+    assert {row["level"] for row in said} == {"warning"}
+    assert {row["worker"] for row in said} == {0, None} and said[-1]["code"] == "LOG7002", "at its end once more"
+    with rt.Fleet(make, num_envs=2, num_workers=1, lake=lake, validation="off", **QUICK) as fleet:
+        fleet.collect(steps=40)
+    assert fleet.summary is not None and set(fleet.summary.mismatches) == {"reward_infinite"}, "rewards are always loud"
     with pytest.raises(RolltapeError, match=r"observation\[1\] of sub-environment 0: found nan"):
         with rt.Fleet(make, num_envs=2, num_workers=1, lake=lake, validation="enforce", **QUICK) as fleet:
             fleet.collect(steps=40)

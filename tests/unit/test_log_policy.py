@@ -100,7 +100,7 @@ def test_only_some_components(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
     SOURCE.emit(log_codes.RUN_FAILED, run=RUN, reason="x")
     assert "LOG1004" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match=r"logging.components: 'writers' is none; there are logging, .*writer"):
+    with pytest.raises(ConfigError, match=r"logging.components: 'writers' is none; there are backpressure, .*writer"):
         configure_logging(LoggingConfig(components=("writers",)))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from rolltape.schema.config_presets import Host
 from rolltape.schema.errors import ClusterError, ConfigError
 from rolltape.scripts.cli import main
 from rolltape.scripts.cluster import job_server
-from rolltape.scripts.cluster.job import Job, job_of, next_try, run_of, runtime_env
+from rolltape.scripts.cluster.job import Job, job_of, next_try, run_in, runtime_env
 from rolltape.scripts.cluster.job_server import DEFAULT_ADDRESS, JobServer, address_of
 from rolltape.scripts.cluster.packing import LAYERS, pack
 from rolltape.storage import configuration
 from rolltape.storage.configuration import SETTINGS_VARIABLE, configured, travelling
 from rolltape.storage.layout import is_run_id
+from rolltape.storage.summaries import created_at
 from rolltape.storage.wired_run import RUN_VARIABLE, take_run_id, was_started
 
 ULID = "01J0000000000000000000000A"
@@ -37,6 +39,9 @@ class Paper(JobServer):
 
     def submission_ids(self) -> list[str]:
         return [job.submission_id for job, _ in self.jobs]
+
+    def run_of(self, submission_id: str) -> str | None:
+        return {job.submission_id: job.run_id for job, _ in self.jobs}.get(submission_id)
 
     def submit(self, job: Job, runtime_env: dict[str, Any]) -> None:
         self.jobs.append((job, runtime_env))
@@ -131,10 +136,34 @@ def test_jobs_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2] == "log of b"
 
 
+def test_a_name_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    what = ["--lake", "/l", "--no-follow"], ["record", "CartPole-v1", "--steps", "10"]
+    assert run("submit", *what[0], "--submission-id", "nightly-1", *what[1]) == 0
+    assert run("submit", *what[0], "--retry", "nightly-1", *what[1]) == 0
+    assert run("submit", *what[0], "--retry", "nightly-1-try2", *what[1]) == 0
+    assert [job.submission_id for job, _ in Paper.jobs] == ["nightly-1", "nightly-1-try2", "nightly-1-try3"]
+    (run_id,) = {job.run_id for job, _ in Paper.jobs}
+    assert abs(created_at(run_id).timestamp() - time.time()) < 60, "in the order of other runs"
+    assert run("submit", *what[0], "--retry", "nightly-2", *what[1]) == 1
+    assert "--retry: the cluster knows no job 'nightly-2' of ours" in capsys.readouterr().err
+
+
+def test_a_program_is_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    what = ["submit", "--lake", "/l", "--no-follow", "run"]
+    assert run(*what, "--cpus", "4", "--", "python", "train.py", "--seed", "1") == 0
+    ((job, _),) = Paper.jobs
+    assert shlex.split(job.entrypoint)[-8:] == ["run", "--cpus", "4", "--", "python", "train.py", "--seed", "1"]
+    assert run(*what, "--cpus", "5", "--", "python", "train.py") == 1
+    assert "cannot place the program (5 CPUs)" in capsys.readouterr().err
+    assert run(*what, "--cpu", "1", "--", "python", "train.py") == 2
+    assert "No such option" in capsys.readouterr().err
+    assert len(Paper.jobs) == 1
+
+
 def test_names_of_runs() -> None:
-    assert run_of(f"rolltape-{ULID}") == run_of(f"rolltape-{ULID}-try7") == ULID
-    assert run_of("nightly-3") == run_of("nightly-3-try2") != run_of("nightly-4")
-    assert is_run_id(run_of("nightly-3"))
+    assert run_in(f"rolltape-{ULID}") == run_in(f"rolltape-{ULID}-try7") == ULID
+    assert run_in("nightly-3") is None
+    assert created_at("7" + "Z" * 25).year == 9999
     assert next_try("a-try2", ["a", "a-try2", "a-try9", "ab-try20"]) == "a-try10"
 
 

@@ -54,6 +54,11 @@ def test_it_says_what_contains_says(data: st.DataObject) -> None:
     assert bool(off) == (not inside)
 
 
+def test_a_start_at_the_lowest_number() -> None:
+    space = gs.MultiDiscrete([1, 256], dtype=np.int8, start=[-128, -128])
+    assert found(space, np.array([-128, 127], np.int8), np.array([0, 0], np.int8)) == [("outside", "[0]", 1, 1)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_batch_is_its_values(data: st.DataObject) -> None:
@@ -145,7 +150,7 @@ def test_warn_counts_what_it_records(caplog: pytest.LogCaptureFixture) -> None:
     )
     assert recorder.rows.steps == 4, "nothing was refused"
     lines = [record.getMessage() for record in caplog.records]
-    assert "action_outside | p0.0 action: found 7, allowed is 0 to 1; counted from here on" in lines
+    assert "action_outside | p0.0 action: found 7, allowed is 0 to 1; 4 so far" in lines
     assert len(lines) == len(set(lines))
 
 
@@ -237,13 +242,34 @@ def test_pictures_are_looked_at_where_their_space_is_not_all_bytes() -> None:
     assert validator.mismatches.frozen() == (Mismatch("observation_outside", "observation", 3),)
 
 
-def test_off_is_nothing_at_all() -> None:
+def test_off_looks_at_rewards_alone() -> None:
     env = Wild(SCRIPT)
     recorder = Recorder(env, run_schema(env.observation_space, env.action_space))
     validator = validator_of(recorder.rows._schema, "off", "p0.0")
     assert validator is None
     assert checked(recorder.rows, validator) is recorder.rows
-    assert watched(validator) == {}
+    recorder.reset()
+    for _ in SCRIPT:
+        recorder.step(7)
+    recorder.close()
+    watch = watched(validator, recorder.rows._schema, "p0.0")
+    for batches in recorder.tape.fragments:
+        watch["inspect"](batches)
+    assert watch["mismatches"].frozen() == (
+        Mismatch("reward_infinite", "reward", 1),
+        Mismatch("reward_nan", "reward", 1),
+    )
+
+
+def test_what_goes_on_is_said_again_at_ten_times_as_many(caplog: pytest.LogCaptureFixture) -> None:
+    env = Wild(SCRIPT)
+    validator = Validator(run_schema(env.observation_space, env.action_space), "warn", "p0.0")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(1234):
+            validator.rewards(np.array([1.0, np.nan]))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"reward_nan | p0.0 reward; {count} so far" for count in ("1", "10", "100", "1,000")
+    ]
 
 
 @pytest.mark.long
