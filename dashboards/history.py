@@ -127,7 +127,7 @@ class History:
     def schemas(self, request: Request) -> Response:
         """Which payload versions producers speak, by run and in all; what did not fit; rows and bytes by table."""
         question(Question, request)
-        tables = """SELECT table_name, sum(rows) AS rows, sum(bytes) AS bytes, count(*) AS parts,
+        tables = """SELECT table_name, sum(rows)::BIGINT AS rows, sum(bytes)::BIGINT AS bytes, count(*) AS parts,
             count(DISTINCT run_id) AS runs FROM parts GROUP BY 1 ORDER BY 1"""
         content = {
             "adoption": json_table(self._lake.adoption().to_arrow()),
@@ -156,7 +156,7 @@ class History:
         run = self._lake.run(question(OfRun, request).run)
         summary, info = run.summary, run.info
         adapter = info.get("adapter") or {}
-        parts = """SELECT table_name, sum(rows) AS rows, sum(bytes) AS bytes, count(*) AS parts
+        parts = """SELECT table_name, sum(rows)::BIGINT AS rows, sum(bytes)::BIGINT AS bytes, count(*) AS parts
             FROM parts WHERE run_id = ? GROUP BY 1"""
         losses = [
             {"text": str(loss), "stage": loss.stage, "cause": loss.cause, "rows": loss.rows, "at_most": loss.at_most}

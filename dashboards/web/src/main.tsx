@@ -153,7 +153,7 @@ function App(): JSX.Element {
               {at < 0 && run && <option value={run}>{run}</option>}
               {ids.slice(0, 300).map((id, i) => (
                 <option key={id} value={id}>
-                  {runs.data?.columns.env_id[i] ?? "external"} · {id.slice(-6)} · {ago(runs.data?.columns.created[i])}
+                  {short(runs.data?.columns.env_id[i] ?? "external")} · {id.slice(-6)} · {ago(runs.data?.columns.created[i])}
                 </option>
               ))}
             </select>
@@ -194,6 +194,10 @@ function App(): JSX.Element {
       </div>
     </div>
   );
+}
+
+function short(name: string): string {
+  return name.length > 40 ? `${name.slice(0, 38)}…` : name;
 }
 
 function LiveChip(): JSX.Element | null {

@@ -49,7 +49,7 @@ export function Config({ run }: { run: string }): JSX.Element {
                 .slice(0, 200)
                 .map((row) => (
                   <option key={row.run_id} value={row.run_id}>
-                    {row.env_id ?? "external"} · {row.run_id.slice(-6)} · {ago(row.created)}
+                    {(row.env_id ?? "external").slice(0, 40)} · {row.run_id.slice(-6)} · {ago(row.created)}
                   </option>
                 ))}
             </select>

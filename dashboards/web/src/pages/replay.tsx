@@ -324,8 +324,8 @@ function Second(props: { run: string; episode: number; at: { value: number }; pl
   const frames = useApi<FramesData>(`${base}/frames`);
   const series = useApi<SeriesData>(`${base}/series`, { points: 2000 });
   const own = useSignal(0);
-  useSignalEffect(() => {
-    const at = props.at.value;
+  const at = props.at.value;
+  useEffect(() => {
     const last = about.data?.length ?? 0;
     let to = at;
     if (props.align === "end" && props.mine) to = last - ((props.mine.t.at(-1) ?? -1) + 1 - at);
@@ -334,7 +334,7 @@ function Second(props: { run: string; episode: number; at: { value: number }; pl
       to = Math.floor(interpolate(series.data.seconds as number[], series.data.t, seconds));
     }
     own.value = clamp(Math.round(to), 0, last);
-  });
+  }, [at, about.data, series.data, props.mine, props.align]);
   return (
     <Shown asked={about} what="the other episode">
       {(data) => (
@@ -412,9 +412,8 @@ function Screen(props: {
   useEffect(() => () => blocks?.dispose(), [blocks]);
   const payloads = useMemo(() => new Map<number, Payload | null>(), [base]);
 
-  useSignalEffect(() => {
-    const at = props.at.value;
-    void colors;
+  const at = props.at.value;
+  useEffect(() => {
     const to = canvas.current;
     if (!to) return;
     let stale = false;
@@ -477,7 +476,7 @@ function Screen(props: {
     return () => {
       stale = true;
     };
-  });
+  }, [at, blocks, symbolic, payloads, colors]);
   const nothing = frames !== null && !blocks && !symbolic;
   return (
     <div class="stack" style={{ gap: "0" }}>
@@ -496,6 +495,11 @@ function Screen(props: {
           </div>
         ) : (
           <canvas ref={canvas} class="picture" role="img" aria-label={words || `${props.name}: loading`} data-run={run} data-episode={episode} width="160" height="160" />
+        )}
+        {shownT === null && !why && !nothing && (
+          <span class="note" role="status">
+            {symbolic ? "Making the environment again to draw it …" : "Reading pictures …"}
+          </span>
         )}
         {shownT !== null && shownT !== props.at.value && !why && <span class="note">picture of t {shownT}</span>}
       </div>
@@ -602,7 +606,12 @@ function linesOf(data: SeriesData | null): { title: string; x: number[]; lines: 
     const members = seen.slice(i, i + 4);
     groups.push({ title: seen.length > 4 ? `observation ${i}–${i + members.length - 1}` : "observation", members });
   }
-  for (const name of infos.slice(0, 8)) groups.push({ title: name, members: [name] });
+  const families = new Map<string, string[]>();
+  for (const name of infos) {
+    const family = name.replace(/\[\d+\]$/, "");
+    families.set(family, [...(families.get(family) ?? []), name]);
+  }
+  for (const [title, members] of [...families].slice(0, 8)) groups.push({ title, members: members.slice(0, 8) });
   return groups
     .map(({ title, members }) => ({
       title: members.length === 1 && title === "observation" ? members[0] : title,

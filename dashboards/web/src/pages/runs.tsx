@@ -127,8 +127,8 @@ function columnsOf(sparks: Sparks | null, picked: string[], setPicked: (ids: str
       sortable: true,
       cell: (row) => (
         <>
-          <a href={link(["run", row.run_id, "episodes"])}>
-            <b>{row.env_id ?? (row.status === "unreadable" ? "unreadable" : "external program")}</b>
+          <a class="clip" href={link(["run", row.run_id, "episodes"])} title={row.env_id}>
+            {row.env_id ?? (row.status === "unreadable" ? "unreadable" : "external program")}
           </a>{" "}
           <span class="mono soft" title={row.run_id}>
             {row.run_id.slice(-6)}

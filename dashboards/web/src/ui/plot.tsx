@@ -52,7 +52,7 @@ export function Plot(props: {
         padding: [8, 8, 0, 0],
         legend: { show: lines.length > 1 && lines.length <= 12 },
         cursor: { y: false, points: { size: 6 }, drag: { x: !props.onSeek, y: false } },
-        scales: { x: { time: Boolean(props.time) } },
+        scales: { x: { time: Boolean(props.time) }, y: { range: rangeOf } },
         axes: [
           { ...axis, size: 28, space: 60 },
           { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => figure(tick)) },
@@ -161,4 +161,11 @@ export function Plot(props: {
       )}
     </figure>
   );
+}
+
+/** Some room around the values; of a constant one as well. */
+function rangeOf(_: uPlot, low: number | null, high: number | null): [number, number] {
+  if (low === null || high === null) return [0, 1];
+  const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
+  return [low >= 0 && low - room < 0 ? 0 - room / 4 : low - room, high + room];
 }
