@@ -28,7 +28,14 @@ interface MetricsData {
   meanings: Record<string, [string, string]>;
 }
 
-const SHOWN = ["queue_depth", "inflight_bytes", "flush_s", "lag_s", "waited_s", "memory_bytes"];
+const SHOWN: Record<string, string> = {
+  queue_depth: "Queue depth",
+  inflight_bytes: "Bytes in flight",
+  flush_s: "Flush latency in seconds",
+  lag_s: "Lag in seconds",
+  waited_s: "Producers stood still, seconds so far",
+  memory_bytes: "Memory",
+};
 
 export function Health({ run }: { run: string }): JSX.Element {
   const health = useApi<HealthData>("health", {}, 2000);
@@ -92,7 +99,7 @@ function Metrics({ data }: { data: MetricsData }): JSX.Element {
   const names = Object.keys(data.groups);
   const plots = useMemo(() => {
     const start = Math.min(...names.map((name) => data.groups[name].time[0] ?? Number.POSITIVE_INFINITY));
-    return SHOWN.map((metric) => {
+    return Object.keys(SHOWN).map((metric) => {
       const having = names.filter((name) => data.groups[name].lines[metric]);
       const x = [...new Set(having.flatMap((name) => data.groups[name].time))].sort((a, b) => a - b);
       const lines = having.map((name) => {
@@ -111,7 +118,7 @@ function Metrics({ data }: { data: MetricsData }): JSX.Element {
       <div class="grid">
         {plots.map(({ metric, x, lines }) => (
           <Panel key={metric}>
-            <Plot title={`${metric.replace(/_/g, " ")}${data.meanings[metric]?.[1] ? `, ${data.meanings[metric][1]}` : ""}`} x={x} lines={lines.slice(0, 8)} xName="seconds since the start" height={140} />
+            <Plot title={SHOWN[metric]} format={metric.endsWith("bytes") ? bytes : undefined} x={x} lines={lines.slice(0, 8)} xName="seconds since the start" height={140} />
             <p class="soft" style={{ fontSize: "12px" }}>
               {data.meanings[metric]?.[0]}
             </p>

@@ -24,6 +24,8 @@ export function Plot(props: {
   xName: string;
   time?: boolean;
   height?: number;
+  /** Of the values at the axis; numbers in short otherwise. */
+  format?: (value: number) => string;
   cursor?: Signal<number>;
   onSeek?: (x: number) => void;
 }): JSX.Element {
@@ -55,7 +57,7 @@ export function Plot(props: {
         scales: { x: { time: Boolean(props.time) }, y: { range: rangeOf } },
         axes: [
           { ...axis, size: 28, space: 60 },
-          { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => figure(tick)) },
+          { ...axis, size: 52, values: (_, ticks) => ticks.map(props.format ?? short) },
         ],
         series: [
           { label: props.xName },
@@ -168,4 +170,10 @@ function rangeOf(_: uPlot, low: number | null, high: number | null): [number, nu
   if (low === null || high === null) return [0, 1];
   const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 1;
   return [low >= 0 && low - room < 0 ? 0 - room / 4 : low - room, high + room];
+}
+
+const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+
+function short(value: number): string {
+  return Math.abs(value) >= 10_000 ? compact.format(value) : figure(value);
 }
