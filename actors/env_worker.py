@@ -25,6 +25,8 @@ from rolltape.storage.layout import RunFolder
 from . import launch
 from .blame import said
 from .digesting import VectorDigests
+from .live_feed import LiveFeed
+from .live_view import LiveView, view_of
 from .log_stream import LogStream
 from .normalization import NotedRows, find_statistics
 from .obituary import Obituary
@@ -131,7 +133,8 @@ class EnvWorker:
         self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
         watch = watched(validator, order.schema, str(key))
-        self._producer = Producer(registration, noted, page, writer, hub, config, **watch)
+        live = LiveFeed(str(key), order.offset, n, rows, self._view, launch.RayGatewayLink())
+        self._producer = Producer(registration, noted, page, writer, hub, config, live=live, **watch)
         self._producer.start()
         self._noted = noted if found else None
         self._log.start()
@@ -146,6 +149,11 @@ class EnvWorker:
     def _with_state(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         adapter = adapter_of(env, self._order.adapter or "auto")
         return StateInfos(env, adapter, self._order.config.adapter.keys)
+
+    def _view(self) -> LiveView:
+        """What the sub-environments look like to those who watch; made when the first of them does."""
+        adapter = None if self._sub.native else adapter_of(self._env.envs[0], self._order.adapter or "auto")  # type: ignore[attr-defined]
+        return view_of(self._env, adapter, images=self._order.schema.layout is not None)
 
     def ready(self) -> ProducerKey:
         """Makes the environments, if that is not done, and answers. Raises EnvError and the like."""
@@ -204,7 +212,7 @@ class EnvWorker:
                 if rows.step(
                     actions, observations, rewards, terminated, truncated, infos, inside=inside, pictures=pictures
                 ):
-                    producer.flush()
+                    producer.attend(actions, observations, rewards, terminated, truncated)
             if self._disabled:
                 observations = self._reset_ended(observations, np.logical_or(terminated, truncated))
         self._observations = observations

@@ -86,6 +86,7 @@ class Fleet:
         resume: a run to go on with: a run id, its beginning, `"latest"`, or a `Run`. It goes on as it began, so that
             `env` and everything above may be left out. What its last session lost is declared first.
         settings: a configuration that was resolved already; no file and no environment is read then.
+        announce: say on the terminal, where there is one, at which address the run can be watched.
         **config: further fields of `RecordConfig`, and sections of the configuration such as `resources={…}`.
 
     Attributes:
@@ -114,6 +115,7 @@ class Fleet:
         seed: int | None = None,
         cpus_per_worker: float | None = None,
         settings: Resolved | None = None,
+        announce: bool = True,
         **config: Any,
     ) -> None:
         past = None
@@ -209,6 +211,19 @@ class Fleet:
             self._give_up(error)
             raise self._explained(error) from error
         self._recording.begin()
+        if announce:
+            self._recording.announce()
+
+    @property
+    def page(self) -> str | None:
+        """Where the run can be watched live, its token included: for who may see it. None where the page is switched
+        off (`live.enabled`), its packages are not installed, or it has ended. Waits up to 10 s for it to be served."""
+        return self._recording.page()
+
+    @property
+    def page_problem(self) -> str:
+        """Why there is no page; "" where it is switched off, or not known yet."""
+        return self._recording.page_problem
 
     @property
     def run_id(self) -> str:

@@ -16,11 +16,13 @@ from pathlib import Path
 import psutil
 
 from rolltape.schema.columns import PAYLOAD_VERSION
+from rolltape.schema.live_messages import ControlEvent, GatewayReport, HubView
 from rolltape.schema.messages import Grant, Heartbeat, ProducerKey, Registration, RunCounts
 from rolltape.schema.payload_versions import negotiate, taken_from
 
 from .credits import Need, share
 from .infos import Proposal
+from .live_desk import LiveDesk
 from .settled import settle
 
 SHARE_EVERY_S = 1.0
@@ -59,6 +61,7 @@ class TelemetryHub:
         self._shared_at = float("-inf")
         self._infos: Proposal | None = None
         self._stop = False
+        self._live = LiveDesk(clock=clock)
 
     def register(self, registration: Registration) -> Grant:
         """A producer begins, or comes back after this hub was restarted; the grant says which payload version to speak.
@@ -72,6 +75,7 @@ class TelemetryHub:
         version = negotiate(registration.payload_versions, self._versions, who, self._run_id)
         self._spoken[key] = version
         self._registered[key] = registration
+        self._live.registered(registration)
         self._beats.setdefault(key, Heartbeat(key=key, durable=registration.watermark))
         newest = max(other.incarnation for other in self._registered if other.producer == key.producer)
         for other, beat in self._beats.items():
@@ -83,12 +87,15 @@ class TelemetryHub:
     def heartbeat(self, beat: Heartbeat) -> Grant:
         """Take a producer's counts; answers what it may have in flight, and whether it has to register (again)."""
         key = beat.key
+        self._live.beat(key, beat.live)
+        if beat.live is not None:
+            beat = replace(beat, live=None)  # it is not among the counts, which many ask for
         known = self._beats.get(key)
         if known is not None and known.done and not beat.done:  # it was replaced and does not know
             beat = replace(beat, done=True)
         self._beats[key] = beat
         if key not in self._registered:
-            return Grant(self.epoch, self._floor, self._stop, known=False)
+            return Grant(self.epoch, self._floor, self._stop, known=False, live=self._live.demand_of(key))
         if self._clock() - self._shared_at >= SHARE_EVERY_S:
             self._share()
         return self._grant(key)
@@ -102,6 +109,20 @@ class TelemetryHub:
             hub_cpu_s=time.process_time(),
             hub_memory_bytes=psutil.Process().memory_info().rss,
         )
+
+    def watch(self, report: GatewayReport) -> HubView:
+        """The gateway tells what those who watch want, and is told what there is to see."""
+        return self._live.report(report, self.epoch, self.counts(), self._stop)
+
+    def control(self, epoch: str, position: int) -> tuple[str, tuple[ControlEvent, ...], int]:
+        """STARVED and RESUMED that became known behind a position of that life of the hub, for who stores them; this
+        life, the events, and the newest position."""
+        events, newest = self._live.told(position if epoch == self.epoch else 0)
+        return self.epoch, tuple(events), newest
+
+    def unseen(self) -> dict[int, dict[str, int]]:
+        """Live copies that were not shown, by stream and cause."""
+        return self._live.skipped()
 
     def agree(self, proposal: Proposal) -> Proposal:
         """Settle the typed info keys of the run: the first proposal holds for all, also after a restart of the hub."""
@@ -119,7 +140,8 @@ class TelemetryHub:
 
     def _grant(self, key: ProducerKey) -> Grant:
         version = self._spoken.get(key, PAYLOAD_VERSION)
-        return Grant(self.epoch, self._grants.get(key, self._floor), self._stop, payload_version=version)
+        budget = self._grants.get(key, self._floor)
+        return Grant(self.epoch, budget, self._stop, payload_version=version, live=self._live.demand_of(key))
 
     def _share(self) -> None:
         self._shared_at = self._clock()

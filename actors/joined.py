@@ -51,6 +51,9 @@ class JoinedRecording(Recording):
     def _say_started(self) -> None:
         return
 
+    def _start_gateway(self) -> Any:
+        return None
+
     def finish(self, status: EndStatus = "completed", reason: str = "") -> EndSummary:
         """Everything of this recorder is durable; the run goes on. The summary is of the run so far."""
         if self.summary is None:

@@ -13,11 +13,12 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,16 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import BudgetConfig, RecordConfig
+from rolltape.schema.config_live import LiveConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.config_resources import ResourcesConfig
+from rolltape.schema.config_ui import UiConfig
 from rolltape.schema.errors import ClusterError, RolltapeError, RunFailed
+from rolltape.schema.live_messages import ControlEvent, GatewayReport, HubView, LiveDemand, LiveItem
 from rolltape.schema.messages import (
     Ack,
     FragmentHeader,
@@ -54,6 +59,7 @@ from rolltape.schema.messages import (
 
 from .demand import Share, check_demand, demand_of
 from .doorbell import Doorbell
+from .gateway_process import GatewayProcess
 from .hub import TelemetryHub
 from .infos import Proposal
 from .writer import Writer, WriterStatistics
@@ -68,6 +74,8 @@ START_S: Final = 300.0
 PUT_BYTES: Final = 256 << 10
 APPENDS_AT_ONCE: Final = 100_000
 """Calls that a writer holds open: more than all windows together can have in flight."""
+PUSHES_AT_ONCE: Final = 32
+"""Calls that a gateway takes at the same time; each waits for its event loop alone."""
 EMBEDDED_STORE_BYTES: Final = 2 << 30
 FLOOR_FRAGMENTS: Final = 16
 """Fragments that a producer may have in flight before its rate is known: a second of 100 MB/s."""
@@ -214,7 +222,15 @@ def start_actors(
             namespace=NAMESPACE,
         )
         .remote(
-            str(run_path), 0, config, publish, leave, CountsOf(f"hub-{run_id}"), env_id=env_id, logs=logs
+            str(run_path),
+            0,
+            config,
+            publish,
+            leave,
+            CountsOf(f"hub-{run_id}"),
+            control=HubOf(f"hub-{run_id}").control,
+            env_id=env_id,
+            logs=logs,
         )
     )
     actors = Actors(hub, [writer])
@@ -225,6 +241,48 @@ def start_actors(
         stop_actors(actors)
         raise
     return actors
+
+
+def start_gateway(
+    run_path: Path, run_id: str, live: LiveConfig, view: UiConfig, about: Mapping[str, Any]
+) -> Any:
+    """Start the gateway of a run on this node, without waiting for it: a recording does not need it to begin."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    name = f"gateway-{run_id}"
+    return (
+        ray.remote(GatewayProcess)
+        .options(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=PUSHES_AT_ONCE,
+            name=name,
+            namespace=NAMESPACE,
+            scheduling_strategy=here,
+        )
+        .remote(str(run_path), name, HubOf(f"hub-{run_id}"), live, view, about)
+    )
+
+
+class HubOf:
+    """Asks the hub of that name on behalf of a gateway or writer, from an event loop; a name, as in `CountsOf`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._hub: Any = None
+
+    async def __call__(self, report: GatewayReport) -> HubView:
+        """What the hub answers to a gateway."""
+        return await asyncio.wrap_future(self._found().watch.remote(report).future())
+
+    async def control(self, epoch: str, position: int) -> tuple[str, tuple[ControlEvent, ...], int]:
+        """STARVED and RESUMED behind a position of a life of the hub; its life, the events, and the newest position."""
+        return await asyncio.wrap_future(self._found().control.remote(epoch, position).future())
+
+    def _found(self) -> Any:
+        if self._hub is None:
+            self._hub = ray.get_actor(self._name, namespace=NAMESPACE)
+        return self._hub
 
 
 class CountsOf:
@@ -469,6 +527,28 @@ class RayHubLink:
     def stop(self) -> None:
         check_connected()
         self._hub.stop.remote()
+
+
+class RayGatewayLink:
+    """`live_feed.GatewayLink` to whatever gateway a demand names."""
+
+    def __init__(self) -> None:
+        self._name = self._life = ""
+        self._gateway: Any = None
+
+    def push(self, demand: LiveDemand, owner: str, items: tuple[LiveItem, ...]) -> Any:
+        check_connected()
+        if (demand.gateway, demand.life) != (self._name, self._life) or self._gateway is None:
+            self._gateway = ray.get_actor(demand.gateway, namespace=NAMESPACE)
+            self._name, self._life = demand.gateway, demand.life
+        return self._gateway.push.remote(owner, items).future()
+
+    def answer(self, handle: Future[LiveDemand]) -> LiveDemand:
+        try:
+            return answered(handle)
+        except BaseException:
+            self._gateway = None
+            raise
 
 
 def fence(writer: Any, key: ProducerKey) -> Watermark:

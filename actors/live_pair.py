@@ -18,8 +18,8 @@ from rolltape.schema.causes import cause_of
 from .credit_pool import CreditPool
 from .frame_window import FrameWindow, Shown
 
-EARLY: Final = 0.9
-"""A sample may come so much before its time, as a share of the interval, since clocks of samples jitter."""
+EARLY: Final = 1.0
+"""A sample may come so many intervals before its time, because samples jitter; over time the rate holds."""
 
 
 class LivePair:
@@ -65,13 +65,13 @@ class LivePair:
             self._skip("viewer_hidden")
             return False
         now = self._clock()
-        if now < self._next_at:
+        if now < self._next_at - EARLY * self.interval_s:
             self._skip("view_throttle")
             return False
         if not self.pool.consume(sequence):
             self._skip("no_credit")
             return False
-        self._next_at = now + EARLY * self.interval_s
+        self._next_at = max(now, self._next_at) + self.interval_s
         if self.window.offer(sequence) is not None:
             self._skip("conflated")
         return True

@@ -20,6 +20,8 @@ from rolltape.schema.columns import table_schema
 from rolltape.schema.messages import FragmentHeader, ProducerKey, RunCounts
 from rolltape.storage.ledger import rows_batch
 
+from .control_rows import ControlRows
+
 SAMPLE_S: Final = 1.0
 BRING_S: Final = 5.0
 """A part costs some kilobytes whatever it holds, so several samples go into one."""
@@ -106,8 +108,9 @@ class Metrics:
         """Whether the samples should go along with the next commit."""
         return bool(self._rows) and self._clock() - self._brought_at >= BRING_S
 
-    def fragment(self) -> tuple[FragmentHeader, dict[str, pa.RecordBatch]] | None:
-        """All samples as the next fragment of `key`, and empty again; None where there are none."""
+    def fragment(self, control: ControlRows | None = None) -> tuple[FragmentHeader, dict[str, pa.RecordBatch]] | None:
+        """All samples as the next fragment of `key`, with the transitions that wait, and empty again; None where there
+        are no samples."""
         if not self._rows:
             return None
         rows, n = list(self._rows), len(self._rows)
@@ -124,8 +127,11 @@ class Metrics:
         names = [field.name for field in _SCHEMA if field.name not in values]
         batch = rows_batch(_SCHEMA, values | {name: [row.get(name) for row in rows] for name in names})
         now_ns = self._wall_ns()
-        nbytes = batch.get_total_buffer_size()
-        return FragmentHeader(self.key, self._sequence, 0, 0, 0, 0, nbytes, now_ns, now_ns), {"metrics": batch}
+        batches = {"metrics": batch}
+        if control is not None and (told := control.batch(self._run_id, self.key, self._sequence)) is not None:
+            batches["control"] = told
+        nbytes = sum(found.get_total_buffer_size() for found in batches.values())
+        return FragmentHeader(self.key, self._sequence, 0, 0, 0, 0, nbytes, now_ns, now_ns), batches
 
     def _add(self, now_us: int, source: str, host: str, **values: Any) -> None:
         self._rows.append({"time": now_us, "source": source, "host": host, **values})

@@ -21,6 +21,25 @@ class OpenRows:
         self.rows = self.episodes = self.completed = 0
         self.return_sum = 0.0
         self.oldest_ns: int | None = None
+        self._limit = self._bar = 0
+        """Where a step says that the fragment is full, and where it is: the first is 0 while a look is wanted."""
+
+    @property
+    def prompted(self) -> bool:
+        """Whether steps return True for another reason than a full fragment."""
+        return self._limit != self._bar
+
+    def prompt(self) -> None:
+        """The next step returns True whether or not the fragment is full; `full` says which, `settle` ends it."""
+        self._limit = 0
+
+    def settle(self) -> None:
+        """Steps return True again when the fragment is full, and only then."""
+        self._limit = self._bar
+
+    def hasten(self) -> None:
+        """From now on every step asks for its fragment to be closed."""
+        self._limit = self._bar = 0
 
     @property
     def steps(self) -> int:

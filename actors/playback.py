@@ -169,7 +169,7 @@ def commits_of(run: RunFolder) -> list[dict[str, Path]]:
     """The parts of a run by commit, each by table; in the order in which its writers committed."""
     found: dict[CommitRange, dict[str, Path]] = {}
     for table, parts in list_tables(run).items():
-        if table == "metrics":  # how the old run went
+        if table in ("metrics", "control"):  # how the old run went, and who watched it
             continue
         for part in parts:
             commit = CommitRange.parse(part.name, part.suffix)

@@ -33,6 +33,7 @@ from rolltape.schema.mismatches import MismatchCounts
 
 from . import switching
 from .doorbell import Doorbell
+from .live_feed import LiveFeed
 from .page import SEQUENCE, ProducerPage
 from .sealed import Batches, Sealed
 from .window import Handle, Link, Window
@@ -42,6 +43,8 @@ SOON_S = 0.005
 """The shortest wait of the pump for something that is due by time."""
 WAIT_S = 0.5
 """How long somebody who waits for the pump sleeps at most."""
+SLOW_DOWN_S = 0.02
+"""How long each step is held up while a viewer starves; only where `live.slow_down` asks for it."""
 
 
 class Rows(Protocol):
@@ -120,7 +123,8 @@ class Totals:
 class Producer:
     """One life of one producer. Made with its rows; `start` before the first step, `close` after the last.
 
-    `inspect` is given every fragment before it is sent; `mismatches` is what was counted of the rows so far.
+    `inspect` is given every fragment before it is sent; `mismatches` is what was counted of the rows so far; `live` is
+    for those who watch.
     """
 
     def __init__(
@@ -134,11 +138,12 @@ class Producer:
         *,
         inspect: Callable[[Batches], None] | None = None,
         mismatches: MismatchCounts | None = None,
+        live: LiveFeed | None = None,
         clock: Callable[[], float] = time.monotonic,
         counter_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.key = registration.key
-        self._inspect, self._mismatches = inspect, mismatches
+        self._inspect, self._mismatches, self._live = inspect, mismatches, live
         self.payload_version = max(registration.payload_versions)
         self.rows = rows
         self._registration = replace(registration, host=socket.gethostname(), pid=os.getpid())
@@ -178,6 +183,22 @@ class Producer:
         grant = self._hub.register(self._registration)
         self.payload_version = grant.payload_version
         self._accept(grant)
+
+    def attend(self, action: Any, observation: Any, reward: Any, terminated: Any, truncated: Any) -> None:
+        """A step with these values has said that its fragment is full, or was asked to be looked at. The caller holds
+        `lock`. Raises as `flush`."""
+        live = self._live
+        if live is not None and live.rows.prompted:
+            if live.asked:
+                live.take(action, observation, reward, terminated, truncated)
+                self._bell.ring()
+            if live.slows_down:
+                self.lock.wait(SLOW_DOWN_S)
+            else:
+                live.rows.settle()
+            if not live.rows.full:
+                return
+        self.flush()
 
     def flush(self) -> None:
         """Have the open fragment taken, waiting for room. The caller holds `lock`.
@@ -276,18 +297,27 @@ class Producer:
             pause_s = self._pause_s()
         if self._beat is not None:
             handles = [*handles, self._beat]
+        live = self._live
+        if live is not None and live.handle is not None:
+            handles = [*handles, live.handle]
         ready = self._hub.wait(handles, pause_s, self._bell)
         with self.lock:
             for handle in ready:
                 if handle is self._beat:
                     self._beat = None
                     self._try_grant(handle)
+                elif live is not None and handle is live.handle:
+                    live.answered()
                 else:
                     self._window.answered(handle)
             self._window.tick()
             self._bound_the_age()
             if ready or self._window.failed is not None:
                 self.lock.notify_all()
+            if live is not None and live.tick():
+                live.rows.prompt()
+        if live is not None:
+            live.push()
         while self._send():
             pass
         with self.lock:
@@ -311,6 +341,8 @@ class Producer:
         """How long nothing is due: at most until the next heartbeat."""
         now = self._clock()
         until = self._beat_at + HEARTBEAT_S
+        if self._live is not None:
+            until = min(until, self._live.due_at)
         if self._window.retry_at is not None:
             until = min(until, self._window.retry_at)
         if self.rows.oldest_ns is not None and self._sealed is None:
@@ -355,6 +387,8 @@ class Producer:
             batches = sealed.batches(self._sequence + 1)
             if self._inspect is not None:
                 self._inspect(batches)
+            if self._live is not None:
+                self._live.ended(batches)
             steps = batches["steps"].num_rows if "steps" in batches else 0
             episodes = batches["episodes"].num_rows if "episodes" in batches else 0
             nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
@@ -426,6 +460,7 @@ class Producer:
             cpu_s=time.process_time(),
             queued=len(window),
             memory_bytes=self._process.memory_info().rss,
+            live=None if self._live is None else self._live.beat(),
         )
 
     def _try_beat(self) -> Handle:
@@ -444,6 +479,8 @@ class Producer:
     def _accept(self, grant: Grant) -> None:
         self._window.budget_bytes = grant.budget_bytes
         self.stop_asked = self.stop_asked or grant.stop
+        if self._live is not None:
+            self._live.accept(grant.live)
         if not grant.known and not (self._registering is not None and self._registering.is_alive()):
             self._registration = replace(self._registration, watermark=self._window.durable)
             self._registering = threading.Thread(target=self._register_again, daemon=True)

@@ -28,8 +28,11 @@ from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.storage.configuration import configured_by
 
+from . import launch
 from .digesting import SingleDigests, VectorDigests
 from .joined import JOIN_STRIDE, join, take_number
+from .live_feed import LiveFeed
+from .live_view import view_of
 from .normalization import NotedRows, Statistics, find_statistics, statistics_of
 from .pace import Pace
 from .page import ProducerPage, page_path
@@ -187,7 +190,9 @@ class _Session:
         adapter: EnvironmentAdapter | None,
     ) -> Recording:
         tree = settings.config
-        return Recording.open(tree.lake, env, observation, action, tree.durable, adapter, settings=settings)
+        recording = Recording.open(tree.lake, env, observation, action, tree.durable, adapter, settings=settings)
+        recording.announce()
+        return recording
 
     def _check_spaces(self, run: str, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
         schema = self.recording.schema
@@ -300,7 +305,16 @@ class _Recorder:
         registration = Registration(self.key, recording.run_id, self.offset, n)
         link, hub = recording.writer_link, recording.hub
         watch = watched(validator, recording.schema, str(self.key))
-        self.producer = Producer(registration, rows, page, link, hub, config, **watch)
+        images = recording.schema.layout is not None
+        live = LiveFeed(
+            str(self.key),
+            self.offset,
+            n,
+            rows,
+            lambda: view_of(env, self.adapter, images=images),
+            launch.RayGatewayLink(),
+        )
+        self.producer = Producer(registration, rows, page, link, hub, config, live=live, **watch)
         self.producer.start()
 
     def _noted(self, rows: Any, found: list[Statistics], config: RecordConfig) -> NotedRows:
@@ -376,6 +390,11 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         return self._recorder.session.recording.run_id
 
     @property
+    def page(self) -> str | None:
+        """Where the run can be watched live, its token included; None where it cannot. Waits up to 10 s for it."""
+        return self._recorder.session.recording.page()
+
+    @property
     def summary(self) -> EndSummary | None:
         """How the run ended; None before."""
         return self._recorder.session.recording.summary
@@ -386,7 +405,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = result
         with self._mutex:
             if self._row_step(action, observation, reward, terminated, truncated, info, self._render):
-                self._recorder.producer.flush()
+                self._recorder.producer.attend(action, observation, reward, terminated, truncated)
         return result
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -473,6 +492,11 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return self._recorder.session.recording.run_id
 
     @property
+    def page(self) -> str | None:
+        """Where the run can be watched live, its token included; None where it cannot. Waits up to 10 s for it."""
+        return self._recorder.session.recording.page()
+
+    @property
     def summary(self) -> EndSummary | None:
         """How the run ended; None before."""
         return self._recorder.session.recording.summary
@@ -482,7 +506,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         result = self._env_step(actions)
         with self._mutex:
             if self._rows.step(actions, *result, pictures=self._pictures):
-                self._recorder.producer.flush()
+                self._recorder.producer.attend(actions, *result[:4])
         return result
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -16,6 +16,8 @@ import json
 import os
 import platform
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -42,7 +44,7 @@ from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
-from rolltape.storage.ledger import accounts, balance_text, read_losses, read_pages
+from rolltape.storage.ledger import Loss, accounts, balance_text, ledger_batch, read_losses, read_pages
 from rolltape.storage.run_info import create_run, read_run_info, write_end_info
 from rolltape.storage.settlement import (
     declare,
@@ -56,6 +58,8 @@ from rolltape.storage.summaries import given_up
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
+from .blame import said
+from .gateway_process import missing_packages
 from .log_stream import LogStream
 from .resuming import PastRun, Resumed
 
@@ -66,6 +70,8 @@ ABANDON_S = 2.0
 """How long a run that is given up waits for its last log records."""
 SAID = frozenset({"run_id", "env_id", "status", "path", "reconciled"})
 """Fields of a summary that its section does not repeat."""
+PAGE_S = 10.0
+GATEWAY_END_S = 3.0
 HUB_S = 1.0
 """How long is waited for counts: they are shown and summed up, but nothing depends on them."""
 
@@ -156,6 +162,9 @@ class Recording:
         self.settings = settings
         self.logs = LoggingConfig() if settings is None else settings.config.logging
         configure_logging(self.logs)
+        self.page_problem = ""
+        self._served: Any = None
+        self._gateway: Any = None
         self._actors = self.begin_actors()
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
@@ -172,12 +181,73 @@ class Recording:
         self.log = LogStream(self.source, self.writer_link, self.logs, config.budget)
         self.log.start()
         self._say_started()
+        self._gateway = self._start_gateway()
 
     def begin_actors(self) -> launch.Actors:
         """Start the hub and the writer. Raises what they raise."""
         reserved = launch.NOTHING_RESERVED if self.settings is None else self.settings.config.resources
         path, run_id = self.folder.path, self.folder.run_id
         return launch.start_actors(path, run_id, self.config, reserved, self.env.env_id, self.logs)
+
+    def _start_gateway(self) -> Any:
+        """The gateway, which serves the page while the run goes on; None where it is off or cannot be."""
+        if self.settings is None or not self.settings.config.live.enabled:
+            return None
+        if missing := missing_packages():
+            packages = ", ".join(missing)
+            self.page_problem = f"The live page needs {packages}: pip install 'rolltape[dashboard]'"
+            return None
+        env, tree = self.env, self.settings.config
+        about = {
+            "env_id": env.env_id,
+            "kind": env.kind,
+            "num_envs": env.num_envs,
+            "workers": env.workers,
+            "frames": "unknown" if self.schema is None else self.schema.frame_policy,
+            "created": time.time(),
+        }
+        gateway = launch.start_gateway(self.folder.path, self.folder.run_id, tree.live, tree.ui_controls, about)
+        self._served = gateway.address.remote()
+        return gateway
+
+    def page(self, timeout_s: float = PAGE_S) -> str | None:
+        """Where the run can be watched, token included, once the page is served; None where it is not.
+
+        `page_problem` says why not, "" where it is switched off.
+        """
+        if self._gateway is None:
+            return None
+        try:
+            if not launch.ready([self._served], timeout_s):
+                return None
+            return launch.result(self._served)
+        except Exception as error:  # nothing of the recording depends on it
+            self.page_problem = f"The live page is not served: {said(error)} The recording goes on."
+            return None
+
+    def announce(self) -> None:
+        """Say on the terminal where the run can be watched, as soon as it can be; nothing where there is none."""
+        if self._gateway is None or not (sys.stderr and sys.stderr.isatty()):
+            return
+
+        def say() -> None:
+            if (page := self.page()) is not None:
+                print(f"Watch it live: {page}", file=sys.stderr)
+
+        threading.Thread(target=say, name="rolltape-announce", daemon=True).start()
+
+    def _end_gateway(self, status: str) -> None:
+        """Those who watch are told of the end; nobody waits for them."""
+        gateway, self._gateway = self._gateway, None
+        if gateway is None:
+            return
+        try:
+            if launch.ready([self._served], 0):  # otherwise it has not begun, and nobody watches
+                launch.call(gateway.stop, status, timeout_s=GATEWAY_END_S)
+        except Exception as error:  # it has died, or does not answer
+            self.page_problem = said(error)
+        finally:
+            launch.kill(gateway)
 
     @classmethod
     def open(
@@ -319,8 +389,9 @@ class Recording:
         if self.summary is not None:
             return self.summary
         try:
+            self._end_gateway(status)
             durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
-            durable = self._say_the_unsaid(durable)
+            durable = self._say_the_unseen(self._say_the_unsaid(durable))
             seconds = time.monotonic() - self._started
             summary, mismatch = self._reconcile(durable, status, reason, seconds)
             self._say_ended(summary)
@@ -329,6 +400,7 @@ class Recording:
             launch.publish(self.folder.path.parent.parent)
         finally:
             self.log.stop()
+            self._end_gateway(status)
             launch.stop_actors(self._actors)
         self.summary = summary
         if mismatch:
@@ -344,6 +416,7 @@ class Recording:
         except RolltapeError:
             given_up.add(self.run_id)  # the disk is the reason; the absence of end.json says `crashed`
         finally:
+            self._end_gateway("failed")
             launch.stop_actors(self._actors)
         try:
             if due := outstanding(self.folder, read_run_info(self.folder), durable_of(self.folder), cause="gave_up"):
@@ -361,6 +434,26 @@ class Recording:
             return durable
         key, now_ns = next_key(durable), time.time_ns()
         batches = settlement_batches(self.folder, info, due, key, 1, now_ns // 1000)
+        append = self.writer.append
+        launch.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
+        return launch.flush(self.writer, timeout_s=60)
+
+    def _say_the_unseen(self, durable: dict[ProducerKey, Watermark]) -> dict[ProducerKey, Watermark]:
+        """Declare which live copies nobody got to see; returns what is durable after that."""
+        try:
+            unseen = launch.call(self.hub_actor.unseen, timeout_s=HUB_S)
+        except ClusterError:  # it restarts, and has forgotten
+            return durable
+        now_us = time.time_ns() // 1000
+        losses = [
+            Loss("live", cause, rows=count, last_time_us=now_us, declared_us=now_us, sub_env=stream)
+            for stream, causes in sorted(unseen.items())
+            for cause, count in sorted(causes.items())
+        ]
+        if not losses:
+            return durable
+        key, now_ns = next_key(durable), time.time_ns()
+        batches = {"ledger": ledger_batch(losses, self.run_id, key, 1)}
         append = self.writer.append
         launch.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
         return launch.flush(self.writer, timeout_s=60)

@@ -107,7 +107,7 @@ class SingleRows(OpenRows):
         codecs = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
         leaves = [leaf for codec in codecs for leaf in codec.leaves]
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
-        self._limit = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
+        self._limit = self._bar = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
         self._room = self._limit
         self._bulky = not all(codec.is_fixed for codec in codecs)
         """Whether rows have parts of any size, which have to be counted."""
@@ -262,9 +262,19 @@ class SingleRows(OpenRows):
         if self._open:
             self._end("aborted", False, False)
 
-    def hasten(self) -> None:
-        """From now on every step asks for its fragment to be closed."""
-        self._limit = 0
+    @property
+    def full(self) -> bool:
+        """Whether the fragment should be closed now."""
+        return self.rows >= self._bar or (self._bulky and self._full())
+
+    def place(self, place: int) -> tuple[int, int, float]:
+        """Episode, t and return so far; t is -1 between episodes."""
+        return self._episode, self._t_before + self.rows if self._open else -1, self._total()
+
+    def places(self) -> tuple[bytes, bytes, bytes]:
+        """The same as int64, int32 and float64."""
+        episode, t, returns = self.place(0)
+        return tuple(np.array([n], kind).tobytes() for n, kind in ((episode, "i8"), (t, "i4"), (returns, "f8")))  # type: ignore[return-value]
 
     def relax(self) -> None:
         """Fragments are closed when they are full again."""

@@ -111,7 +111,7 @@ class VectorRows(OpenRows):
         leaves = [leaf for codec in kept for leaf in codec.leaves]
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
-        self._slots = self._limit = slots
+        self._slots = self._limit = self._bar = slots
         self._block = VectorBlock(schema, num_envs, slots)
         self._spare: list[VectorBlock] = []
         self._bulky = not all(codec.is_fixed for codec in kept)
@@ -254,9 +254,18 @@ class VectorRows(OpenRows):
         if len(places):
             self._end(places, "aborted", None, None, self._waiting(places, self._slot))
 
-    def hasten(self) -> None:
-        """From now on every step asks for its fragment to be closed."""
-        self._limit = 0
+    @property
+    def full(self) -> bool:
+        """Whether the fragment should be closed now."""
+        return self._slot >= self._bar or (self._bulky and self._full())
+
+    def place(self, place: int) -> tuple[int, int, float]:
+        """Episode, t and return so far of one sub-environment; t is -1 between episodes."""
+        return int(self._episode[place]), int(self._t[place]), float(self._return[place])
+
+    def places(self) -> tuple[bytes, bytes, bytes]:
+        """The same of all: int64, int32 and float64."""
+        return self._episode.astype(np.int64).tobytes(), self._t.astype(np.int32).tobytes(), self._return.tobytes()
 
     def relax(self) -> None:
         """Fragments are closed when they are full again."""

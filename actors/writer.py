@@ -31,6 +31,7 @@ from rolltape.schema import log_codes
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
+from rolltape.schema.live_messages import ControlEvent
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
@@ -39,11 +40,13 @@ from rolltape.storage.commits import Batch, CommitLog, CommitReport
 from rolltape.storage.layout import RunFolder, WriterId
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
+from .control_rows import ControlRows, stored_control
 from .diagnostics import Diagnostics
 from .log_stream import LogStream
 from .metrics import SAMPLE_S, Metrics
 from .own_link import OwnLink
 
+Control = Callable[[str, int], Awaitable[tuple[str, tuple[ControlEvent, ...], int]]]
 POLL_S = 0.02
 RETRY_S = 1.0
 EARLY_S = 0.25
@@ -82,6 +85,7 @@ class Writer:
         publish: called in a thread at most every 10 s after commits, to refresh the catalog.
         leave: ends the process, to be replaced; None: then what rule 6 speaks of fails the writer like rule 5.
         counts: asks the hub for its counts, for the table `metrics`; None: no metrics are recorded.
+        control: asks the hub for transitions behind a position of one of its lives, for the table `control`.
         env_id: the run's environment, for log records.
         logs: the policy of an actor's own process, whose records of this run are kept; None: the process is not ours.
     """
@@ -95,6 +99,7 @@ class Writer:
         leave: Callable[[], None] | None = None,
         counts: Callable[[], Awaitable[RunCounts]] | None = None,
         *,
+        control: Control | None = None,
         env_id: str = "unknown",
         logs: LoggingConfig | None = None,
     ) -> None:
@@ -109,6 +114,8 @@ class Writer:
         self._leave = leave
         self._counts = counts
         self._metrics: Metrics | None = None
+        self._ask_control = control
+        self._control: ControlRows | None = None
         self._sampling: asyncio.Task[None] | None = None
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
         self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
@@ -188,6 +195,8 @@ class Writer:
         log = await self._ready()
         if self._stream is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._stream.drain, DRAIN_S)
+        if self._metrics is not None:
+            await self._hear_control()
         self._bring_metrics(log)
         while log.held_bytes:
             if self._failed is not None:
@@ -270,6 +279,7 @@ class Writer:
                 known = await asyncio.wait_for(counts(), SAMPLE_S)
             except Exception:  # the hub restarts, or is busy: the writer's own row says enough
                 known = None
+            await self._hear_control()
             s, queue_depth = self.statistics, sum(map(len, self._waiting.values()))
             metrics.sample(
                 known,
@@ -289,9 +299,23 @@ class Writer:
                 memory_bytes=metrics.memory_bytes,
             )
 
+    async def _hear_control(self) -> None:
+        """Take the transitions that became known since they were last asked for."""
+        if self._ask_control is None:
+            return
+        if self._control is None:
+            self._control = ControlRows(await asyncio.to_thread(stored_control, self._run))
+        try:
+            asked = self._ask_control(self._control.epoch, self._control.position)
+            self._control.take(await asyncio.wait_for(asked, SAMPLE_S))
+        except Exception:  # as above; the hub keeps them, and tells them again
+            return
+
     def _bring_metrics(self, log: CommitLog) -> None:
         """Put the samples that there are among what is pending: they go along with the next commit."""
-        if log.broken is None and self._metrics is not None and (found := self._metrics.fragment()) is not None:
+        if log.broken is None and self._metrics is not None and (
+            found := self._metrics.fragment(self._control)
+        ) is not None:
             log.offer(*found)
 
     async def _commit_loop(self, log: CommitLog) -> None:

@@ -87,6 +87,7 @@ class Switchboard:
         gateway: name of its actor, to which producers push.
         live: credits and windows.
         view: rates and sizes.
+        env_id: of the run.
         clock: seconds, for rates and latencies.
         wall: UTC seconds.
     """
@@ -97,11 +98,12 @@ class Switchboard:
         gateway: str,
         live: LiveConfig,
         view: UiConfig,
+        env_id: str = "",
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.life, self.gateway, self.live, self.view = life, gateway, live, view
+        self.life, self.gateway, self.live, self.view, self.env_id = life, gateway, live, view, env_id
         self._clock, self._wall = clock, wall
         self.streams: dict[int, LiveStream] = {}
         self.viewers: dict[str, Viewer] = {}
@@ -117,7 +119,7 @@ class Switchboard:
         self.omitted_ends = 0
         self.streams_version = 0
         self._viewers_made = GATEWAY_NUMBER
-        self._demands = 0
+        self.demands = 0
         self._turn = 0
         self._gone: dict[int, dict[str, int]] = {}
         """Skipped copies of viewers that are forgotten, by stream and cause."""
@@ -265,16 +267,17 @@ class Switchboard:
     def demand(self, owner: str) -> LiveDemand:
         """What one producer is asked to show now."""
         hz, wanted = self.wanted()
+        starved = self.starved() if self.live.slow_down else frozenset()
         streams = tuple(found for index, found in wanted.items() if self.streams[index].owner == owner)
-        self._demands += 1
+        self.demands += 1
         return LiveDemand(
             life=self.life,
             gateway=self.gateway,
-            number=self._demands,
+            number=self.demands,
             hz=hz if streams else 0.0,
             streams=streams,
             scalars=self.connected > 0,
-            slow_down=any(found.stream in self.starved() for found in streams),
+            slow_down=any(found.stream in starved for found in streams),
         )
 
     def starved(self) -> frozenset[int]:
@@ -298,13 +301,13 @@ class Switchboard:
 
     # ---- what viewers are told ---------------------------------------------------------------------------------------
 
-    def hello_streams(self, env: str) -> list[dict[str, Any]]:
+    def hello_streams(self) -> list[dict[str, Any]]:
         """The rows of `streams`."""
         return [
             {
                 "index": stream.index,
                 "id": f"{stream.index}/agent_0",
-                "env": env,
+                "env": self.env_id,
                 "sub_environment": stream.index,
                 "agent": "agent_0",
                 "worker": stream.worker,

@@ -177,10 +177,19 @@ LOGS: Final = (
 """`worker`, `incarnation`, `sub_env` and `episode` are null where a record is not about one; `fragment` counts within
 the process that said it."""
 
+CONTROL: Final = (
+    *KEYS,
+    Column("time", TIME, "delta", "UTC time of the transition", unit="microseconds"),
+    Column("viewer", FEW, "dictionary", "id of the viewer: life of its gateway and a number, .0 the gateway itself"),
+    Column("number", pa.int32(), "delta", "of the transition within (viewer, sub_env), from 1: the three are its key"),
+    Column("transition", CONSTANT, "dictionary", "STARVED (odd numbers) or RESUMED (even ones)"),
+)
+
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "frames": FRAMES,
     "steps": STEPS,
     "logs": LOGS,
+    "control": CONTROL,
     "ledger": LEDGER,
     "normalization": NORMALIZATION,
     "metrics": METRICS,

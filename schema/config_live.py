@@ -31,6 +31,10 @@ class LiveConfig(Frozen):
     frame_window: Annotated[int, Field(ge=1, le=16), Unit("frames")] = 4
     """Pictures on their way to one viewer of one stream: enough for 100 ms of network at 30 a second."""
 
+    slow_down: Annotated[bool, Risk("a viewer that freezes holds the environments back", equal=True)] = False
+    """Whether producers wait 20 ms at every step while a viewer starves: for demonstrations, where being seen counts
+    more than speed. What is recorded is the same."""
+
     @model_validator(mode="before")
     @classmethod
     def _cap(cls, given: Any) -> Any:

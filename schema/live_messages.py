@@ -203,6 +203,7 @@ class HubView:
         position: of the newest of those; `heard` of the next report.
         ends: episodes that ended since the last report; `ends_omitted` more did since the start.
         log: lines since the last report.
+        refused: what producers could not publish, of all their lives, by stream and cause.
         stopping: the run is asked to end.
     """
 
@@ -216,4 +217,5 @@ class HubView:
     ends: tuple[EpisodeEnd, ...]
     ends_omitted: int
     log: tuple[LogLine, ...] = ()
+    refused: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     stopping: bool = False

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from .columns import PAYLOAD_VERSION
+from .live_messages import LiveBeat, LiveDemand
 from .mismatches import Mismatch
 
 FIRST_STREAM: Final = -(1 << 30)
@@ -124,7 +125,8 @@ class Heartbeat:
 
     `inflight_bytes` are sent and not acknowledged; `inflight_high_bytes` is their greatest value so far. `waited_s` is
     the time that the producer stood still for budget. `rate_bytes_s` is its present rate of closed fragments. `queued`
-    are its fragments that are not acknowledged, `memory_bytes` is the resident memory of its process.
+    are its fragments that are not acknowledged, `memory_bytes` is the resident memory of its process. `live` is for
+    those who watch.
     """
 
     key: ProducerKey
@@ -145,18 +147,20 @@ class Heartbeat:
     queued: int = 0
     memory_bytes: int = 0
     done: bool = False
+    live: LiveBeat | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The hub's answer: how many bytes may be in flight, which life of the hub says so, and in which payload version
-    the producer is to speak."""
+    """The hub's answer: how many bytes may be in flight, which life of the hub says so, in which payload version the
+    producer is to speak, and what those who watch want of it (None: nobody is known to watch)."""
 
     epoch: str
     budget_bytes: int
     stop: bool = False
     known: bool = True
     payload_version: int = PAYLOAD_VERSION
+    live: LiveDemand | None = None
 
 
 @dataclass(frozen=True, slots=True)

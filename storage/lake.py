@@ -65,7 +65,7 @@ def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, tabl
     Args:
         lake: a lake or its folder.
         run: which run; None for all.
-        table: steps, frames, episodes, logs, ledger, normalization or metrics.
+        table: steps, frames, episodes, logs, control, ledger, normalization or metrics.
 
     Raises:
         LakeNotFound: no such lake or run.
@@ -227,6 +227,10 @@ class Lake:
         end; one run, a list of runs, or all."""
         return _where(self._table("normalization", run), where)
 
+    def control(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
+        """STARVED and RESUMED of those who watched, each once; one run, a list of runs, or all."""
+        return _where(self._table("control", run), where)
+
     def metrics(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
         """Samples of producers, hubs and writers, about one a second each; one run, a list of runs, or all."""
         return _where(self._table("metrics", run), where)
@@ -257,7 +261,7 @@ class Lake:
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> Relation:
         """An SQL query over `runs`, `episodes`, `steps`, `frames` (without their bytes), `logs`, `ledger`,
-        `normalization`, `metrics`, `parts`, `payloads`, `mismatches` and `adoption`.
+        `normalization`, `control`, `metrics`, `parts`, `payloads`, `mismatches` and `adoption`.
 
         Args:
             query: one statement that reads, in DuckDB's dialect; `?` stands for a value of `params`.

@@ -45,6 +45,7 @@ class Loss:
         first_time_us, last_time_us: UTC microseconds between which the rows were made; None: unknown.
         file: the part that held them, relative to the run.
         declared_us: UTC microseconds of the declaration.
+        sub_env: the stream whose rows they are; -1: of several.
     """
 
     table: str
@@ -60,6 +61,7 @@ class Loss:
     last_time_us: int | None = None
     file: str | None = None
     declared_us: int = 0
+    sub_env: int = -1
 
     @property
     def count(self) -> str:
@@ -69,7 +71,7 @@ class Loss:
         return "unknown" if self.at_most is None else f"unknown, at most {self.at_most:,} rows"
 
     def __str__(self) -> str:
-        whose = "" if self.of is None else f" of {self.of}"
+        whose = f" of stream {self.sub_env}" if self.sub_env >= 0 else "" if self.of is None else f" of {self.of}"
         steps = ""
         if self.first_step is not None and self.last_step is not None and self.last_step > self.first_step:
             steps = f", its steps {self.first_step + 1:,} to {self.last_step:,}"
@@ -94,7 +96,7 @@ def ledger_batch(losses: Sequence[Loss], run_id: str, key: ProducerKey, fragment
         "worker": [key.producer] * n,
         "incarnation": [key.incarnation] * n,
         "fragment": [fragment] * n,
-        "sub_env": [-1] * n,
+        "sub_env": [loss.sub_env for loss in losses],
         "episode": [-1] * n,
         "table_name": [loss.table for loss in losses],
         "of_worker": [loss.of.producer if loss.of else None for loss in losses],
@@ -149,6 +151,7 @@ def _loss(row: Mapping[str, Any]) -> Loss:
         last_time_us=_micros(row.get("last_time")),
         file=row.get("file"),
         declared_us=_micros(row["time"]) or 0,
+        sub_env=row["sub_env"] if row["cause"] in CAUSES and CAUSES[row["cause"]].stage == "unseen" else -1,
     )
 
 

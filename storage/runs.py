@@ -107,15 +107,21 @@ class Run:
 
     def gaps(self) -> list[Loss]:
         """What it lacks, one object a loss, in the order in which they were declared; empty where nothing is missing.
+        Live copies that nobody saw are not among them: the recording has those steps. `ledger` has them.
 
         Each prints as `steps of p0.0: 12 rows (killed), its steps 101 to 112`. Raises CorruptRecording.
         """
-        return read_losses(self.folder)
+        return [loss for loss in read_losses(self.folder) if loss.stage != "unseen"]
 
     def normalization(self, where: str | None = None) -> Relation:
         """Running statistics of normalizing wrappers: mean, var and count after each reset (`moment = 'episode'`),
         after the first step of each fragment (`'fragment'`) and at the end (`'close'`); empty where there are none."""
         return self.lake.normalization(where, run=self)
+
+    def control(self, where: str | None = None) -> Relation:
+        """STARVED and RESUMED of those who watched it, each once: time, viewer, sub_env (the stream), number, transition;
+        `number` counts within (viewer, stream)."""
+        return self.lake.control(where, run=self)
 
     def metrics(self, where: str | None = None) -> Relation:
         """Samples of its producers, hub and writer, about one a second: queue_depth, flush_s, inflight_bytes, …"""

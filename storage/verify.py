@@ -64,7 +64,7 @@ CLOCK_SLACK_US: Final = 60_000_000
 """How far clocks of two machines may differ before it is worth a note."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
 PAGE_NAME: Final = re.compile(r"p\d+\.\d+")
-KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow"})
+KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow", "live.json"})
 
 
 def all_runs(lake: str | Path) -> list[RunFolder]:

@@ -17,6 +17,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+# A page for each of hundreds of recordings takes a process and a second each; tests of the page turn it on.
+os.environ.setdefault("ROLLTAPE_LIVE__ENABLED", "false")
 
 register_profiles()
 # Presets of whoever runs the tests decide nothing, and nothing is left in their home.

@@ -240,6 +240,15 @@ def record(
             rich_help_panel=KEPT,
         ),
     ] = None,
+    dashboard: Annotated[
+        bool | None,
+        typer.Option(
+            "--dashboard/--no-dashboard",
+            help="Serve the page, on this machine alone, while it records (live.enabled).",
+            show_default="--dashboard",
+            rich_help_panel=RUNS,
+        ),
+    ] = None,
     give_up_s: Annotated[
         float | None,
         typer.Option(
@@ -298,6 +307,7 @@ def record(
         "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),
         "durable.commit.durability": ("--durability", durability),
         "durable.budget.give_up_s": ("--give-up-s", give_up_s),
+        "live.enabled": ("--dashboard" if dashboard else "--no-dashboard", dashboard),
     }
     settings = settled(env, config, set_keys, began | {k: v for k, v in options.items() if v[1] is not None})
     tree = settings.config
@@ -317,7 +327,8 @@ def record(
         from rolltape.actors.fleet import Fleet
 
         _check_policy(tree.fleet.policy)  # before Ray starts, which takes seconds
-        return Fleet(env, env_kwargs=kwargs if kwargs or resume is None else None, resume=resume, settings=settings)
+        given = kwargs if kwargs or resume is None else None
+        return Fleet(env, env_kwargs=given, resume=resume, settings=settings, announce=False)
 
     logs = tree.logging.model_copy(update={"level": "warning"}) if quiet or json else tree.logging
     configure_logging(logs, "program")
@@ -329,6 +340,8 @@ def record(
                 fleet = make()
             if fleet.resumed is not None and not quiet:
                 facts(fleet.resumed.lines())
+            if not quiet and (told := fleet.page or fleet.page_problem):
+                print(f"Watch it live: {told}" if fleet.page else told, file=sys.stderr)
             with _sigterm_exits(), fleet:
                 if retried:
                     steps, episodes = _missing(fleet, steps, episodes)

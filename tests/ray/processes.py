@@ -11,7 +11,8 @@ from typing import TypeVar
 import psutil
 
 ENV_WORKER, WRITER, HUB = "ray::EnvWorker", "ray::Writer", "ray::TelemetryHub"
-ACTORS = (ENV_WORKER, WRITER, HUB)
+GATEWAY = "ray::GatewayProcess"
+ACTORS = (ENV_WORKER, WRITER, HUB, GATEWAY)
 
 T = TypeVar("T")
 

@@ -27,6 +27,7 @@ ORDER: Final = {
     "ledger": ["worker", "incarnation", "rows"],
     "normalization": ["moment", "place", "sub_env", "episode", "t"],
     "metrics": ["time", "source", "of_worker"],
+    "control": ["viewer", "sub_env", "number"],
 }
 """Columns that put the rows of one fragment into one order."""
 

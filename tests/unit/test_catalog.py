@@ -40,6 +40,7 @@ def test_tables_and_views(lake: Path) -> None:
     names = [name for (name,) in rows(lake, "show tables")]
     assert names == [
         "adoption",
+        "control",
         "episodes",
         "frame_data",
         "frames",

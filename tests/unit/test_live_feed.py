@@ -1,0 +1,286 @@
+"""What a producer does for those who watch: nothing unasked, one push at a time, within its limits; and the hub's desk."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rolltape.actors.live_desk import SILENT_S, LiveDesk
+from rolltape.actors.live_feed import PATIENCE_S, LiveFeed
+from rolltape.actors.live_view import LiveView, plain
+from rolltape.schema.live_messages import (
+    ControlEvent,
+    EpisodeEnd,
+    GatewayReport,
+    LiveBeat,
+    LiveDemand,
+    LiveItem,
+    StreamDemand,
+)
+from rolltape.schema.messages import ProducerKey, Registration, RunCounts
+from tests.fakes import RUN_ID, Clock
+
+OBSERVATIONS = np.arange(8.0).reshape(4, 2)
+STEP = (np.arange(4), OBSERVATIONS, np.ones(4), np.zeros(4, bool), np.zeros(4, bool))
+
+
+class Rows:
+    def __init__(self) -> None:
+        self.prompted = self.full = False
+
+    def prompt(self) -> None:
+        self.prompted = True
+
+    def settle(self) -> None:
+        self.prompted = False
+
+    def place(self, place: int) -> tuple[int, int, float]:
+        return 10 + place, 5, 2.5
+
+    def places(self) -> tuple[bytes, bytes, bytes]:
+        return b"e", b"t", b"r"
+
+
+class Gateway:
+    """Answers what it is told to, or dies."""
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[LiveItem, ...]] = []
+        self.answers: Any = None
+
+    def push(self, demand: LiveDemand, owner: str, items: tuple[LiveItem, ...]) -> Any:
+        self.pushed.append(items)
+        return len(self.pushed)
+
+    def answer(self, handle: Any) -> LiveDemand:
+        if isinstance(self.answers, Exception):
+            raise self.answers
+        return self.answers
+
+
+def wanted(number: int = 1, limit: int = 3, life: str = "aa", *streams: int, **more: Any) -> LiveDemand:
+    demands = tuple(StreamDemand(stream, limit, 0, True) for stream in streams or (4, 6))
+    return LiveDemand(life, "gateway", number, 10.0, demands, scalars=True, **more)
+
+
+def feed_of() -> tuple[LiveFeed, Gateway, Clock]:
+    clock, gateway = Clock(), Gateway()
+    view = LiveView(None, None, images=False)
+    return LiveFeed("p1.0", 4, 4, Rows(), lambda: view, gateway, clock=clock, wall=clock), gateway, clock
+
+
+def skipped(feed: LiveFeed) -> Any:
+    beat = feed.beat()
+    assert beat is not None
+    return beat.skipped
+
+
+def test_nobody_watches() -> None:
+    feed, gateway, clock = feed_of()
+    clock.advance(100)
+    assert not feed.tick() and feed.push() is None and feed.beat() is None and feed.due_at == float("inf")
+    feed.accept(LiveDemand("aa", "gateway", 1))
+    assert not feed.is_wanted and not feed.tick() and gateway.pushed == []
+
+
+def test_a_sample_is_asked_for_taken_pushed_and_answered() -> None:
+    feed, gateway, clock = feed_of()
+    feed.accept(wanted())
+    assert feed.tick() and feed.asked and not feed.tick(), "once"
+    feed.take(*STEP)
+    assert feed.push() == 1 and feed.push() is None, "one push at a time"
+    clock.advance(1)
+    assert not feed.tick() and feed.due_at == float("inf")
+    first, second = gateway.pushed[0]
+    assert (first.stream, first.sequence, first.episode, first.t, first.episode_return) == (4, 1, 10, 5, 2.5)
+    assert first.step == {
+        "action": 0,
+        "observation": [0.0, 1.0],
+        "reward": 1.0,
+        "terminated": False,
+        "truncated": False,
+    }
+    assert json.loads(second.payload or b"")["lines"] == ["4  5"]
+    gateway.answers = wanted(2)
+    feed.answered()
+    assert feed.tick()
+
+
+def test_no_credit_no_sample() -> None:
+    feed, gateway, clock = feed_of()
+    feed.accept(wanted(limit=2))
+    for number in range(2, 5):
+        clock.advance(0.1)
+        if feed.tick():
+            feed.take(*STEP)
+            feed.push()
+            gateway.answers = wanted(number, limit=2)
+            feed.answered()
+    assert len(gateway.pushed) == 2 and skipped(feed) == {4: {"no_credit": 1}, 6: {"no_credit": 1}}
+    feed.accept(wanted(9, limit=3))
+    clock.advance(0.1)
+    assert feed.tick(), "credits came with a heartbeat"
+
+
+def test_a_gateway_that_dies_costs_what_was_under_way_and_nobody_waits() -> None:
+    feed, gateway, clock = feed_of()
+    feed.accept(wanted())
+    feed.tick()
+    feed.take(*STEP)
+    feed.push()
+    gateway.answers = OSError("gone")
+    feed.answered()
+    assert feed.demand is None and skipped(feed) == {4: {"disconnected": 1}, 6: {"disconnected": 1}}
+    feed.accept(wanted(1, 3, "bb"))
+    assert feed.beat() == LiveBeat("bb", episode=b"e", t=b"t", returns=b"r"), "a new life of the gateway counts anew"
+    assert not feed.tick(), "not at once"
+    clock.advance(1.1)
+    assert feed.tick()
+    feed.take(*STEP)
+    feed.push()
+    clock.advance(PATIENCE_S + 1)
+    feed.tick()
+    assert feed.handle is None, "a push that is never answered is given up"
+
+
+def test_an_older_demand_is_ignored_and_one_that_nobody_repeats_ends() -> None:
+    feed, _, clock = feed_of()
+    feed.accept(wanted(5), from_hub=False)
+    feed.accept(wanted(4, 99))
+    assert feed.demand is not None and feed.demand.number == 5
+    feed.accept(wanted(1, 3, "old"))
+    assert feed.demand.life == "aa", "the gateway itself has just spoken"
+    feed.accept(None)
+    assert feed.demand is not None
+    clock.advance(PATIENCE_S + 1)
+    feed.accept(None)
+    assert feed.demand is None
+
+
+def test_a_look_that_raises_is_counted_and_stops_nothing() -> None:
+    feed, gateway, _ = feed_of()
+    feed.accept(wanted(1, 3, "aa", 4, 99))
+    feed.tick()
+    feed.rows.place = lambda place: 1 / 0  # type: ignore[method-assign]
+    feed.take(*STEP)
+    assert feed.push() is None and gateway.pushed == [] and skipped(feed) == {4: {"encode_error": 1}}
+
+
+def test_pictures_are_copied_and_reduced_by_whole_steps() -> None:
+    pictures = np.arange(2 * 64 * 80 * 3, dtype=np.uint8).reshape(2, 64, 80, 3)
+    view = LiveView(None, None, images=True)
+    whole, small = view.look(1, pictures, 0), view.look(1, pictures, 16)
+    assert whole is not None and small is not None
+    assert (whole.picture == pictures[1]).all() and not np.shares_memory(whole.picture, pictures)
+    assert small.reduced == 2 and (small.picture == pictures[1, ::2, ::2]).all()
+    assert LiveView(None, None, images=True, batched=False).look(0, pictures[0], 0).picture.shape == (64, 80, 3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.int64(3), 3),
+        (np.array([1.5, np.nan, np.inf]), [1.5, None, None]),
+        (np.zeros(65), None),
+        ("left", "left"),
+        ({"a": 1}, None),
+        ([[1], [2, 3]], None),
+    ],
+)
+def test_values_as_json(value: Any, shown: Any) -> None:
+    assert plain(value) == shown
+
+
+# ---- the hub's desk ----
+
+A0, A1, B0 = ProducerKey(0, 0), ProducerKey(0, 1), ProducerKey(1, 0)
+
+
+def desk_of() -> tuple[LiveDesk, Clock]:
+    clock = Clock()
+    desk = LiveDesk(clock=clock, wall=clock)
+    desk.registered(Registration(A0, RUN_ID, 0, 4))
+    desk.registered(Registration(B0, RUN_ID, 4, 4))
+    return desk, clock
+
+
+def report(number: int = 1, life: str = "aa", **values: Any) -> GatewayReport:
+    streams = (StreamDemand(1, 9, 0), StreamDemand(5, 9, 0))
+    given: dict[str, Any] = {"viewers": 1, "hz": 10.0, "demand": streams, "lives": {1: "p0.0", 5: "p1.0"}} | values
+    return GatewayReport(life, "gateway", number, **given)
+
+
+def test_each_producer_hears_what_is_wanted_of_its_own_streams() -> None:
+    desk, clock = desk_of()
+    assert desk.demand_of(A0) is None
+    view = desk.report(report(), "hub", RunCounts())
+    assert [(owner.key, owner.first, owner.count) for owner in view.owners] == [("p0.0", 0, 4), ("p1.0", 4, 4)]
+    found = desk.demand_of(B0)
+    assert found is not None and (found.hz, [s.stream for s in found.streams], found.scalars) == (10.0, [5], True)
+    desk.report(report(1, demand=()), "hub", RunCounts())
+    assert desk.demand_of(B0) == found, "the same report twice is one"
+    clock.advance(SILENT_S + 0.1)
+    silent = desk.demand_of(B0)
+    assert silent is not None and (silent.hz, silent.streams, silent.scalars) == (0.0, (), False)
+
+
+def test_a_successor_takes_the_streams_over() -> None:
+    desk, _ = desk_of()
+    desk.registered(Registration(A1, RUN_ID, 0, 4))
+    desk.registered(Registration(A0, RUN_ID, 0, 4))  # a zombie
+    view = desk.report(report(), "hub", RunCounts())
+    assert [owner.key for owner in view.owners] == ["p1.0", "p0.1"]
+    assert [line.message for line in view.log] == ["p0.0 was replaced by p0.1."]
+
+
+def test_counts_of_all_lives_add_up() -> None:
+    desk, _ = desk_of()
+    desk.beat(A0, LiveBeat("aa", skipped={1: {"no_credit": 2}}))
+    desk.beat(A0, LiveBeat("aa", skipped={1: {"no_credit": 3}}))
+    desk.beat(A0, LiveBeat("bb", skipped={1: {"no_credit": 10}}))
+    desk.beat(B0, None)
+    desk.report(report(skipped={1: {"conflated": 5}}), "hub", RunCounts())
+    view = desk.report(report(life="bb", skipped={1: {"conflated": 1}}), "hub", RunCounts())
+    assert desk.skipped() == {1: {"no_credit": 13, "conflated": 6}}
+    assert view.refused == {1: {"no_credit": 13}}
+
+
+def test_ends_and_transitions_are_told_once_to_each_life() -> None:
+    desk, _ = desk_of()
+    end = EpisodeEnd(1, 7, 3, 1.0, "completed", 0.0)
+    desk.beat(A0, LiveBeat("aa", ends=(end,), ends_omitted=4))
+    event = ControlEvent("aa.1", 1, 1, 0.0)
+    first = desk.report(report(1, control=(event,), control_position=1), "hub", RunCounts())
+    assert (first.ends, first.ends_omitted, first.control, first.control_taken) == ((end,), 4, (event,), 1)
+    again = desk.report(report(2, control=(event,), known="hub", heard=first.position), "hub", RunCounts())
+    assert (again.ends, again.control) == ((), ())
+    other = desk.report(report(1, "bb", known="", heard=0), "hub", RunCounts())
+    assert other.control == (event,), "a new gateway hears of the one before it"
+    assert desk.told(0) == ((event,), 1) and desk.told(1) == ((), 1)
+
+
+def test_the_producer_looks_without_closing_its_fragment() -> None:
+    """`Producer.attend`, with everything around it left out."""
+    from rolltape.actors.producer import Producer
+
+    feed, gateway, _ = feed_of()
+    flushed: list[int] = []
+    producer: Any = SimpleNamespace(
+        _live=feed, _bell=SimpleNamespace(ring=lambda: None), flush=lambda: flushed.append(1)
+    )
+    attend = Producer.attend
+    attend(producer, *STEP)
+    assert flushed == [1], "a full fragment, and nobody watches"
+    feed.accept(wanted())
+    assert feed.tick()
+    feed.rows.prompt()
+    attend(producer, *STEP)
+    assert flushed == [1] and not feed.rows.prompted and feed.push() == 1 and len(gateway.pushed[0]) == 2
+    feed.rows.prompt()
+    feed.rows.full = True  # type: ignore[misc]
+    attend(producer, *STEP)
+    assert flushed == [1, 1]
