@@ -119,8 +119,8 @@ class Run:
         return self.lake.normalization(where, run=self)
 
     def control(self, where: str | None = None) -> Relation:
-        """STARVED and RESUMED of those who watched it, each once: time, viewer, sub_env (the stream), number, transition;
-        `number` counts within (viewer, stream)."""
+        """STARVED and RESUMED of those who watched it, each once: time, viewer, sub_env (the stream), number (within
+        these two), transition."""
         return self.lake.control(where, run=self)
 
     def metrics(self, where: str | None = None) -> Relation:
