@@ -29,11 +29,11 @@ from typing import IO, Any, Final
 from rolltape.schema import log_codes
 from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
+from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.log_bridge import LineSplitter
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
-from rolltape.storage.wired_run import RUN_VARIABLE
 
 from .log_stream import LogStream
 from .window import Link

@@ -25,6 +25,8 @@ PREFIX: Final = "ROLLTAPE_"
 BETWEEN: Final = "__"
 WIRING: Final = "ROLLTAPE__"
 """Variables that begin like this connect processes of one run with each other. They are no settings."""
+RUN_VARIABLE: Final = f"{WIRING}RUN_ID"
+"""The run that a process is told to record into, by whoever started it."""
 CONFIG_VARIABLE: Final = "ROLLTAPE_CONFIG"
 OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE})
 """Variables that begin with the prefix and are no keys of the tree."""

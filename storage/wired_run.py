@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Final
 
-from rolltape.schema.config_sources import WIRING
+from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import ConfigError
 
 from .layout import RunFolder, is_run_id
-
-RUN_VARIABLE: Final = f"{WIRING}RUN_ID"
 
 
 def take_run_id(environ: MutableMapping[str, str] | None = None) -> str | None:

@@ -76,7 +76,7 @@ def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:
 
 
 HASHED = re.compile(r"[A-Za-z0-9._-]+(\[[\w,-]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}")
-LOCKED = sorted([*ROOT.glob("requirements/*"), *ROOT.glob("*lock*"), *ROOT.glob("dashboards/web/*lock*")])
+LOCKED = sorted([*ROOT.glob("requirements/*"), *ROOT.glob("*lock*.json"), *ROOT.glob("dashboards/web/*lock*.json")])
 
 
 @pytest.mark.parametrize("path", LOCKED, ids=lambda path: path.name)

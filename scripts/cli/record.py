@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from rolltape.schema.config import FramePolicy, RecordConfig
+from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import RolltapeError
 from rolltape.schema.log_policy import configure_logging
-from rolltape.storage.wired_run import RUN_VARIABLE, run_to_resume
 
 from .options import ConfigFile, SetKeys
 from .output import facts
@@ -284,6 +284,8 @@ def record(
     began: dict[str, tuple[str, Any]] = {}
     retried = False
     if resume is None and RUN_VARIABLE in os.environ:
+        from rolltape.storage.wired_run import run_to_resume
+
         resume = run_to_resume(settled(None, config, set_keys, {"lake": ("--lake", lake)}).config.lake)
         retried = resume is not None
     if resume is not None:

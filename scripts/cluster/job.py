@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rolltape.schema.config_provenance import Resolved
+from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import SETTINGS_VARIABLE, travelling
 from rolltape.storage.layout import is_run_id, new_run_id
-from rolltape.storage.wired_run import RUN_VARIABLE
 
 STOP_S: Final = 60
 """How long Ray waits after SIGTERM before it kills: a run needs some seconds to make everything durable."""

@@ -105,7 +105,7 @@ def test_budgets_follow_what_producers_need() -> None:
     beat = Heartbeat(A0, rate_bytes_s=15 * MIB, commit_s=1.0)
     assert hub.heartbeat(beat).budget_bytes == 8 * MIB
     clock.advance(SHARE_EVERY_S)
-    assert hub.heartbeat(beat).budget_bytes == 45 * MIB
+    assert hub.heartbeat(beat).budget_bytes == 30 * MIB
     assert hub.heartbeat(Heartbeat(B0)).budget_bytes == 8 * MIB
 
 

@@ -139,7 +139,7 @@ def test_a_choice_that_cannot_be_read_or_kept(logs, monkeypatch: pytest.MonkeyPa
 def test_what_is_not_in_the_catalogue(logs) -> None:
     code, out, err = logs("--component", "wrter")
     assert (code, out) == (1, [])
-    assert err.startswith("rolltape: component: 'wrter' is not in the catalogue; there are logging, ")
+    assert err.startswith("rolltape: component: 'wrter' is not in the catalogue; there are ")
     assert "Did you mean writer?" in err
     assert not choices_file().exists()
     assert logs("--level", "loud")[0] == 2

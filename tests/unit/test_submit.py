@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rolltape.schema.config_presets import Host
+from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import ClusterError, ConfigError
 from rolltape.scripts.cli import main
 from rolltape.scripts.cluster import job_server
@@ -19,7 +20,7 @@ from rolltape.storage import configuration
 from rolltape.storage.configuration import SETTINGS_VARIABLE, configured, travelling
 from rolltape.storage.layout import is_run_id
 from rolltape.storage.summaries import created_at
-from rolltape.storage.wired_run import RUN_VARIABLE, take_run_id, was_started
+from rolltape.storage.wired_run import take_run_id, was_started
 
 ULID = "01J0000000000000000000000A"
 
