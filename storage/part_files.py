@@ -29,12 +29,15 @@ def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.Parqu
 
 @contextmanager
 def part_errors(path: str) -> Iterator[None]:
-    """What pyarrow says of a damaged part, as CorruptRecording; FileNotFoundError passes: the part has vanished."""
+    """What pyarrow says of a damaged part, as CorruptRecording; FileNotFoundError passes: the part has vanished.
+
+    A ValueError, too: names of columns in a footer may be no text any more.
+    """
     try:
         yield
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise CorruptRecording(
             f"{path} cannot be read: {said} Its marker says that it exists; was it damaged?"

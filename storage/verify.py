@@ -34,6 +34,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
@@ -63,6 +64,8 @@ from .summaries import created_at, is_alive
 CLOCK_SLACK_US: Final = 60_000_000
 """How far clocks of two machines may differ before it is worth a note."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
+WHOLE: Final = pa.array(["completed", "aborted"])
+"""Episodes with one of these have all their steps."""
 PAGE_NAME: Final = re.compile(r"p\d+\.\d+")
 KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow", "live.json"})
 
@@ -196,7 +199,7 @@ class Inspection:
         except StorageError as error:
             report.add("damage", "format", "run.json", str(error))
             return False
-        self._check_seal(info, "run.json", "rolltape repair restores it from its copy")
+        self._check_seal(info, "run.json", _remedy_of_info(run))
         if (why := not_of(run, info)) and seal_of(info) is not False:
             report.add("damage", "run_json", "run.json", why, "rolltape repair restores it from its copy")
             return False
@@ -419,15 +422,15 @@ class Inspection:
         tables = [check.episodes for check in self.checks if check.episodes is not None and not check.faults]
         rows = pa.concat_tables(tables, promote_options="permissive") if tables else None
         number = np.empty(0, np.int64) if rows is None else rows["episode"].to_numpy()
-        again = (
-            number[np.flatnonzero(np.bincount(np.unique(number, return_inverse=True)[1]) > 1)] if len(number) else []
-        )
+        ordered = np.sort(number)
+        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if len(again):
             self.report.add("damage", "episode_twice", "", f"{len(again):,} episodes have two rows, such as {again[0]}")
         if rows is None:
             return
         length = rows["length"].fill_null(-1).to_numpy()
-        whole = np.isin(rows["status"].cast("string").to_numpy(zero_copy_only=False), ["completed", "aborted"])
+        ended = pc.call_function("is_in", [rows["status"].cast("string")], pc.SetLookupOptions(WHOLE))
+        whole = ended.to_numpy()
         known = whole & (length >= 0)
         self._check_whole("steps", steps, number[known], length[known])
         if self._keeps_all_pictures():
@@ -437,16 +440,21 @@ class Inspection:
         """Each episode has `expected` rows, from t = 0 without a hole."""
         if any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table):
             return  # rows are missing, which is said
-        found, holes = _coverage(segments)
-        have = found.get
-        wrong = [
-            (e, n) for e, n in zip(number.tolist(), expected.tolist(), strict=True) if have(e, 0) != n or e in holes
-        ]
-        if wrong:
-            episode, n = wrong[0]
+        episodes, rows, holes = _coverage(segments)
+        at = np.searchsorted(episodes, number)
+        at[at == len(episodes)] = len(episodes) - 1
+        known = episodes[at] == number if len(episodes) else np.zeros(len(number), bool)
+        have = np.where(known, rows[at], 0) if len(episodes) else np.zeros(len(number), np.int64)
+        holed = known & holes[at] if len(episodes) else known
+        wrong = np.flatnonzero((have != expected) | holed)
+        if len(wrong):
+            first = wrong[0]
             more = f" (and {len(wrong) - 1:,} more episodes)" if len(wrong) > 1 else ""
-            hole = ", with a hole" if episode in holes else ""
-            text = f"episode {episode} should have {n:,} rows of {table}, {have(episode, 0):,} are there{hole}{more}"
+            hole = ", with a hole" if holed[first] else ""
+            text = (
+                f"episode {number[first]} should have {expected[first]:,} rows of {table}, {have[first]:,} are "
+                f"there{hole}{more}"
+            )
             self.report.add("damage", "episode_incomplete", "", text)
 
     def _segments(self, table: str) -> np.ndarray:
@@ -548,6 +556,16 @@ def not_of(run: RunFolder, info: Mapping[str, Any]) -> str:
     return "" if isinstance(info.get("spaces"), Mapping) else "it is another file: it describes no spaces"
 
 
+def _remedy_of_info(run: RunFolder) -> str:
+    try:
+        copy = read_json(run.run_copy)
+    except CorruptRecording:
+        copy = None
+    if copy is None or seal_of(copy) is not True or not_of(run, copy):
+        return f"compare it with a backup of the lake: {run.run_copy.name} is not whole either, and nothing else says it"
+    return "rolltape repair restores it from its copy"
+
+
 def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
     """Whether the ledger says of one of these commits that its marker is lost."""
     for loss in losses:
@@ -586,16 +604,16 @@ def _twice(segments: np.ndarray) -> np.ndarray:
     return np.unique(segments[1:, 0][same & (segments[1:, 1] <= segments[:-1, 2])])
 
 
-def _coverage(segments: np.ndarray) -> tuple[dict[int, int], set[int]]:
-    """Rows by episode, and the episodes whose rows do not go from 0 on without a hole."""
+def _coverage(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The episodes of segments sorted by episode and t: their numbers, rows, and whether these do not go from 0 on
+    without a hole."""
     if not len(segments):
-        return {}, set()
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool)
     episode, first, last = segments.T
     new = np.concatenate([[True], episode[1:] != episode[:-1]])
     hole = np.where(new, first != 0, np.concatenate([[False], first[1:] != last[:-1] + 1]))
     at = np.flatnonzero(new)
-    rows = np.add.reduceat(last - first + 1, at)
-    return dict(zip(episode[at].tolist(), rows.tolist(), strict=True)), set(episode[hole].tolist())
+    return episode[at], np.add.reduceat(last - first + 1, at), np.logical_or.reduceat(hole, at)
 
 
 def _entries(folder: Path) -> Iterable[Path]:

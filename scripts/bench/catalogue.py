@@ -22,6 +22,7 @@ FIGURE_FILES = {
     "bridge": "log_bridge",
     "replay": "replay_rate",
     "compaction": "compaction_speed",
+    "verify": "verify_speed",
 }
 """Group of figures -> the file that measures it."""
 

@@ -16,6 +16,7 @@ from rolltape.scripts.cli import app
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.files import FileOps
+from rolltape.storage.findings import Finding
 from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.repair import repair_run
@@ -169,6 +170,11 @@ def read_all(lake: Path, run: RunFolder) -> None:
     found.gaps()
 
 
+def nothing_better(finding: Finding, what: str) -> bool:
+    """A run.json that can be read and was changed, where its copy was mutated as well: nobody can say what it was."""
+    return (finding.code, finding.path) == ("seal", "run.json") and "run.json.copy" in what
+
+
 def one_tree(base: Path, folder: Path, seed: int, mutations: int = 1) -> None:
     """Never a crash, never silent, never in the way of the next run."""
     chance = random.Random(seed)
@@ -193,7 +199,8 @@ def one_tree(base: Path, folder: Path, seed: int, mutations: int = 1) -> None:
         assert not run.run_json.exists() or "run.json" in what, f"{story}: {error}"
     else:
         assert repaired.after is not None
-        assert repaired.after.of("damage") == [], f"{story}: {repaired.after.of('damage')}"
+        left = [finding for finding in repaired.after.of("damage") if not nothing_better(finding, what)]
+        assert left == [], f"{story}: {left}"
         read_all(folder, run)
     if seed % 10 == 0:  # it takes a while
         publish_catalog(folder)
@@ -243,6 +250,31 @@ def test_a_claim_that_was_deleted_is_not_taken_again(base: Path, tmp_path: Path)
     log = CommitLog.open(run, 0, QUICK)
     assert log.writer_id == "w0.1"
     commit(log, [Producer(7, run_id=run.run_id).fragment(1)])
+
+
+def test_a_footer_whose_names_are_no_text(base: Path, tmp_path: Path) -> None:
+    """Found by mutations (seed 100129): reading raised UnicodeDecodeError, which names no file."""
+    run = ended(tmp_path)
+    for part in run.table("steps").glob("*.parquet"):
+        data = part.read_bytes()
+        at = data.rindex(b"episode")
+        part.write_bytes(data[:at] + b"\xef" + data[at + 1 :])
+    with pytest.raises(CorruptRecording, match="steps"):
+        open_lake(tmp_path).run().steps().to_dicts()
+    assert set(f.code for f in verify_run(run).of("damage")) >= {"part_digest"}
+    report = repair_run(run)
+    assert report.after is not None and report.after.verdict == "lossy"
+
+
+def test_a_run_json_that_was_changed_with_its_copy(base: Path, tmp_path: Path) -> None:
+    """Found by mutations (seed 100135): it stays as it is, and verify says what to do instead of sending to repair."""
+    run = ended(tmp_path)
+    run.run_json.write_text(run.run_json.read_text().replace('"seed": 7', '"seed": 8'))
+    run.run_copy.write_bytes(b"noise")
+    (finding,) = verify_run(run).of("damage")
+    assert finding.code == "seal" and "backup" in finding.remedy
+    assert repair_run(run).after is not None
+    assert open_lake(tmp_path).run().steps().to_dicts()
 
 
 def test_a_run_json_that_is_another_file(base: Path, tmp_path: Path) -> None:
