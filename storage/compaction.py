@@ -39,7 +39,8 @@ from .encodings import choose_encoding
 from .files import FileOps, make_folder, storage_errors
 from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId, missing_commits, outermost
 from .markers import FragmentRange, Marker, PartEntry, merged, read_marker
-from .merging import NORMAL, PartReader, merge_parts
+from .merging import Encoding, PartReader, merge_parts
+from .run_info import read_json
 from .staging import StagingFolder
 from .summaries import summarize
 
@@ -319,7 +320,10 @@ class Compactor:
                 f"The parts of {table} from {entries[0].file} to {entries[-1].file} have not all the same columns; "
                 f"they were left as they are."
             )
-        encoding = NORMAL if level == "normal" else choose_encoding(reader, schemas[0], table)
+        asked = self._frames_group_bytes() if table == "frames" else 0
+        encoding = Encoding(frame_group_bytes=asked)
+        if level == "archive":
+            encoding = choose_encoding(reader, schemas[0], table, asked)
         try:
             with self._staging.fill(table) as sink:
                 entry = merge_parts(reader, schemas[0], sink, table, self.run.run_id, commits, encoding)
@@ -332,6 +336,15 @@ class Compactor:
                 f"were left as they are. `rolltape verify` says more."
             )
         return entry
+
+    def _frames_group_bytes(self) -> int:
+        """What the run was recorded with (`commit.frames_group_bytes`); 0: by the size of the pictures."""
+        try:
+            info = read_json(self.run.run_json, files=self._files) or {}
+            asked = info["config"]["commit"]["frames_group_bytes"]
+        except (CorruptRecording, KeyError, TypeError):
+            return 0  # a run of long ago, or damaged: then verify says so
+        return asked if isinstance(asked, int) else 0
 
     def _ranges(self) -> set[CommitRange]:
         names = self._files.names(self.run.commits)

@@ -26,10 +26,13 @@ single one."""
 WORTH: Final = 0.01
 
 
-def choose_encoding(reader: PartReader, schema: pa.Schema, table: str) -> Encoding:
-    """The smallest encoding of the first rows of `reader`, which have `schema`."""
+def choose_encoding(reader: PartReader, schema: pa.Schema, table: str, frames_group_bytes: int = 0) -> Encoding:
+    """The smallest encoding of the first rows of `reader`, which have `schema`.
+
+    `frames_group_bytes`: the row groups that a user asked for, because they cost who reads a single picture; 0: any.
+    """
     if table == "frames":
-        return _of_frames(_sample(reader, FRAMES_SAMPLE_BYTES, schema), schema)
+        return _of_frames(_sample(reader, FRAMES_SAMPLE_BYTES, schema), schema, frames_group_bytes)
     return _of_columns(_sample(reader, SAMPLE_BYTES, schema), schema, table)
 
 
@@ -48,11 +51,12 @@ def _sample(reader: PartReader, nbytes: int, schema: pa.Schema) -> pa.Table:
 # ---- frames ----
 
 
-def _of_frames(sample: pa.Table, schema: pa.Schema) -> Encoding:
+def _of_frames(sample: pa.Table, schema: pa.Schema, asked_bytes: int) -> Encoding:
     options = column_options("frames", schema)
     best: tuple[int, Encoding] | None = None
     pieces = group_by_stream(sample)
-    for level, group_bytes in FRAME_WAYS:
+    ways = {(level, asked_bytes or group_bytes) for level, group_bytes in FRAME_WAYS}
+    for level, group_bytes in sorted(ways):
         pages = FramePages.of(sample, group_bytes)
         mine = pages.options(level)
         sink = pa.BufferOutputStream()

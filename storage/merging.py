@@ -53,8 +53,6 @@ class Encoding:
     frame_group_bytes: int = 0
 
 
-NORMAL: Final = Encoding()
-
 
 class PartReader:
     """The rows of several parts of one table in their order.

@@ -562,7 +562,7 @@ def _remedy_of_info(run: RunFolder) -> str:
     except CorruptRecording:
         copy = None
     if copy is None or seal_of(copy) is not True or not_of(run, copy):
-        return f"compare it with a backup of the lake: {run.run_copy.name} is not whole either, and nothing else says it"
+        return f"compare it with a backup of the lake: {run.run_copy.name} is damaged too, and nothing else says it"
     return "rolltape repair restores it from its copy"
 
 

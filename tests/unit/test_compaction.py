@@ -20,10 +20,10 @@ from rolltape.storage.encodings import choose_encoding
 from rolltape.storage.files import FileOps
 from rolltape.storage.layout import CommitRange, RunFolder, WriterId, list_tables
 from rolltape.storage.markers import read_newest
-from rolltape.storage.run_info import write_run_info
+from rolltape.storage.run_info import read_run_info, write_end_info, write_run_info
 from tests.commit_world import Crash, World
 from tests.fragments import constant
-from tests.lakes import record
+from tests.lakes import record, record_frames
 from tests.memory_files import MemoryFiles, WatchedFiles, stopping
 
 W = WriterId(0, 0)
@@ -147,6 +147,20 @@ def test_row_groups_are_put_together_within_their_limit(tmp_path: Path, monkeypa
     footer = pq.ParquetFile(part).metadata
     assert [footer.row_group(g).num_rows for g in range(footer.num_row_groups)] == [16, 16, 16, 8]
     assert footer.metadata[b"commit"] == b"1-7" and footer.metadata[b"run_id"] == run.run_id.encode()
+
+
+@pytest.mark.parametrize("level", ["normal", "archive"])
+def test_row_groups_of_frames_are_what_was_asked_for(tmp_path: Path, level: compaction.Level) -> None:
+    frames = np.zeros((64, 32, 32, 3), np.uint8)
+    for asked, groups in ((0, 1), (16 << 10, 13)):
+        lake = tmp_path / str(asked)
+        run = record_frames(lake, {0: frames}, frames_a_commit=32)
+        info = read_run_info(run)
+        write_run_info(run, info | {"config": {"commit": {"frames_group_bytes": asked}}})
+        write_end_info(run, {"status": "completed"})
+        assert compact_run(run, level=level, grace_s=0).merged == 1
+        (part,) = list_tables(run)["frames"]
+        assert pq.read_metadata(part).num_row_groups == groups
 
 
 def test_many_values_of_a_dictionary() -> None:
