@@ -20,6 +20,7 @@ FIGURE_FILES = {
     "memory": "slow_writer",
     "import": "import_time",
     "bridge": "log_bridge",
+    "logs": "log_records",
     "replay": "replay_rate",
     "compaction": "compaction_speed",
     "verify": "verify_speed",

@@ -37,6 +37,7 @@ COMMANDS = (
     "retain",
     "vacuum",
     "submit",
+    "tune",
 )
 """In the order of `--help`. Each is a module here with a function of its own name, whose docstring is its help."""
 
