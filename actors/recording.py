@@ -55,6 +55,7 @@ from rolltape.storage.settlement import (
     settlement_header,
 )
 from rolltape.storage.summaries import given_up
+from rolltape.storage.viewing import painter
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
@@ -145,6 +146,9 @@ class EndSummary:
     def bytes_per_step(self) -> float:
         """Bytes on disk a step."""
         return self.bytes / self.steps if self.steps else 0.0
+
+    def _repr_html_(self) -> str:
+        return painter().summary_html(self)
 
 
 class Recording:

@@ -17,8 +17,9 @@ from rolltape.schema.render_payload import payload_to_json
 from rolltape.storage.episodes import Episode
 from rolltape.storage.lake import Lake
 
+from .episode_lines import episode_lines
 from .json_values import answer, json_table, json_value
-from .lines import scalar_columns, thinned
+from .lines import thinned
 from .pngs import png
 from .questions import OfEpisode, OfKind, OnePicture, Payloads, Pictures, Series, StepsPage, question
 
@@ -94,17 +95,8 @@ class EpisodeViews:
         self._episode(asked)
         table = self._steps(asked)
         adapter = self._lake.run_info(asked.run).get("adapter") or {}
-        names = {"observation": adapter.get("observation_names") or [], "action": adapter.get("action_names") or []}
-        lines: dict[str, np.ndarray] = {}
-        for column in ("reward", "action", "observation", "info"):
-            if column in table.column_names:
-                nested = pa.types.is_fixed_size_list(table.column(column).type)
-                for name, values in scalar_columns(
-                    column, table.column(column), names.get(column, ()) if nested else ()
-                ):
-                    lines[name if name not in lines else f"{column} {name}"] = values
-        if "reward" in lines:
-            lines["return so far"] = np.cumsum(np.nan_to_num(lines["reward"]))
+        columns = episode_lines(table, adapter).values()
+        lines = {name: values for column in columns for name, values in column.items()}
         t = table.column("t").to_numpy().astype(np.float64) if len(table) else np.empty(0)
         seconds = _seconds(table)
         at, (seconds, *thin) = thinned(t, [seconds, *lines.values()], asked.points)

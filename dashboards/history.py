@@ -32,7 +32,7 @@ from rolltape.storage.lake import Lake
 
 from .episode_views import EpisodeViews
 from .json_values import answer, json_table, json_value
-from .lines import thinned
+from .lines import smoothed, thinned
 from .logs import LogView
 from .questions import EpisodesPage, Metrics, OfRun, Page, Question, Returns, question
 
@@ -197,7 +197,7 @@ class History:
         spread = {
             name: _histogram(column, asked.bins) for name, column in zip(("return", "length"), columns, strict=True)
         }
-        smooth = _smoothed(columns[0])
+        smooth = smoothed(columns[0])
         content = {
             "episodes": len(table),
             "place": place.tolist(),
@@ -355,15 +355,3 @@ def _histogram(values: np.ndarray, bins: int) -> dict[str, Any]:
         return {"edges": [], "counts": []}
     counts, edges = np.histogram(finite, bins=bins)
     return {"edges": edges.tolist(), "counts": counts.tolist()}
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """The mean of the nearest 5 %, at least 5 of them."""
-    n = len(values)
-    half = max(2, n // 40)
-    known = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    first, last = np.maximum(np.arange(n) - half, 0), np.minimum(np.arange(n) + half + 1, n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (sums[last] - sums[first]) / (counts[last] - counts[first])

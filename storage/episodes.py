@@ -13,12 +13,14 @@ from rolltape.schema.errors import LakeNotFound
 from rolltape.schema.info_json import decode_info, state_of_info
 
 from .arrays import column_to_numpy
+from .viewing import painter
 
 if TYPE_CHECKING:
     from rolltape.schema.render_payload import RenderPayload
     from rolltape.schema.spaces import SpaceCodec
 
     from .frame_store import Frames
+    from .picture import Picture
     from .relation import Relation
     from .runs import Run
 
@@ -143,7 +145,7 @@ class Episode:
 
     # ---- its pictures ---------------------------------------------------------------------------------------------
 
-    def frame(self, t: int, *, kind: str | None = None) -> np.ndarray:
+    def frame(self, t: int, *, kind: str | None = None) -> Picture:
         """The picture that was seen before step `t`; `t` = length is the last."""
         return self.run.frame(self.episode, t, kind=kind)
 
@@ -155,12 +157,19 @@ class Episode:
         """What stands for the look before step `t`; see `Lake.render_payload`."""
         return self.run.render_payload(self.episode, t)
 
+    def plot(self, what: str = "reward", *, backend: str | None = None) -> Any:
+        """Numbers of it over its steps; see `Run.plot`."""
+        return self.run.plot(what, episode=self.episode, backend=backend)
+
     def __len__(self) -> int:
         return self.length
 
     def __repr__(self) -> str:
         result = "" if self.return_ is None else f", return {self.return_:g}"
         return f"<Episode {self.episode} of {self.run.run_id} {self.status}, {self.length:,} steps{result}>"
+
+    def _repr_html_(self) -> str:
+        return painter().episode_html(self)
 
 
 def _info_value(value: pa.Scalar) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
@@ -27,10 +26,12 @@ from .listing import LakeListing
 from .log_filter import log_condition
 from .part_files import StoredSchema
 from .part_table import PartTable
+from .picture import Picture
 from .queries import NOT_LAKE_WIDE, Engine, columns_of, common_columns, scan
 from .relation import Relation, Select
 from .run_info import read_run_info
 from .runs import Run, RunsTable
+from .viewing import painter
 
 __all__ = ["Episode", "Lake", "Relation", "Run", "open_lake", "parts"]
 
@@ -324,8 +325,8 @@ class Lake:
 
     # ---- pictures -------------------------------------------------------------------------------------------------
 
-    def frame(self, run: WhichRun, episode: int, t: int, *, kind: str | None = None) -> np.ndarray:
-        """One picture, (H, W, C) or as the environment gave it.
+    def frame(self, run: WhichRun, episode: int, t: int, *, kind: str | None = None) -> Picture:
+        """One picture, (H, W, C) or as the environment gave it: an array, which a notebook shows.
 
         Args:
             run: which run.
@@ -339,8 +340,8 @@ class Lake:
         """
         run_id = self.resolve(run)
         if (renderer := self._renderer_of(run_id)) is not None:
-            return renderer.picture(Run(self, run_id), int(episode), int(t), kind)
-        return self.frame_store.one(run_id, episode, t, kind=kind)
+            return Picture.of(renderer.picture(Run(self, run_id), int(episode), int(t), kind))
+        return Picture.of(self.frame_store.one(run_id, episode, t, kind=kind))
 
     def frames(self, run: WhichRun, episode: int, *, kind: str | None = None) -> Frames:
         """The pictures of an episode in order: iterate, index, or take all with `.array()`."""
@@ -408,6 +409,9 @@ class Lake:
         run_ids = self.listing.run_ids()
         newest = f", newest {run_ids[-1]}" if run_ids else ""
         return f"<Lake {self.path}, {len(run_ids)} runs{newest}>"
+
+    def _repr_html_(self) -> str:
+        return painter().lake_html(self)
 
 
 def _reopened(path: Path, threads: int | None, memory: str | None, renderer: Renderer | None = None) -> Lake:

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
 
 from .ledger import Loss, read_losses
 from .queries import Rows, scan
 from .summaries import RUNS_COLUMNS, RunSummary, summarize, unreadable_row
+from .viewing import painter
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from .frame_store import Frames
     from .lake import Lake
     from .layout import RunFolder
+    from .picture import Picture
     from .relation import Relation
 
 
@@ -155,8 +155,8 @@ class Run:
 
     # ---- pictures and values --------------------------------------------------------------------------------------
 
-    def frame(self, episode: int, t: int, *, kind: str | None = None) -> np.ndarray:
-        """One picture; see `Lake.frame`."""
+    def frame(self, episode: int, t: int, *, kind: str | None = None) -> Picture:
+        """One picture: an array, which a notebook shows; see `Lake.frame`."""
         return self.lake.frame(self, episode, t, kind=kind)
 
     def frames(self, episode: int, *, kind: str | None = None) -> Frames:
@@ -205,6 +205,26 @@ class Run:
         write_film(path, frames, steps_per_s * speed / between)
         return Path(path)
 
+    def plot(self, what: str = "return", *, episode: int | None = None, backend: str | None = None) -> Any:
+        """A plot, which a notebook shows: of its episodes in the order in which they ended, or of one over its steps.
+
+        Args:
+            what: without `episode` a number of the episodes ("return", "length"), of the completed ones; with it
+                "reward", "return so far", a column ("action", "observation", "info") or one of its elements.
+            episode: number of the episode; None for all of them.
+            backend: "altair" or "matplotlib", which have to be installed, or "svg", which needs nothing; None: the
+                first of them that is there.
+
+        Returns:
+            An `altair.Chart`, a `matplotlib.figure.Figure`, or a `LinePlot` with `.svg`, its text, and `.save(path)`.
+
+        Raises:
+            ConfigError: there is no such number or backend; the message says which there are.
+            LakeNotFound: there is no such episode.
+            MissingExtra: that backend is not installed.
+        """
+        return painter().plot(self, what, episode, backend)
+
     def observations(self, episode: int) -> Any:
         """The observations of an episode, the final one included; see `Episode.observations`."""
         return self.episode(episode).observations
@@ -212,6 +232,9 @@ class Run:
     def __repr__(self) -> str:
         summary = self.summary
         return f"<Run {self.run_id} {summary.row()['env_id']} {summary.status}, {summary.steps:,} steps>"
+
+    def _repr_html_(self) -> str:
+        return painter().run_html(self)
 
 
 class RunsTable:

@@ -31,7 +31,9 @@ def test_any_picture_and_all_in_order(shown: dict[int, np.ndarray], frames_a_com
         for t in {0, len(expected) // 2, len(expected) - 1}:
             found = lake.frame(run, episode=episode, t=t)
             np.testing.assert_array_equal(found, expected[t])
-            assert found.dtype == np.uint8 and found.flags.owndata and found.flags.writeable
+            assert found.dtype == np.uint8 and found.flags.writeable
+            assert isinstance(found.base, np.ndarray) and found.base.flags.owndata  # it keeps no batch alive
+            assert found.base.nbytes == found.nbytes
         frames = run.frames(episode)
         assert frames.shape == expected.shape and len(frames) == len(expected)
         assert frames.t.tolist() == list(range(len(expected)))
