@@ -46,7 +46,7 @@ def picture_png(picture: np.ndarray) -> bytes | None:
     return (
         b"\x89PNG\r\n\x1a\n"
         + _chunk(b"IHDR", head)
-        + _chunk(b"IDAT", zlib.compress(scanlines, 1))
+        + _chunk(b"IDAT", zlib.compress(scanlines.tobytes(), 1))
         + _chunk(b"IEND", b"")
     )
 
