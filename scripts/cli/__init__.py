@@ -25,6 +25,7 @@ COMMANDS = (
     "info",
     "sql",
     "logs",
+    "watch",
     "dashboard",
     "replay",
     "stress",
