@@ -127,7 +127,7 @@ class LiveState:
 
     def _row(self, index: int, over: bool) -> StreamRow:
         row = self._rows[index]
-        state = "ended" if over else STATES.get(row["state"], row["state"])
+        state = "ended" if over else STATES.get(row["state"], "idle")
         return StreamRow(
             self._streams[index], state, row["episode"], row["t"], row["return"], self._meters[index].steps_per_s
         )
