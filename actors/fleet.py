@@ -212,18 +212,18 @@ class Fleet:
             raise self._explained(error) from error
         self._recording.begin()
         if announce:
-            self._recording.announce()
+            self._recording.page.announce()
 
     @property
     def page(self) -> str | None:
         """Where the run can be watched live, its token included: for who may see it. None where the page is switched
         off (`live.enabled`), its packages are not installed, or it has ended. Waits up to 10 s for it to be served."""
-        return self._recording.page()
+        return self._recording.page.address()
 
     @property
     def page_problem(self) -> str:
         """Why there is no page; "" where it is switched off, or not known yet."""
-        return self._recording.page_problem
+        return self._recording.page.problem
 
     @property
     def run_id(self) -> str:

@@ -33,6 +33,7 @@ from rolltape.storage.run_info import read_run_info, write_run_info
 from . import launch
 from .page import ProducerPage, page_path
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, run_info
+from .served_page import ServedPage
 from .wiring import Wiring
 
 JOIN_STRIDE: Final = 4096
@@ -51,8 +52,9 @@ class JoinedRecording(Recording):
     def _say_started(self) -> None:
         return
 
-    def _start_gateway(self) -> Any:
-        return None
+    def begin_page(self) -> ServedPage:
+        """None of its own."""
+        return ServedPage(self.folder.path, self.folder.run_id, None, {})
 
     def finish(self, status: EndStatus = "completed", reason: str = "") -> EndSummary:
         """Everything of this recorder is durable; the run goes on. The summary is of the run so far."""

@@ -191,7 +191,7 @@ class _Session:
     ) -> Recording:
         tree = settings.config
         recording = Recording.open(tree.lake, env, observation, action, tree.durable, adapter, settings=settings)
-        recording.announce()
+        recording.page.announce()
         return recording
 
     def _check_spaces(self, run: str, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
@@ -392,7 +392,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
     @property
     def page(self) -> str | None:
         """Where the run can be watched live, its token included; None where it cannot. Waits up to 10 s for it."""
-        return self._recorder.session.recording.page()
+        return self._recorder.session.recording.page.address()
 
     @property
     def summary(self) -> EndSummary | None:
@@ -494,7 +494,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     @property
     def page(self) -> str | None:
         """Where the run can be watched live, its token included; None where it cannot. Waits up to 10 s for it."""
-        return self._recorder.session.recording.page()
+        return self._recorder.session.recording.page.address()
 
     @property
     def summary(self) -> EndSummary | None:

@@ -16,8 +16,6 @@ import json
 import os
 import platform
 import socket
-import sys
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -59,10 +57,9 @@ from rolltape.storage.viewing import painter
 from rolltape.storage.wired_run import take_run_id, was_started
 
 from . import launch
-from .blame import said
-from .gateway_process import missing_packages
 from .log_stream import LogStream
 from .resuming import PastRun, Resumed
+from .served_page import ServedPage
 
 EndStatus = Literal["completed", "stopped", "failed"]
 PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
@@ -71,8 +68,6 @@ ABANDON_S = 2.0
 """How long a run that is given up waits for its last log records."""
 SAID = frozenset({"run_id", "env_id", "status", "path", "reconciled"})
 """Fields of a summary that its section does not repeat."""
-PAGE_S = 10.0
-GATEWAY_END_S = 3.0
 HUB_S = 1.0
 """How long is waited for counts: they are shown and summed up, but nothing depends on them."""
 
@@ -166,9 +161,6 @@ class Recording:
         self.settings = settings
         self.logs = LoggingConfig() if settings is None else settings.config.logging
         configure_logging(self.logs)
-        self.page_problem = ""
-        self._served: Any = None
-        self._gateway: Any = None
         self._actors = self.begin_actors()
         self.writer = self._actors.writers[0]
         self.hub = launch.RayHubLink(self._actors.hub)
@@ -185,7 +177,7 @@ class Recording:
         self.log = LogStream(self.source, self.writer_link, self.logs, config.budget)
         self.log.start()
         self._say_started()
-        self._gateway = self._start_gateway()
+        self.page = self.begin_page()
 
     def begin_actors(self) -> launch.Actors:
         """Start the hub and the writer. Raises what they raise."""
@@ -193,65 +185,17 @@ class Recording:
         path, run_id = self.folder.path, self.folder.run_id
         return launch.start_actors(path, run_id, self.config, reserved, self.env.env_id, self.logs)
 
-    def _start_gateway(self) -> Any:
-        """The gateway, which serves the page while the run goes on; None where it is off or cannot be."""
-        if self.settings is None or not self.settings.config.live.enabled:
-            return None
-        if missing := missing_packages():
-            packages = ", ".join(missing)
-            self.page_problem = f"The live page needs {packages}: pip install 'rolltape[dashboard]'"
-            return None
-        env, tree = self.env, self.settings.config
+    def begin_page(self) -> ServedPage:
+        """The page, which is served while the run goes on."""
+        env, tree = self.env, None if self.settings is None else self.settings.config
         about = {
             "env_id": env.env_id,
             "kind": env.kind,
             "num_envs": env.num_envs,
             "workers": env.workers,
             "frames": "unknown" if self.schema is None else self.schema.frame_policy,
-            "created": time.time(),
         }
-        gateway = launch.start_gateway(self.folder.path, self.folder.run_id, tree.live, tree.ui_controls, about)
-        self._served = gateway.address.remote()
-        return gateway
-
-    def page(self, timeout_s: float = PAGE_S) -> str | None:
-        """Where the run can be watched, token included, once the page is served; None where it is not.
-
-        `page_problem` says why not, "" where it is switched off.
-        """
-        if self._gateway is None:
-            return None
-        try:
-            if not launch.ready([self._served], timeout_s):
-                return None
-            return launch.result(self._served)
-        except Exception as error:  # nothing of the recording depends on it
-            self.page_problem = f"The live page is not served: {said(error)} The recording goes on."
-            return None
-
-    def announce(self) -> None:
-        """Say on the terminal where the run can be watched, as soon as it can be; nothing where there is none."""
-        if self._gateway is None or not (sys.stderr and sys.stderr.isatty()):
-            return
-
-        def say() -> None:
-            if (page := self.page()) is not None:
-                print(f"Watch it live: {page}", file=sys.stderr)
-
-        threading.Thread(target=say, name="rolltape-announce", daemon=True).start()
-
-    def _end_gateway(self, status: str) -> None:
-        """Those who watch are told of the end; nobody waits for them."""
-        gateway, self._gateway = self._gateway, None
-        if gateway is None:
-            return
-        try:
-            if launch.ready([self._served], 0):  # otherwise it has not begun, and nobody watches
-                launch.call(gateway.stop, status, timeout_s=GATEWAY_END_S)
-        except Exception as error:  # it has died, or does not answer
-            self.page_problem = said(error)
-        finally:
-            launch.kill(gateway)
+        return ServedPage(self.folder.path, self.folder.run_id, tree, about)
 
     @classmethod
     def open(
@@ -393,7 +337,7 @@ class Recording:
         if self.summary is not None:
             return self.summary
         try:
-            self._end_gateway(status)
+            self.page.end(status)
             durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
             durable = self._say_the_unseen(self._say_the_unsaid(durable))
             seconds = time.monotonic() - self._started
@@ -404,7 +348,7 @@ class Recording:
             launch.publish(self.folder.path.parent.parent)
         finally:
             self.log.stop()
-            self._end_gateway(status)
+            self.page.end(status)
             launch.stop_actors(self._actors)
         self.summary = summary
         if mismatch:
@@ -420,7 +364,7 @@ class Recording:
         except RolltapeError:
             given_up.add(self.run_id)  # the disk is the reason; the absence of end.json says `crashed`
         finally:
-            self._end_gateway("failed")
+            self.page.end("failed")
             launch.stop_actors(self._actors)
         try:
             if due := outstanding(self.folder, read_run_info(self.folder), durable_of(self.folder), cause="gave_up"):

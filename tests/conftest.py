@@ -17,9 +17,6 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-# A page for each of hundreds of recordings takes a process and a second each; tests of the page turn it on.
-os.environ.setdefault("ROLLTAPE_LIVE__ENABLED", "false")
-
 register_profiles()
 # Presets of whoever runs the tests decide nothing, and nothing is left in their home.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="rolltape-tests-")
@@ -42,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return "long" in marked, "ray" in marked, item.path.relative_to(TESTS).parts[0] != "unit"
 
     items.sort(key=when)
+
+
+@pytest.fixture(autouse=True)
+def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page for each of hundreds of recordings takes a process and a second each; tests of the page turn it on."""
+    if "unit" not in request.path.relative_to(TESTS).parts:
+        monkeypatch.setenv("ROLLTAPE_LIVE__ENABLED", "false")
 
 
 @pytest.fixture(scope="session")

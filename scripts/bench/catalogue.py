@@ -24,6 +24,7 @@ FIGURE_FILES = {
     "replay": "replay_rate",
     "compaction": "compaction_speed",
     "verify": "verify_speed",
+    "live": "live_path",
 }
 """Group of figures -> the file that measures it."""
 
