@@ -16,6 +16,7 @@ from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_logging import LoggingConfig
+from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import ProducerKey, Registration
@@ -153,7 +154,7 @@ class EnvWorker:
     def _view(self) -> LiveView:
         """What the sub-environments look like to those who watch; made when the first of them does."""
         adapter = None if self._sub.native else adapter_of(self._env.envs[0], self._order.adapter or "auto")  # type: ignore[attr-defined]
-        return view_of(self._env, adapter, images=self._order.schema.layout is not None)
+        return view_of(self._env, adapter, images=is_image_space(self._env.single_observation_space))
 
     def ready(self) -> ProducerKey:
         """Makes the environments, if that is not done, and answers. Raises EnvError and the like."""

@@ -25,6 +25,7 @@ from rolltape.schema.adapters.state_reader import StateReader
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, SchemaMismatch
+from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.storage.configuration import configured_by
 
@@ -305,7 +306,7 @@ class _Recorder:
         registration = Registration(self.key, recording.run_id, self.offset, n)
         link, hub = recording.writer_link, recording.hub
         watch = watched(validator, recording.schema, str(self.key))
-        images = recording.schema.layout is not None
+        images = is_image_space(env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space)
         live = LiveFeed(
             str(self.key),
             self.offset,

@@ -21,6 +21,7 @@ import psutil
 import ray
 
 import rolltape as rt
+from rolltape.actors.synthetic import Synthetic
 from rolltape.dashboards.switchboard import Switchboard
 from rolltape.dashboards.wire import Message
 from rolltape.schema.config_live import LiveConfig
@@ -38,9 +39,9 @@ VIEWERS, STREAMS = 8, 1000
 
 def measure(order: FigureOrder) -> list[Figure]:
     """Steps in alternating slices, then the switchboard's memory."""
-    pairs, slice_s = (3, 0.2) if order.quick else (20, 1.0)
+    pairs, slice_s = (3, 0.2) if order.quick else (20, 0.5)
     found = _steps(Path(order.folder), pairs, slice_s)
-    return [*found, *_memory(200 if order.quick else 2000)]
+    return [*found, *_memory(200 if order.quick else 500)]
 
 
 class _Swallow:
@@ -69,7 +70,7 @@ class _Swallow:
 
 
 def _steps(lake: Path, pairs: int, slice_s: float) -> list[Figure]:
-    env = gym.make_vec("rolltape/Synthetic-v0", num_envs=TILES, vectorization_mode="sync", frame_size=(210, 160))
+    env = gym.vector.SyncVectorEnv([lambda: Synthetic(frame_size=(210, 160), observes_frames=True)] * TILES)
     recorded = rt.record(env, lake, frames="none", live={"enabled": False})
     gateway = _Swallow()
     producer = recorded._recorder.producer  # type: ignore[attr-defined]
