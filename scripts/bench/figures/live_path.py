@@ -124,7 +124,7 @@ def _memory(rounds: int) -> list[Figure]:
     process, sizes = psutil.Process(os.getpid()), []
     picture = np.zeros((105, 80, 3), np.uint8)
     for n in range(1, rounds + 1):
-        items = [LiveItem(s, n, 0.0, 0, n, 0.0, picture=picture.copy()) for s in range(n % 10, STREAMS, 10)]
+        items = [LiveItem(s, n // 10 + 1, 0.0, 0, n, 0.0, picture=picture.copy()) for s in range(n % 10, STREAMS, 10)]
         board.take("p0.0", items)
         for place, viewer in enumerate(viewers):
             for item in items:
