@@ -23,6 +23,7 @@ MAGIC: Final = 0x45474150_544C4F52
 SEQUENCE, STEPS, EPISODES, STEPS_BEFORE = 4, 5, 6, 7
 COUNTED: Final = -2
 """In place of an episode's steps: the producer's steps since `STEPS_BEFORE`, so that a step writes one word."""
+IMPLAUSIBLE: Final = 1 << 40
 HEAD: Final = 8
 """Words before the arrays."""
 
@@ -56,6 +57,8 @@ def read_page(path: Path) -> LastWords | None:
     if len(words) < HEAD or words[0] != MAGIC or len(words) != HEAD + 2 * words[3]:
         return None
     n = int(words[3])
+    if (words[3:] > IMPLAUSIBLE).any() or (words[SEQUENCE:HEAD] < 0).any():
+        return None  # damaged; nobody counts so far
     steps = words[HEAD + n :]
     steps[steps == COUNTED] = words[STEPS] - words[STEPS_BEFORE]
     return LastWords(

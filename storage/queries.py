@@ -46,6 +46,8 @@ STATEMENT_ERRORS: Final = (
     duckdb.OutOfRangeException,
 )
 """What DuckDB says of a statement that is wrong, whatever the parts hold."""
+OF_A_FILE: Final = "while reading file"
+"""But where DuckDB says this: a damaged footer gives a column another type."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
@@ -179,15 +181,15 @@ class Engine:
             return self._once(render, params, read)
         except duckdb.IOException:  # a part vanished: what it held is in another one now
             self._listing.forget()
-        except STATEMENT_ERRORS:
-            raise
         except duckdb.Error as error:
+            if isinstance(error, STATEMENT_ERRORS) and OF_A_FILE not in str(error):
+                raise
             raise self._blamed(error) from error
         try:
             return self._once(render, params, read)
-        except STATEMENT_ERRORS:
-            raise
         except duckdb.Error as error:
+            if isinstance(error, STATEMENT_ERRORS) and OF_A_FILE not in str(error):
+                raise
             raise self._blamed(error) from error
 
     def _once(

@@ -189,7 +189,7 @@ def lost_episodes(
         for life in range(max(lives, default=-1) + 1):
             key = ProducerKey(producer, life)
             page = pages.get(key)
-            if page is None or len(page.episode_index) != n:
+            if page is None or len(page.episode_index) != n or _is_implausible(page, begun):
                 begun = _after_lost_page(known, key, offset, n, stride, begun)
                 continue
             for place in range(n):
@@ -306,6 +306,11 @@ def _episode_rows(run: RunFolder) -> dict[str, np.ndarray]:
         for name in names:
             found[name].append(table[name].to_numpy().astype(np.int64))
     return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _is_implausible(page: LastWords, begun: np.ndarray) -> bool:
+    """Whether it says that more episodes began than it ended and stepped: it is damaged, and as good as lost."""
+    return bool((page.episode_index + 1 - begun > page.episodes + page.steps + INDEX_BLOCK).any())
 
 
 def _after_lost_page(

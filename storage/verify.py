@@ -232,6 +232,8 @@ class Inspection:
             return
         if seal_of(self.end) is False or not isinstance(self.end.get("status"), str):
             self.end_damaged = True
+        if seal_of(self.end) is True and self.end_damaged:
+            self.report.add("damage", "end_json", "end.json", "it is another file: it says no status", remedy)
         self._check_seal(self.end, "end.json", remedy)
         files = self.end.get("files")
         for name, digest in files.items() if isinstance(files, Mapping) else ():

@@ -6,8 +6,12 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -264,6 +268,38 @@ def test_a_footer_whose_names_are_no_text(base: Path, tmp_path: Path) -> None:
     assert {f.code for f in verify_run(run).of("damage")} >= {"part_digest"}
     report = repair_run(run)
     assert report.after is not None and report.after.verdict == "lossy"
+
+
+def test_a_page_that_counts_to_the_moon(base: Path, tmp_path: Path) -> None:
+    """Found by mutations (seed 100655): repair asked for 128 TiB to list the episodes that a flipped bit made."""
+    for bit in (30, 44, 62):
+        run = crashed(tmp_path / str(bit))
+        (path,) = run.producers.glob("*.page")
+        words = np.fromfile(path, np.int64)
+        words[8] |= 1 << bit  # the newest episode of the first sub-environment
+        words.tofile(path)
+        report = repair_run(run)
+        assert report.after is not None and report.after.verdict == "lossy"
+
+
+def test_an_end_json_that_is_another_file(base: Path, tmp_path: Path) -> None:
+    """Found by mutations (seed 200448): a run.json in its place is whole, and nobody noticed."""
+    run = ended(tmp_path)
+    shutil.copy(run.run_json, run.end_json)
+    assert [finding.code for finding in verify_run(run).of("damage")] == ["end_json"]
+    report = repair_run(run)
+    assert report.after is not None and report.after.of("damage") == []
+
+
+def test_a_column_whose_type_was_changed_is_damage(base: Path, tmp_path: Path) -> None:
+    """Found by mutations (seed 100827): SQL raised a ConversionException, as if the statement were wrong."""
+    run = ended(tmp_path)
+    older = sorted(run.table("episodes").glob("*.parquet"))[0]
+    table = pq.read_table(older)
+    at = table.schema.get_field_index("sub_env")
+    pq.write_table(table.set_column(at, "sub_env", pa.array([datetime(2026, 1, 1)] * len(table))), older)
+    with pytest.raises(CorruptRecording, match=older.name):
+        open_lake(tmp_path).run().episodes().to_dicts()
 
 
 def test_a_run_json_that_was_changed_with_its_copy(base: Path, tmp_path: Path) -> None:
