@@ -28,7 +28,9 @@ STOPPED_S = 3.0
 
 
 def test_clocks_jump_by_an_hour_and_then_the_driver_alone_is_killed(tmp_path: Path) -> None:
-    """Ray's daemons and all actors go with the driver; the next verify declares what was lost."""
+    """Ray's daemons and all actors go after the driver, up to a minute later; the next verify says what is missing. That may
+    be nothing: actors go on until they are ended.
+    """
     program, keeper = Program(tmp_path, 1), KeeperProcess(tmp_path / "run-0")
     try:
         run = Path(program.next_line(0)[4:])
@@ -44,9 +46,9 @@ def test_clocks_jump_by_an_hour_and_then_the_driver_alone_is_killed(tmp_path: Pa
         keeper.close()
         program.close()
     report = verify_run(RunFolder(run))
-    assert report.verdict == "lossy" and report.settled.startswith("its driver died")
+    assert report.verdict in ("clean", "lossy") and report.settled.startswith("its driver died")
     assert "clock" in {finding.code for finding in report.of("note")}
-    assert verify_run(RunFolder(run)).verdict == "lossy"
+    assert verify_run(RunFolder(run)).verdict == report.verdict
 
 
 @pytest.mark.usefixtures("ray_session")
