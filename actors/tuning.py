@@ -117,12 +117,12 @@ class Tuned:
         now, best = self.configured, self.best
         if not self.changes:
             return (
-                f"what is configured costs {now.cost_us:.3g} us of processor time a step, {self.bare_us:.3g} of them "
+                f"what is configured costs {_us(now.cost_us)} us of processor time a step, {_us(self.bare_us)} of them "
                 f"without recording; no other size saved {WORTH:.0%}"
             )
         return (
-            f"{best.cost_us:.3g} us of processor time a step against {now.cost_us:.3g} with what was configured, "
-            f"{self.bare_us:.3g} of them without recording"
+            f"{_us(best.cost_us)} us of processor time a step against {_us(now.cost_us)} with what was configured, "
+            f"{_us(self.bare_us)} of them without recording"
         )
 
     def settings(self) -> dict[str, Any]:
@@ -292,6 +292,10 @@ def _stepping(samples: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], 
     """The samples of the worker and those of the writer, from their first steps on."""
     workers = [row for row in samples if row["source"] == "producer" and row["steps"]]
     return workers, [row for row in samples if row["source"] == "writer" and row["steps"]]
+
+
+def _us(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _cost_us(rows: Sequence[dict[str, Any]]) -> float:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     ("fragment", "fragment_bytes", lambda v: f"{v / (1 << 20):g} MiB"),
     ("commit", "commit_bytes", lambda v: f"{v / (1 << 20):g} MiB"),
-    ("worker us/step", "worker_us", lambda v: f"{v:,.3g}"),
-    ("writer us/step", "writer_us", lambda v: f"{v:,.3g}"),
+    ("worker us/step", "worker_us", lambda v: f"{v:,.2f}"),
+    ("writer us/step", "writer_us", lambda v: f"{v:,.2f}"),
     ("steps/s", "steps_per_s", lambda v: f"{v:,.0f}"),
     ("queue", "queue_depth", str),
     ("flush s", "flush_s", lambda v: f"{v:.3f}"),
