@@ -7,11 +7,15 @@ Rules:
    program may send `Authorization: Bearer TOKEN` instead. Tokens are compared in constant time.
 3. On loopback only names of this machine are served (`Host`): another site cannot point its name at 127.0.0.1 and read.
 4. A WebSocket, and a request that says where it comes from, must come from the page itself: `Origin` is `Host`.
-5. Every answer forbids the browser to load anything from elsewhere.
+5. A notebook's widget belongs to another origin, gets no cookie and can set no header. It shows the token as a
+   subprotocol of its WebSocket, `rolltape.token.` and base64url; rules 3 and 4 guard cookies, which a browser sends by
+   itself, so they are not asked of who shows the token.
+6. Every answer forbids the browser to load anything from elsewhere.
 """
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 import secrets
@@ -35,6 +39,9 @@ POLICY: Final = (
     "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
+SPOKEN: Final = "rolltape.v1"
+"""The subprotocol that is answered to who offers it beside a token."""
+TOKEN_PROTOCOL: Final = "rolltape.token."
 HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -141,11 +148,11 @@ class Gatekeeper:
         refused = self._refuse(scope)
         if scope["type"] == "websocket":
             if refused is None:
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, _spoken(scope, send))
             else:
                 # Accepted first: a socket that is refused before has no code that its page could read.
                 await receive()
-                await send({"type": "websocket.accept"})
+                await _spoken(scope, send)({"type": "websocket.accept"})
                 code = REFUSED_SOCKET if refused.status_code == 401 else 4403
                 await send({"type": "websocket.close", "code": code})
             return
@@ -164,6 +171,8 @@ class Gatekeeper:
 
     def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
+        if scope["type"] == "websocket" and self._shows(headers):
+            return None
         host = headers.get("host", "")
         if not self._access.serves(host):
             return _no(
@@ -198,6 +207,13 @@ class Gatekeeper:
         kept = jar.get(self._access.cookie)
         return kept is not None and self._access.knows(kept.value)
 
+    def _shows(self, headers: Headers) -> bool:
+        """Whether a WebSocket offers the token as a subprotocol."""
+        if self._access.token is None:
+            return False
+        shown = [name.removeprefix(TOKEN_PROTOCOL) for name in _offered(headers) if name.startswith(TOKEN_PROTOCOL)]
+        return any(self._access.knows(_decoded(text)) for text in shown)
+
     def _greet(self, scope: Scope) -> Response | None:
         """Turn `?rt=` into a cookie and leave the rest of the query; None where there is none."""
         pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
@@ -212,6 +228,30 @@ class Gatekeeper:
         if self._access.token is not None and self._access.knows(shown[-1]):
             answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
         return answer
+
+
+def _offered(headers: Headers) -> list[str]:
+    return [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
+
+
+def _decoded(text: str) -> str | None:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except ValueError:
+        return None
+
+
+def _spoken(scope: Scope, send: Send) -> Send:
+    """Answer the subprotocol that is offered: a browser closes a connection whose offer is not answered."""
+    if SPOKEN not in _offered(Headers(scope=scope)):
+        return send
+
+    async def answered(message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            message = {**message, "subprotocol": SPOKEN}
+        await send(message)
+
+    return answered
 
 
 def _path(scope: Scope) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Final
 
 import numpy as np
@@ -20,13 +19,12 @@ from rolltape.storage.lake import Lake
 from .episode_lines import episode_lines
 from .json_values import answer, json_table, json_value
 from .lines import thinned
+from .picture_blocks import picture_block
 from .pngs import png
 from .questions import OfEpisode, OfKind, OnePicture, Payloads, Pictures, Series, StepsPage, question
 
 KEPT: Final = "private, max-age=600"
 """Of pictures of an episode that has ended: they do not change."""
-PICTURE_HEAD: Final = struct.Struct("<II")
-"""Before each picture of a block: t, number of bytes."""
 
 
 class EpisodeViews:
@@ -130,15 +128,8 @@ class EpisodeViews:
         """A block of pictures, each `<u32 t, u32 bytes>` and a PNG: those of t from `first` on, every `every`-th."""
         asked = question(Pictures, request)
         frames = self._lake.frames(asked.run, asked.episode, kind=asked.kind)
-        start = int(np.searchsorted(frames.t, asked.first))
-        places = range(start, len(frames), asked.every)[: asked.count]
-        body = bytearray()
-        if places:
-            block = frames[places[0] : places[-1] + 1]
-            for place in places:
-                encoded = png(block[place - places[0]])
-                body += PICTURE_HEAD.pack(int(frames.t[place]), len(encoded)) + encoded
-        return Response(bytes(body), headers={"cache-control": KEPT}, media_type="application/octet-stream")
+        body = picture_block(frames, asked.first, asked.count, asked.every)
+        return Response(body, headers={"cache-control": KEPT}, media_type="application/octet-stream")
 
     def payloads(self, request: Request) -> Response:
         """Grids, graphs or texts before some steps; null where the environment's adapter knows of none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rolltape.schema.errors import ConfigError, LakeNotFound
+from rolltape.schema.errors import ConfigError, LakeNotFound, MissingExtra
 
 from .cards import episode_card, lake_card, run_card, summary_card
 from .episode_lines import SO_FAR, episode_lines
@@ -20,7 +20,7 @@ from .pngs import shown_part
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
 
-__all__ = ["episode_html", "lake_html", "picture_png", "plot", "run_html", "summary_html"]
+__all__ = ["episode_html", "lake_html", "live", "picture_png", "plot", "replay", "run_html", "summary_html"]
 
 episode_html, lake_html, run_html, summary_html = episode_card, lake_card, run_card, summary_card
 
@@ -29,6 +29,26 @@ def plot(run: Run, what: str, episode: int | None = None, backend: str | None = 
     """See `Run.plot`."""
     made = _of_episodes(run, what) if episode is None else _of_steps(run, what, int(episode))
     return drawn(made, backend)
+
+
+def live(run: Run, tiles: int, size: int, hz: float | None) -> Any:
+    """See `Run.live`."""
+    return _widgets().live(run, tiles, size, hz)
+
+
+def replay(run: Run, episode: int, kind: str | None) -> Any:
+    """See `Run.replay`."""
+    return _widgets().replay(run, int(episode), kind)
+
+
+def _widgets() -> Any:
+    try:
+        from . import widgets
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rolltape"):
+            raise
+        raise MissingExtra(f"widgets need {error.name}: pip install 'rolltape[notebook]'") from None
+    return widgets
 
 
 def picture_png(picture: np.ndarray) -> bytes | None:

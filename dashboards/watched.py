@@ -48,7 +48,7 @@ class Snapshot:
         steps, episodes: so far.
         steps_per_s: over the last seconds; None: not known.
         lag_s: age of the newest durable row when it became durable (live), or now (lake); None: not known.
-        lost: rows that are known to be lost.
+        lost: steps that are known to be lost, or at most so many.
         streams: at most as many as were asked for; `more_streams` others are there.
         returns: of the last completed episodes, oldest first.
         logs: the last lines, oldest first.

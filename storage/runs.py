@@ -225,6 +225,35 @@ class Run:
         """
         return painter().plot(self, what, episode, backend)
 
+    def live(self, *, tiles: int = 16, size: int = 160, hz: float | None = None) -> Any:
+        """A notebook's widget that shows its streams while it is recorded, also while a cell is busy.
+
+        Args:
+            tiles: how many streams at most, 1 to 64.
+            size: longer side of a picture, in pixels, 16 to 1024.
+            hz: pictures a second of each stream, 0.2 to 60; None: as configured (`ui_controls.view_hz`).
+
+        Raises:
+            LakeNotFound: nobody serves it live; the message says why.
+            MissingExtra: `rolltape[notebook]` is not installed.
+            ConfigError: a number is out of its range.
+        """
+        return painter().live(self, tiles, size, hz)
+
+    def replay(self, episode: int, *, kind: str | None = None) -> Any:
+        """A notebook's widget that plays a recorded episode. It needs no server: the kernel sends what is asked for.
+
+        Args:
+            episode: number of the episode.
+            kind: "observation" or "render"; None for whichever there is, observations first. Without pictures it draws
+                what stands for them (`render_payload`), where the environment's adapter knows.
+
+        Raises:
+            LakeNotFound: there is no such episode.
+            MissingExtra: `rolltape[notebook]` is not installed.
+        """
+        return painter().replay(self, episode, kind)
+
     def observations(self, episode: int) -> Any:
         """The observations of an episode, the final one included; see `Episode.observations`."""
         return self.episode(episode).observations

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 
 const here = import.meta.dirname;
-const inputs = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "src", "public"];
+const inputs = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "vite.widget.config.ts", "src", "public"];
 
 function* files(path) {
   if (!statSync(path).isDirectory()) yield path;

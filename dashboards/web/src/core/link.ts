@@ -29,6 +29,8 @@ export class Link {
   constructor(
     private readonly address: URL,
     private readonly events: LinkEvents,
+    /** Offered to the server: what a page of another origin shows to be let in. */
+    private readonly protocols: string[] = [],
   ) {
     this.connect();
   }
@@ -81,7 +83,7 @@ export class Link {
   private connect(): void {
     const address = new URL(this.address);
     if (this.viewer) address.searchParams.set("viewer", this.viewer);
-    const socket = new WebSocket(address);
+    const socket = new WebSocket(address, this.protocols);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
