@@ -111,8 +111,8 @@ class LakeWatch:
         if fresh_losses:
             self._seen.update(fresh_losses)
             try:
-                steps = [loss for loss in read_losses(self._run.folder) if loss.stage == "lost" and loss.table == "steps"]
-                self._lost = sum(loss.rows or loss.at_most or 0 for loss in steps)
+                losses = [loss for loss in read_losses(self._run.folder) if loss.stage == "lost"]
+                self._lost = sum(loss.rows or loss.at_most or 0 for loss in losses if loss.table == "steps")
             except CorruptRecording:  # `rolltape verify` names it; who watches is shown the rest
                 pass
         for row in self._tail.new():
