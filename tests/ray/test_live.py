@@ -26,6 +26,8 @@ from rolltape.storage.verify import verify_run
 
 from .processes import GATEWAY, HUB, actors
 
+pytestmark = pytest.mark.usefixtures("watched")
+
 SIDE = 48
 WAIT_S = 30.0
 
