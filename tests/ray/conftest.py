@@ -9,7 +9,6 @@ import pytest
 
 from .processes import ACTORS, actors
 
-
 LIVE = "ROLLTAPE_LIVE__ENABLED"
 
 
