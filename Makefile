@@ -51,6 +51,10 @@ lint: $(STAMP)  ## ruff, pyright, and whether generated pages are up to date
 	$(BIN)/pyright --project .importmap | sed -e 's#$(CURDIR)/##; s#\.importmap/rolltape/\([a-z]*/\)#\1#; s#\.importmap/##'
 	$(BIN)/python -m rolltape.scripts.reference --check
 
+.PHONY: page
+page:  ## build dashboards/static/ from dashboards/web/; needs Node 20 or newer
+	cd dashboards/web && npm ci --no-audit --no-fund && npm run build && npm test
+
 .PHONY: docs
 docs: $(STAMP)  ## write the generated pages anew
 	$(BIN)/python -m rolltape.scripts.reference

@@ -7,8 +7,10 @@ Tables are sent as columns (half the bytes of rows, a third of the time to read 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +30,7 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.config_provenance import LEGEND
 from rolltape.schema.config_tree import Config
 from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, RolltapeError
-from rolltape.storage.lake import Lake
+from rolltape.storage.lake import Lake, Run
 
 from .episode_views import EpisodeViews
 from .json_values import answer, json_table, json_value
@@ -144,8 +146,6 @@ class History:
     def settings_schema(self, request: Request) -> Response:
         """The JSON Schema of all settings, and what their sources are called."""
         question(Question, request)
-        import json
-
         schema = json.loads(json.dumps(Config.model_json_schema(), default=str))
         return answer(request, {"schema": schema, "legend": LEGEND})
 
@@ -167,6 +167,7 @@ class History:
             "env_id": info.get("env_id"),
             "created": json_value(run.created),
             "status": summary.status,
+            "live_page": _live_page(run) if summary.status == "running" and not self._has_live else None,
             "steps": summary.steps,
             "end": json_value({k: v for k, v in (run.end or {}).items() if k != "path"}) if run.end else None,
             "num_envs": info.get("num_envs"),
@@ -337,6 +338,16 @@ def _careful(endpoint: Callable[[Request], Response]) -> Callable[[Request], Any
             return answer(request, {"error": "unavailable", "message": str(error)}, 409)
 
     return asked
+
+
+def _live_page(run: Run) -> str | None:
+    """The address, with its token, at which a run of this machine is live; None where this user may not know it."""
+    try:
+        said = json.loads((run.path / "live.json").read_text())
+    except (OSError, ValueError):
+        return None
+    url = said.get("url") if isinstance(said, dict) and said.get("node") == socket.gethostname() else None
+    return url if isinstance(url, str) and url.startswith("http://") else None
 
 
 def _vector(info: dict[str, Any]) -> dict[str, Any]:

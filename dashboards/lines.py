@@ -32,10 +32,9 @@ def scalar_columns(name: str, column: pa.ChunkedArray, names: Sequence[str] = ()
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         yield name, column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     elif pa.types.is_struct(kind):
-        whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+        chunks = [chunk.flatten() for chunk in column.chunks]  # where the struct is null, so are its members
         for i in range(kind.num_fields):
-            member = pa.chunked_array([whole.field(i)])
+            member = pa.chunked_array([members[i] for members in chunks], kind.field(i).type)
             yield from scalar_columns(f"{name}.{kind.field(i).name}", member)
     elif pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type):
         size = kind.list_size

@@ -124,7 +124,9 @@ def test_every_folder_with_code_is_packaged() -> None:
 def test_no_other_folder_holds_code() -> None:
     allowed = {"rolltape", *LAYERS, "tests", "examples"}
     found = {p.parent.name for p in ROOT.glob("[!.]*/*.py")} - {"build"}
-    assert found <= allowed, "code lives in one of the six packages, in tests, or in examples, which are read and not imported"
+    assert found <= allowed, (
+        "code lives in one of the six packages, in tests, or in examples, which are read and not imported"
+    )
 
 
 def test_each_package_says_what_lives_there() -> None:

@@ -1,6 +1,6 @@
 """Many faults, one seed after the other, with a table of what was measured; a seed that fails is named, and the next goes on.
 
-    python -m tests.faults.many FOLDER --trials 200 --losses 40 --seed 100
+python -m tests.faults.many FOLDER --trials 200 --losses 40 --seed 100
 """
 
 from __future__ import annotations

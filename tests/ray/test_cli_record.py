@@ -47,7 +47,9 @@ def record(
 
 def unexpected(err: str) -> str:
     """What stands on stderr besides the log's lines of a run's start and end."""
-    lines = [line for line in err.splitlines() if not re.match(r"(\d\d:\d\d:\d\d INFO run LOG100[13] |run$|  \w)", line)]
+    lines = [
+        line for line in err.splitlines() if not re.match(r"(\d\d:\d\d:\d\d INFO run LOG100[13] |run$|  \w)", line)
+    ]
     return "\n".join(lines)
 
 
@@ -150,7 +152,10 @@ def test_frames_and_arguments_of_the_environment(record: Command) -> None:
         (["CartPole-v1", "--frames", "observation"], "'observation' needs an image observation"),
         (["CartPole-v1", "-k", "wheels=3"], "env_kwargs: CartPole-v1 takes no argument 'wheels'"),
         (["CartPole-v1", "--frames", "render", "-k", "render_mode=ansi"], "renders are recorded with render_mode="),
-        (["CartPole-v1", "--envs", "99", "--workers", "99"], "cannot place 99 workers of 1 CPU: the run needs 99 CPUs, the cluster has 8 CPUs"),
+        (
+            ["CartPole-v1", "--envs", "99", "--workers", "99"],
+            "cannot place 99 workers of 1 CPU: the run needs 99 CPUs, the cluster has 8 CPUs",
+        ),
         (["CartPole-v1", "--lake", "taken"], "Cannot make the lake"),
         (["CartPole-v1", "--lake", "taken/lake"], "taken is a file. Choose another folder."),
     ],

@@ -71,7 +71,12 @@ def test_structured_lines(line: str, message: str, data: dict[str, object]) -> N
 )  # fmt: skip
 def test_other_lines_are_kept_as_they_are(line: str) -> None:
     (row,) = rows(line.encode())
-    assert (row["level"], row["code"], row["component"], row["subcomponent"]) == ("debug", "LOG5001", "program", "output")
+    assert (row["level"], row["code"], row["component"], row["subcomponent"]) == (
+        "debug",
+        "LOG5001",
+        "program",
+        "output",
+    )
     assert (row["message"], row["data"]) == (line, None)
 
 

@@ -85,7 +85,12 @@ def test_nothing_else_logs() -> None:
 
 
 def entry(code: str = "LOG90001", component: str = "robots", **values: object) -> LogCode:
-    given: dict[str, object] = {"level": "info", "subcomponent": "arm", "message": "moved {joint}", "action": "Nothing."}
+    given: dict[str, object] = {
+        "level": "info",
+        "subcomponent": "arm",
+        "message": "moved {joint}",
+        "action": "Nothing.",
+    }
     return LogCode(code, component=component, **(given | values))  # type: ignore[arg-type]
 
 

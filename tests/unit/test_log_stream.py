@@ -84,7 +84,12 @@ def test_records_wait_for_others_and_go_together() -> None:
     first, *_ = rows = stage.writer.rows()
     assert [row["message"] for row in rows] == [f"x raised while it was closed: {k}" for k in range(3)]
     assert (first["worker"], first["incarnation"], first["sub_env"], first["episode"]) == (2, 1, 4, 9)
-    assert (first["code"], first["level"], first["origin"], first["env_id"]) == ("LOG2003", "warning", "record", "CartPole-v1")
+    assert (first["code"], first["level"], first["origin"], first["env_id"]) == (
+        "LOG2003",
+        "warning",
+        "record",
+        "CartPole-v1",
+    )
     assert first["data"] == '{"env_id": "x", "error": 0}'
     stage.turn(5)
     assert len(stage.writer.headers) == 1, "nothing new, nothing sent"

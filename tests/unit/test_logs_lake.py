@@ -38,7 +38,9 @@ class Logged:
         self.sequence += 1
         start = 1_790_000_000_000_000 + 1000 * self.sequence
         rows = [
-            LogRow(start + at, code, f"{message} {at}", '{"a": 1}', at or None, 0 if at else None, None, None, "Test-v0")
+            LogRow(
+                start + at, code, f"{message} {at}", '{"a": 1}', at or None, 0 if at else None, None, None, "Test-v0"
+            )
             for at, code in enumerate(codes)
         ]
         batch = record_batch(rows, self.folder.run_id, self.sequence)

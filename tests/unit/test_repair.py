@@ -140,7 +140,9 @@ def mutate(run: RunFolder, chance: random.Random) -> str:
     elif kind == "drop":
         path.unlink()
     elif kind == "copy":
-        target = chance.choice(files).parent / f"w0.{chance.randrange(2)}-{1:08d}-{chance.randrange(1, 5):08d}{path.suffix}"
+        target = (
+            chance.choice(files).parent / f"w0.{chance.randrange(2)}-{1:08d}-{chance.randrange(1, 5):08d}{path.suffix}"
+        )
         if target.exists():
             return "nothing"
         shutil.copy(path, target)
@@ -153,7 +155,9 @@ def mutate(run: RunFolder, chance: random.Random) -> str:
     elif kind == "grow":
         path.write_bytes(data + chance.randbytes(20))
     elif kind == "alien":
-        target = path.with_name(chance.choice(["x.parquet", "steps.csv", "w0.0-1-1.parquet", "w9.9-00000001-00000001.json"]))
+        target = path.with_name(
+            chance.choice(["x.parquet", "steps.csv", "w0.0-1-1.parquet", "w9.9-00000001-00000001.json"])
+        )
         if target.exists():
             return "nothing"
         target.write_bytes(data)

@@ -115,7 +115,7 @@ function App(): JSX.Element {
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
         To the content
       </a>
-      <header class="side">
+      <aside class="side" aria-label="Rolltape">
         <a class="brand" href="#/" aria-label="Rolltape: all runs">
           <img src="./favicon.svg" alt="" />
           <span>Rolltape</span>
@@ -128,7 +128,7 @@ function App(): JSX.Element {
             </a>
           ))}
         </nav>
-        <footer>
+        <div class="foot">
           {health.data && (
             <>
               <div class="mono" title={health.data.lake}>
@@ -137,10 +137,10 @@ function App(): JSX.Element {
               <div>version {health.data.version}</div>
             </>
           )}
-        </footer>
-      </header>
+        </div>
+      </aside>
       <div class="stack top-stack">
-        <div class="top">
+        <header class="top">
           <label class="field">
             Run
             <select
@@ -168,18 +168,18 @@ function App(): JSX.Element {
               <option value="dark">dark</option>
             </select>
           </label>
-        </div>
-        {trouble.value === "token" && (
-          <div class="banner bad" role="alert">
-            The token of this page has expired or is missing. Open the address that `rolltape dashboard` printed; what is recorded is untouched.
-          </div>
-        )}
-        {trouble.value === "gone" && (
-          <div class="banner" role="alert">
-            The server cannot be reached; trying again. What is recorded is not affected, and what you see is as of then.
-          </div>
-        )}
+        </header>
         <main id="main" tabIndex={-1} ref={main}>
+          {trouble.value === "token" && (
+            <div class="banner bad" role="alert">
+              The token of this page has expired or is missing. Open the address that `rolltape dashboard` printed; what is recorded is untouched.
+            </div>
+          )}
+          {trouble.value === "gone" && (
+            <div class="banner" role="alert">
+              The server cannot be reached; trying again. What is recorded is not affected, and what you see is as of then.
+            </div>
+          )}
           {trouble.value === "token" && !runs.data ? (
             <Empty title="Access needs a token" tone="bad">
               <p class="prose">

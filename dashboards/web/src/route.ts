@@ -27,6 +27,7 @@ export function link(path: (string | number)[], query: Record<string, string | n
 /** Change parameters of the address without a new entry in the browser's history. */
 export function note(changes: Record<string, string | number | null | undefined>): void {
   const { path, query } = place.peek();
+  if (read().path.join("/") !== path.join("/")) return; // the viewer has just left, and the page does not know it yet
   const hash = link(path, { ...query, ...changes });
   if (hash !== location.hash) {
     history.replaceState(null, "", hash);

@@ -3,9 +3,9 @@
 import type { JSX } from "preact";
 import { rowsOf, useApi } from "../api";
 import { ago, said } from "../core/numbers";
+import { asToml } from "../core/settings";
 import { link, note, place } from "../route";
 import { Copy, Empty, Panel, Shown } from "../ui/parts";
-import { asToml } from "./form";
 import type { RunsData } from "./runs";
 
 export interface SettingRow {

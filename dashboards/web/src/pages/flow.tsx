@@ -72,34 +72,33 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
           </li>
         </ol>
       </Panel>
-      <div class="grid wide">
         <Panel title="Viewers" class="flush">
-          <Table
-            caption="Viewers"
-            rows={status.viewers}
-            rowKey={(row) => row.id}
-            current={(row) => row.me}
-            columns={[
-              {
-                name: "id",
-                title: "Viewer",
-                cell: (row) => (
-                  <>
-                    <span class="mono">{row.id}</span> {row.me && <b>you</b>} {row.hidden && <span class="soft">hidden</span>}
-                  </>
-                ),
-              },
-              { name: "fps", title: "fps", number: true, cell: (row) => row.fps.toFixed(1) },
-              { name: "lat", title: "Latency", number: true, cell: (row) => `${Math.round(row.latency_ms)} ms` },
-              { name: "p95", title: "p95", number: true, cell: (row) => `${Math.round(row.latency_p95_ms)} ms` },
-              { name: "sub", title: "Streams", number: true, cell: (row) => count(row.subscribed) },
-              { name: "win", title: "Window", number: true, cell: (row) => row.window },
-              { name: "starved", title: "Starved", number: true, cell: (row) => (row.starved ? <Badge state="starved" /> : "0") },
-              { name: "conf", title: "Conflated", number: true, cell: (row) => count(row.skipped.conflated ?? 0) },
-              { name: "advice", title: "Advice", cell: (row) => <span class="soft">{row.advice}</span> },
-            ]}
-          />
-        </Panel>
+        <Table
+          caption="Viewers"
+          rows={status.viewers}
+          rowKey={(row) => row.id}
+          current={(row) => row.me}
+          columns={[
+            {
+              name: "id",
+              title: "Viewer",
+              cell: (row) => (
+                <>
+                  <span class="mono">{row.id}</span> {row.me && <b>you</b>} {row.hidden && <span class="soft">hidden</span>}
+                </>
+              ),
+            },
+            { name: "fps", title: "fps", number: true, cell: (row) => row.fps.toFixed(1) },
+            { name: "lat", title: "Latency", number: true, cell: (row) => `${Math.round(row.latency_ms)} ms` },
+            { name: "p95", title: "p95", number: true, cell: (row) => `${Math.round(row.latency_p95_ms)} ms` },
+            { name: "sub", title: "Streams", number: true, cell: (row) => count(row.subscribed) },
+            { name: "win", title: "Window", number: true, cell: (row) => row.window },
+            { name: "starved", title: "Starved", number: true, cell: (row) => (row.starved ? <Badge state="starved" /> : "0") },
+            { name: "conf", title: "Conflated", number: true, cell: (row) => count(row.skipped.conflated ?? 0) },
+            { name: "advice", title: "Advice", cell: (row) => <span class="soft">{row.advice}</span> },
+          ]}
+        />
+      </Panel>
         <Panel>
           {causes.lines.length ? (
             <Plot title="Not shown a second, by cause" x={causes.x} lines={causes.lines} xName="seconds in view" height={170} />
@@ -107,7 +106,6 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
             <p class="soft">Nothing that was asked for was left out of the view so far.</p>
           )}
         </Panel>
-      </div>
       <Panel title="Streams over time" actions={<Legend />}>
         <div class="strip">
           {streams.index.slice(0, 64).map((index, i) => (
@@ -183,11 +181,12 @@ function Strip(props: { live: LiveRun; index: number; tick: number; credits: str
     if (!to) return;
     const paint = ink();
     to.clearRect(0, 0, 240, 12);
+    const wide = 240 / Math.max(states.length, 1);
     states.forEach((state, i) => {
-      to.fillStyle = state === "live" ? paint.s2 : state === "starved" ? paint.warn : paint.line;
-      const x = 240 - states.length + i;
-      if (state === "starved") to.fillRect(x, 0, 1, 12);
-      else to.fillRect(x, 4, 1, 5);
+      to.fillStyle = state === "live" ? paint.s2 : state === "starved" ? paint.warn : paint.faint;
+      // Height tells them apart as well as colour.
+      const high = state === "starved" ? 12 : state === "live" ? 6 : 2;
+      to.fillRect(i * wide, (12 - high) / 2, wide + 0.5, high);
     });
   }, [props.tick, colors]);
   const starved = states.filter((state) => state === "starved").length;

@@ -51,9 +51,16 @@ export function Unlive({ live, run }: { live: LiveRun; run: string }): JSX.Eleme
       <Empty title={going ? "This run is live elsewhere" : "This run is over"}>
         <p class="prose">
           {going
-            ? "This server shows the history of the lake, and the run's own page has the live pictures: its address was printed when it began. What is committed so far can be seen here."
+            ? "This server shows the history of the lake, and the run's own page has the live pictures. What is committed so far can be seen here as well."
             : `It is ${about.data?.status ?? "not live"}; nothing moves any more. Everything that was recorded can be played back.`}
         </p>
+        {going && about.data.live_page && (
+          <p>
+            <a class="button strong" href={`${about.data.live_page}#/run/${run}/live`}>
+              Open its live page
+            </a>
+          </p>
+        )}
         {history}
       </Empty>
     );
@@ -97,7 +104,13 @@ export function Live({ run }: { run: string }): JSX.Element {
     addEventListener("keydown", keys);
     return () => removeEventListener("keydown", keys);
   }, [sort]);
-  if (instead) return instead;
+  if (instead)
+    return (
+      <>
+        <h1>Live</h1>
+        {instead}
+      </>
+    );
   const envs = [...new Set(live.streams.value.map((stream) => stream.env))];
   return (
     <>
@@ -462,7 +475,13 @@ export function Focus({ run, stream }: { run: string; stream: number }): JSX.Ele
   const x = useMemo(() => steps.map((_, i) => i - steps.length + 1), [tick]);
   const rewards = useMemo(() => [{ name: "reward", values: steps.map((step) => step.reward), steps: true }], [tick]);
   const returns = useMemo(() => [{ name: "return so far", values: steps.map((step) => step.return) }], [tick]);
-  if (instead) return instead;
+  if (instead)
+    return (
+      <>
+        <h1>Environment {stream}</h1>
+        {instead}
+      </>
+    );
   if (!about)
     return (
       <Empty title="No such stream">

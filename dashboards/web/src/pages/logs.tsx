@@ -76,7 +76,7 @@ export function Logs({ run }: { run: string }): JSX.Element {
                   if (values.length < 2 && !query[facet]) return null;
                   return (
                     <div key={facet} class="chips" role="group" aria-label={facet}>
-                      <h3 style={{ width: "86px" }}>{facet}</h3>
+                      <span class="soft" style={{ width: "86px" }}>{facet}</span>
                       {values.map(([value, n]) => (
                         <button key={value} type="button" class="chip" aria-pressed={(query[facet] ?? "").split(",").includes(value)} onClick={() => toggle(facet, value)}>
                           {value} <span class="soft">{count(n)}</span>

@@ -50,9 +50,12 @@ export function Replay({ run, episode }: { run: string; episode: number }): JSX.
   const base = `runs/${run}/episodes/${episode}`;
   const about = useApi<EpisodeData>(base);
   return (
-    <Shown asked={about} what={`episode ${episode}`}>
-      {(data) => <Player run={run} episode={episode} about={data} />}
-    </Shown>
+    <>
+      {!about.data && <h1>Episode {episode}</h1>}
+      <Shown asked={about} what={`episode ${episode}`}>
+        {(data) => <Player run={run} episode={episode} about={data} />}
+      </Shown>
+    </>
   );
 }
 

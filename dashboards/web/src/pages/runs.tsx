@@ -110,7 +110,7 @@ function columnsOf(sparks: Sparks | null, picked: string[], setPicked: (ids: str
   return [
     {
       name: "pick",
-      title: "",
+      title: <span class="hidden">Compare</span>,
       cell: (row) => (
         <input
           type="checkbox"

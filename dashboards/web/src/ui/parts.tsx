@@ -37,15 +37,15 @@ export function Panel(props: {
   label?: string;
 }): JSX.Element {
   return (
-    <section class={`panel ${props.class ?? ""}`} aria-label={props.label}>
+    <div class={`panel ${props.class ?? ""}`} role={props.label ? "group" : undefined} aria-label={props.label}>
       {(props.title || props.actions) && (
-        <header class="panel-head">
-          <h2>{props.title}</h2>
+        <div class="panel-head">
+          {props.title && <h2>{props.title}</h2>}
           <div class="actions">{props.actions}</div>
-        </header>
+        </div>
       )}
       {props.children}
-    </section>
+    </div>
   );
 }
 
@@ -165,7 +165,7 @@ export function Copy({ text, label = "Copy" }: { text: string; label?: string })
 
 export interface Column<Row> {
   name: string;
-  title: string;
+  title: ComponentChildren;
   cell: (row: Row) => ComponentChildren;
   number?: boolean;
   sortable?: boolean;
