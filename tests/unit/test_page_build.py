@@ -11,7 +11,16 @@ from pathlib import Path
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 WEB, STATIC = DASHBOARDS / "web", DASHBOARDS / "static"
-INPUTS = ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "vite.widget.config.ts", "src", "public")
+INPUTS = (
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "vite.config.ts",
+    "vite.widget.config.ts",
+    "src",
+    "public",
+)
 BUDGET = 150_000
 
 
