@@ -36,8 +36,9 @@ MOST_ASKED: Final = 64
 """Pictures or payloads of one question."""
 MOST_REWARDS: Final = 20_000
 FPS: Final = 30.0
-BEGINS_S: Final = 20.0
-"""A run that is younger may not have its gateway yet."""
+BEGINS_S: Final = 15.0
+YOUNG_S: Final = 60.0
+"""A run that is younger may not have its gateway yet: so long it is waited for."""
 
 
 class LiveWidget(anywidget.AnyWidget):
@@ -168,7 +169,10 @@ def live(run: Run, tiles: int = 16, size: int = 160, hz: float | None = None) ->
 def _served(run: Run) -> LiveAddress | str:
     """Where it is served, or why it is not; the gateway of a run that has just begun is waited for."""
     found = live_address(run.folder)
-    while isinstance(found, str) and time.time() - run.created.timestamp() < BEGINS_S and run.status == "running":
+    until = time.monotonic() + BEGINS_S
+    while isinstance(found, str) and time.monotonic() < until:
+        if time.time() - run.created.timestamp() > YOUNG_S or run.status != "running":
+            break
         time.sleep(0.1)
         found = live_address(run.folder)
     return found
