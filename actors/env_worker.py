@@ -26,6 +26,7 @@ from rolltape.storage.layout import RunFolder
 from . import launch
 from .blame import said
 from .digesting import VectorDigests
+from .kept_rows import KeptRows
 from .live_feed import LiveFeed
 from .live_view import LiveView, view_of
 from .log_stream import LogStream
@@ -135,7 +136,10 @@ class EnvWorker:
         registration = Registration(key, order.schema.run_id, order.offset, n)
         watch = watched(validator, order.schema, str(key))
         live = LiveFeed(str(key), order.offset, n, rows, self._view, launch.RayGatewayLink())
-        self._producer = Producer(registration, noted, page, writer, hub, config, live=live, **watch)
+        leaves_out = config.leaves_out
+        self._kept = KeptRows(noted, page, **leaves_out) if leaves_out else None
+        sent: Any = noted if self._kept is None else self._kept
+        self._producer = Producer(registration, sent, page, writer, hub, config, live=live, **watch)
         self._producer.start()
         self._noted = noted if found else None
         self._log.start()
@@ -221,6 +225,14 @@ class EnvWorker:
         return Collected(
             rows.steps - steps_before, rows.completed - episodes_before, time.monotonic() - began, producer.stop_asked
         )
+
+    def save(self) -> None:
+        """Make everything durable that was stepped so far, also what waits for the end of its episode."""
+        self._begin()
+        if self._kept is not None:
+            with self._producer.lock:
+                self._kept.save()
+        self._producer.drain()
 
     def close(self) -> Totals:
         """Close the environments and their open episodes; everything is durable when this returns."""

@@ -293,6 +293,19 @@ class Fleet:
             raise
         return self.run
 
+    def save(self) -> None:
+        """Make durable what was stepped so far; with `keep_last` also what waits for the end of its episode.
+
+        Raises RunFailed where a worker is gone or the run has ended.
+        """
+        if self.summary is not None or self._abandoned:
+            raise RunFailed(f"Run {self.run_id} has ended; what was kept of it is saved.")
+        try:
+            for call in [slot.worker.save.remote() for slot in self._slots]:
+                launch.result(call)
+        except Exception as error:
+            raise self._explained(error) from error
+
     def close(self) -> EndSummary:
         """End the run: open episodes are closed as `aborted`, everything is durable, the workers end. Twice is once."""
         return self._end("completed", "")
@@ -371,7 +384,8 @@ class Fleet:
             lost_episodes=len(obituary.lost_episodes),
             cause=_cause_of_death(error),
         )
-        steps, completed = mark.steps - slot.steps_before, obituary.durable_completed - slot.episodes_before
+        steps = mark.steps + mark.skipped - slot.steps_before
+        completed = obituary.durable_completed - slot.episodes_before
         slot.steps_before = slot.episodes_before = 0
         slot.order = _successor(order, obituary)
         self._start(slot)

@@ -22,6 +22,8 @@ Proposal = dict[str, pa.DataType]
 Agree = Callable[[Proposal], Proposal]
 
 MAX_TYPED_BYTES = 4096
+MAX_TUPLE = 64
+"""Arrays of a tuple that is typed: the mask of a MultiDiscrete has one an axis."""
 BYTES_PER_VALUE = 16
 _PYTHON_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
@@ -46,6 +48,15 @@ def info_type(value: Any) -> pa.DataType | None:
             return element
         if value.ndim == 1 and 0 < value.nbytes <= MAX_TYPED_BYTES:
             return pa.list_(element, value.shape[0])
+    if (
+        isinstance(value, tuple)
+        and kind is tuple
+        and 0 < len(value) <= MAX_TUPLE
+        and all(type(item) is np.ndarray for item in value)
+    ):
+        items = [info_type(item) for item in value]
+        if all(item is not None and pa.types.is_fixed_size_list(item) for item in items):
+            return pa.struct([pa.field(str(place), item) for place, item in enumerate(items)])
     return None
 
 
@@ -104,6 +115,9 @@ class InfoColumns:
             if isinstance(value, np.ndarray):
                 value = value.copy()
                 self.nbytes += value.nbytes
+            elif type(value) is tuple:
+                value = tuple(item.copy() for item in value)
+                self.nbytes += sum(item.nbytes for item in value)
             elif type(value) is str:
                 self.nbytes += len(value)
             self.nbytes += BYTES_PER_VALUE

@@ -5,8 +5,8 @@ Rules:
 2. A v0 line has what its step *returned* (`observation="after"`): it waits for the step after, which it was seen by, or
    becomes the final observation. The first observation is that of a reset line (action null), otherwise unknown: null.
    With `observation="before"` a line has what was seen before its action; then the final one is unknown.
-3. A line that is refused leaves no trace but its count; the episode goes on. A step_index that jumps ahead is counted
-   (`step_gap`), its row keeps its index: the episode has a hole, and `length` says how long it was.
+3. A line that is refused is counted, and declared in the ledger; the episode goes on. A step_index that jumps ahead
+   is counted (`step_gap`), its row keeps its index: the episode has a hole, and `length` says how long it was.
 4. What has no column goes to info: unknown keys, `render_payload`. Of a reset line it goes to `reset_info`, with the
    episode's v0 name.
 5. Memory is bounded: at most `MOST_OPEN` episodes are open; one more closes the one that waited longest as `aborted`.
@@ -46,6 +46,7 @@ from rolltape.schema.mismatches import (
 )
 from rolltape.schema.payload_v0 import KEYS_V0, Problem, check_step, microseconds
 from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.ledger import Loss, ledger_batch
 
 from .infos import Agree, InfoColumns, InfoTypes
 from .open_rows import OpenRows
@@ -135,6 +136,8 @@ class LegacyRows(OpenRows):
         self._limit = config.max_rows
         self.mismatches = MismatchCounts()
         self.refused = self.resets = 0
+        self._declared = self._undeclared = 0
+        self._closing = False
         self.frames = 0
         self._clear()
 
@@ -181,6 +184,11 @@ class LegacyRows(OpenRows):
         """Count a line that gives no row."""
         self.refused += 1
         self.mismatches.add(problem.kind, problem.field)
+        self._count()
+
+    def _count(self) -> None:
+        if self._page is not None:
+            self._page.words[STEPS] = self.steps + self.refused
 
     def _upgrade(self, step: dict[str, Any], nbytes: int) -> Problem | None:
         agent = step.get("agent_id")
@@ -249,8 +257,7 @@ class LegacyRows(OpenRows):
         episode.waiting = observation if self._after else None
         self._open.move_to_end((name, agent))
         self._began(self._counter_ns())
-        if self._page is not None:
-            self._page.words[STEPS] = self.steps
+        self._count()
         if terminated or truncated:
             self._end((name, agent), "completed", terminated, truncated)
         return None
@@ -308,15 +315,18 @@ class LegacyRows(OpenRows):
         self._limit = self._config.max_rows
 
     def abort(self) -> None:
-        """Close the open episodes as `aborted`."""
+        """Close the open episodes as `aborted`. The next fragment declares what was refused."""
+        self._closing = True
         for key in list(self._open):
             self._end(key, "aborted", False, False)
 
     def seal(self) -> SealedCopy | None:
         """The open fragment, and empty again; None where there is nothing in it."""
-        if self.oldest_ns is None:
+        self._undeclared = self.refused - self._declared if self._closing else 0
+        if self.oldest_ns is None and not self._undeclared:
             return None
-        sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns)
+        self._declared += self._undeclared
+        sealed = SealedCopy(copy.copy(self)._batches, self.nbytes, self.oldest_ns or self._counter_ns())
         self._emptied()
         self._clear()
         return sealed
@@ -325,6 +335,10 @@ class LegacyRows(OpenRows):
         batches: dict[str, pa.RecordBatch] = {}
         if self.rows:
             batches["steps"] = self._steps_batch(fragment)
+        if self._undeclared:
+            now_us = time.time_ns() // 1000
+            loss = Loss("steps", "refused", self._key, self._undeclared, last_time_us=now_us, declared_us=now_us)
+            batches["ledger"] = ledger_batch([loss], self._schema.run_id, self._key, fragment)
         if self._ended:
             batches["episodes"] = self._episodes_batch(fragment)
         return batches

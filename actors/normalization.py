@@ -28,7 +28,6 @@ from rolltape.schema.space_signature import space_signature
 
 from .episode_rows import key_columns
 from .sealed import Batches, Sealed
-from .vector_rows import VectorRows
 
 TARGETS: Final = {"obs_rms": "observation", "return_rms": "reward", "ret_rms": "reward"}
 """Attributes of wrappers that hold statistics, and what those are of."""
@@ -227,7 +226,7 @@ class NotedRows:
         self._begun: np.ndarray = np.full(len(rows.stands()[0]), -1, np.int64)
         self._noted: list[tuple[Any, ...]] = []
         self._noted_bytes = 0
-        self._resets_itself = isinstance(rows, VectorRows)
+        self._resets_itself = rows.resets_itself
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
@@ -272,6 +271,11 @@ class NotedRows:
         self._noted, self._noted_bytes = [], 0
         oldest_ns = time.perf_counter_ns() if sealed is None else sealed.oldest_ns
         return _SealedWith(sealed, lambda fragment: self._batch(noted, fragment), nbytes, oldest_ns)
+
+    @property
+    def full(self) -> bool:
+        """Whether the fragment should be closed now."""
+        return self._rows.full or self._full
 
     @property
     def _full(self) -> bool:

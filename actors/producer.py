@@ -29,13 +29,13 @@ import psutil
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.messages import FragmentHeader, Grant, Heartbeat, ProducerKey, Registration
-from rolltape.schema.mismatches import MismatchCounts
+from rolltape.schema.mismatches import Mismatch, MismatchCounts
 
 from . import switching
 from .doorbell import Doorbell
 from .live_feed import LiveFeed
 from .page import SEQUENCE, ProducerPage
-from .sealed import Batches, Sealed
+from .sealed import Batches, Sealed, SealedCopy
 from .window import Handle, Link, Window
 
 HEARTBEAT_S = 0.25
@@ -158,6 +158,8 @@ class Producer:
         self._rate = 0.0
         self._waited_s = 0.0
         self._sealed: Sealed | None = None
+        self._said: tuple[Mismatch, ...] = ()
+        self._counts_alone = False
         self._wanted = False  # the stepping thread waits for its fragment to be sealed
         self._draining = False  # or for everything to be durable
         self._held = False  # no fragment is filled any further
@@ -220,6 +222,11 @@ class Producer:
             self.rows.abort()
             self.flush()
         self.drain(timeout_s)
+        if self._mismatches is not None and self._mismatches.frozen() != self._said:
+            with self.lock:  # what was refused after the last row: a fragment that brings counts and no rows
+                self._sealed = SealedCopy(lambda _: {}, 0, self._counter_ns())
+                self._counts_alone = True
+            self.drain(timeout_s)
         return self.shut()
 
     def drain(self, timeout_s: float | None = None) -> None:
@@ -392,7 +399,7 @@ class Producer:
             steps = batches["steps"].num_rows if "steps" in batches else 0
             episodes = batches["episodes"].num_rows if "episodes" in batches else 0
             nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
-            payload = self._link.hold(batches) if batches else None
+            payload = self._link.hold(batches) if batches or self._counts_alone else None
             batches.clear()
             sealed.release()
         except BaseException as error:
@@ -409,6 +416,8 @@ class Producer:
         if payload is None:
             return
         self._sequence = self._page.words[SEQUENCE] = self._sequence + 1
+        mismatches = () if self._mismatches is None else self._mismatches.frozen()
+        self._said = mismatches
         self._steps_sent += steps
         self._episodes_sent += episodes
         self._bytes_sent += nbytes
@@ -425,7 +434,8 @@ class Producer:
             opened_ns=closed_ns - int(age_s * 1e9),
             closed_ns=closed_ns,
             payload_version=self.payload_version,
-            mismatches=() if self._mismatches is None else self._mismatches.frozen(),
+            mismatches=mismatches,
+            skipped=getattr(self.rows, "skipped", 0),
         )
         try:
             self._window.push(header, payload, self._clock() - age_s)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 EPISODE_COLUMNS: Final = (
     "episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
-    "worker", "incarnation",
+    "worker", "incarnation", "skipped",
 )  # fmt: skip
 ANOTHER: Final = ("a picture of a digest", "a picture of another one")
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")

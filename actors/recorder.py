@@ -27,11 +27,13 @@ from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.messages import ProducerKey, Registration
+from rolltape.schema.payload_version import PAYLOAD_VERSION
 from rolltape.storage.configuration import configured_by
 
 from . import launch
 from .digesting import SingleDigests, VectorDigests
 from .joined import JOIN_STRIDE, join, take_number
+from .kept_rows import KeptRows
 from .live_feed import LiveFeed
 from .live_view import view_of
 from .normalization import NotedRows, Statistics, find_statistics, statistics_of
@@ -130,7 +132,7 @@ class _Session:
         self._name = name
         self._members = 0
         self._sub_envs = 0
-        self._open: list[_Recorder] = []
+        self._open: list[Recorder] = []
         self._error: BaseException | None = None
         self._status: EndStatus = "completed"
         self._reason = ""
@@ -138,7 +140,7 @@ class _Session:
     @classmethod
     def join(
         cls,
-        recorder: _Recorder,
+        recorder: Recorder,
         env: Any,
         description: EnvDescription,
         settings: Resolved,
@@ -169,7 +171,7 @@ class _Session:
 
     @classmethod
     def _join_run(
-        cls, recorder: _Recorder, env: Any, description: EnvDescription, settings: Resolved, ours: Wiring
+        cls, recorder: Recorder, env: Any, description: EnvDescription, settings: Resolved, ours: Wiring
     ) -> tuple[_Session, ProducerKey, int]:
         """The session of a program that is run by `rolltape run`: every recorder is one of its own, in one run."""
         vector = isinstance(env, VectorEnv)
@@ -204,7 +206,7 @@ class _Session:
                     f"Environments of one run have the same spaces: give this one another run name."
                 )
 
-    def _enter(self, recorder: _Recorder, num_envs: int) -> tuple[ProducerKey, int]:
+    def _enter(self, recorder: Recorder, num_envs: int) -> tuple[ProducerKey, int]:
         stride = self.recording.env.stride
         if self._sub_envs + num_envs > stride:
             raise ConfigError(f"run: at most {stride} sub-environments fit into this run; {self._sub_envs} are there.")
@@ -214,7 +216,7 @@ class _Session:
         self._open.append(recorder)
         return key, offset
 
-    def leave(self, recorder: _Recorder) -> None:
+    def leave(self, recorder: Recorder) -> None:
         """A member has closed; the last one ends the run."""
         with self._guard:
             self._open.remove(recorder)
@@ -236,7 +238,7 @@ class _Session:
                 recorder.told(error)
             self.recording.abandon(str(error))
 
-    def withdraw(self, recorder: _Recorder, error: BaseException) -> None:
+    def withdraw(self, recorder: Recorder, error: BaseException) -> None:
         """A member could not start; others go on without it."""
         with self._guard:
             alone = self._open == [recorder]
@@ -254,8 +256,8 @@ class _Session:
             del self._named[self._name]
 
 
-class _Recorder:
-    """What both wrappers share: a producer in this process and its session."""
+class Recorder:
+    """What all recorders share: a producer in this process and its session."""
 
     def __init__(self, env: Any, description: EnvDescription, settings: Resolved, run: str | None) -> None:
         self.producer: Any = None
@@ -303,8 +305,7 @@ class _Recorder:
 
         self._chain = chain
         self.rows: Any = chain(rows)
-        registration = Registration(self.key, recording.run_id, self.offset, n)
-        link, hub = recording.writer_link, recording.hub
+        self.kept = KeptRows(rows, page, **config.leaves_out) if config.leaves_out else None
         watch = watched(validator, recording.schema, str(self.key))
         images = is_image_space(env.single_observation_space if isinstance(env, VectorEnv) else env.observation_space)
         live = LiveFeed(
@@ -315,7 +316,21 @@ class _Recorder:
             lambda: view_of(env, self.adapter, images=images),
             launch.RayGatewayLink(),
         )
-        self.producer = Producer(registration, rows, page, link, hub, config, live=live, **watch)
+        self._produce(rows if self.kept is None else self.kept, page, n, config, live=live, **watch)
+
+    def _produce(
+        self,
+        rows: Any,
+        page: ProducerPage,
+        n: int,
+        config: RecordConfig,
+        *,
+        version: int = PAYLOAD_VERSION,
+        **more: Any,
+    ) -> None:
+        recording = self.session.recording
+        registration = Registration(self.key, recording.run_id, self.offset, n, (version,))
+        self.producer = Producer(registration, rows, page, recording.writer_link, recording.hub, config, **more)
         self.producer.start()
 
     def _noted(self, rows: Any, found: list[Statistics], config: RecordConfig) -> NotedRows:
@@ -329,9 +344,20 @@ class _Recorder:
             if self.noted is not None:
                 self.noted.watch(found)
                 return
-            self.noted = self._noted(self.producer.rows, found, self.session.recording.config)
-            self.producer.rows = self.noted
+            config = self.session.recording.config
+            if self.kept is not None:
+                self.noted = self._noted(self.kept.rows_behind, found, config)
+                self.kept.rows_behind = self.noted
+            else:
+                self.noted = self.producer.rows = self._noted(self.producer.rows, found, config)
             self.rows = self._chain(self.noted)
+
+    def save(self) -> None:
+        """Make everything durable that was stepped so far, also what waits for the end of its episode."""
+        if self.kept is not None:
+            with self.producer.lock:
+                self.kept.save()
+        self.producer.drain()
 
     def note_close(self) -> None:
         """The statistics of normalizing wrappers as they are now, while their environment is open."""
@@ -379,7 +405,7 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
             render_mode=env.render_mode,
             metadata=described(env),
         )
-        self._recorder = _Recorder(env, description, settings, run)
+        self._recorder = Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
         self._durable = settings.config.durable
         self._bind()
@@ -416,6 +442,13 @@ class RecordedEnv(gym.Wrapper[Any, Any, Any, Any]):
             if self._row_reset(observation, info, seed, options, self._render):
                 self._recorder.producer.flush()
         return observation, info
+
+    def save(self) -> None:
+        """Make durable what was stepped so far, with `keep_last` also what waits for the end of its episode.
+
+        Raises RunFailed, WriterStalled and the like where that cannot be done.
+        """
+        self._recorder.save()
 
     def watch_normalization(self, holder: Any) -> None:
         """Record the running statistics of something outside of this environment too, from the next step on.
@@ -482,7 +515,7 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             metadata=described(env),
         )
         self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self._recorder = _Recorder(env, description, settings, run)
+        self._recorder = Recorder(env, description, settings, run)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
         self._env_step = _held_back(env.step, env.num_envs, settings.config.durable)
@@ -536,6 +569,10 @@ class RecordedVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         finally:
             vars(self).update(step=self.env.step, reset=self.env.reset)  # what is stepped now is not recorded
             self._recorder.close()
+
+    def save(self) -> None:
+        """As `RecordedEnv.save`."""
+        self._recorder.save()
 
     def watch_normalization(self, holder: Any) -> None:
         """As `RecordedEnv.watch_normalization`; its statistics are those of all sub-environments."""

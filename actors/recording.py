@@ -105,7 +105,7 @@ class EndSummary:
     `mean_return` is theirs. `seconds` go from the first possible step until everything was durable. `bytes` is what the
     run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest
     time from a row's step to its being durable; `waited_s` the time that producers stood still for room; `mismatches`
-    are the counts of validation, by code.
+    are the counts of validation, by code; `skipped` the steps that `keep_last` or `sample` left out.
     """
 
     run_id: str
@@ -131,6 +131,7 @@ class EndSummary:
     reconciled: dict[str, dict[str, int]]
     mismatches: dict[str, int] = field(default_factory=dict)
     steps_before: int = 0
+    skipped: int = 0
 
     @property
     def steps_per_s(self) -> float:
@@ -464,6 +465,7 @@ class Recording:
                 reconciled=table,
                 mismatches=_mismatches(durable.values()),
                 steps_before=self.steps_before,
+                skipped=sum(mark.skipped for mark in durable.values()),
             ),
             mismatch,
         )

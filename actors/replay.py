@@ -26,7 +26,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import encode_value
 
 from . import launch
-from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, steps_at_once
+from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, steps_at_once, stored_columns
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
 from .replay_pass import CarefulPass, SwiftPass, Verdict
 from .replayed import Divergence, Replayed, ReplayReport
@@ -43,6 +43,7 @@ UNSTEADY = (
     "two replays with the same seed and actions differ: the environment is not deterministic, or carries something "
     "from one episode to the next"
 )
+THINNED = "steps of it were left out on purpose when it was recorded (keep_last or sample), and their actions with them"
 UNSEEDED = "never seeded: no reset up to its own was given a seed"
 
 OnProgress = Callable[[int, int], None]
@@ -98,7 +99,9 @@ def episode_rows(run: Run, where: str | None = None) -> list[dict[str, Any]]:
     """What a replay needs of the episodes that fit, in the order of sub-environments and episodes."""
     if not run.parts("episodes"):
         return []
-    columns = run.episodes(where).order("sub_env", "episode").select(*EPISODE_COLUMNS).to_arrow().to_pydict()
+    stored = stored_columns(run, "episodes")
+    names = [name for name in EPISODE_COLUMNS if name in stored]
+    columns = run.episodes(where).order("sub_env", "episode").select(*names).to_arrow().to_pydict()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -201,7 +204,7 @@ class Replayer:
         self._known = {row["episode"]: row for row in wanted}
         kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
         for row in wanted:
-            kinds["none" if row["status"] == "lost" else row["replay"]].append(row)
+            kinds["none" if row["status"] == "lost" or row.get("skipped") else row["replay"]].append(row)
         yield from self._alone(kinds["alone"])
         yield from self._forward(kinds["forward"])
         if kinds["batch"]:
@@ -209,7 +212,7 @@ class Replayer:
 
             yield from replay_batches(self._run, kinds["batch"], recipe_of(self._run, self._given))
         if kinds["none"]:
-            yield [_not(row, LOST if row["status"] == "lost" else UNSEEDED) for row in kinds["none"]]
+            yield [_not(row, _why_not(row)) for row in kinds["none"]]
 
     def close(self) -> None:
         """Close the environments."""
@@ -220,18 +223,20 @@ class Replayer:
 
     def chain(self, row: dict[str, Any]) -> list[dict[str, Any]] | str:
         """The episodes that must be replayed in a row to replay the last of them, or why that cannot be."""
-        if row["status"] == "lost" or row["replay"] in ("none", "batch"):
-            return LOST if row["status"] == "lost" else BATCHED if row["replay"] == "batch" else UNSEEDED
+        if row["status"] == "lost" or row.get("skipped") or row["replay"] == "none":
+            return _why_not(row)
+        if row["replay"] == "batch":
+            return BATCHED
         if row["replay"] == "alone":
             return [row]
         stride, seeded = self._stride, row["seed_episode"]
         known = [self._known.get(number) for number in range(seeded, row["episode"] + 1, stride)]
-        if all(r is not None and r["status"] != "lost" for r in known):
+        if all(r is not None and r["status"] != "lost" and not r.get("skipped") for r in known):
             return [r for r in known if r is not None]
         where = f"sub_env = {row['sub_env']} and episode >= {seeded} and episode <= {row['episode']}"
         rows = episode_rows(self._run, where)
         whole = [r["episode"] for r in rows] == list(range(seeded, row["episode"] + 1, stride))
-        if not whole or any(r["status"] == "lost" for r in rows):
+        if not whole or any(r["status"] == "lost" or r.get("skipped") for r in rows):
             return "an episode between its seeded reset and it is missing"
         return rows
 
@@ -377,6 +382,12 @@ def _same(a: Divergence | None, b: Divergence) -> bool:
     if a is None:
         return False
     return (a.t, a.field, encode_value(a.replayed)) == (b.t, b.field, encode_value(b.replayed))
+
+
+def _why_not(row: dict[str, Any]) -> str:
+    if row["status"] == "lost":
+        return LOST
+    return THINNED if row.get("skipped") else UNSEEDED
 
 
 def _not(row: dict[str, Any], reason: str) -> Replayed:

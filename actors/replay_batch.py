@@ -16,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 
 from rolltape.schema.errors import EnvError, ReplayFailed
 from rolltape.schema.space_codec import SpaceCodec
+from rolltape.storage.run_info import leaves_out
 
 from .blame import said
 from .recorded_steps import leaves, magnitude
@@ -77,6 +78,8 @@ def _unreplayable(run: Run, rows: list[dict[str, Any]]) -> str:
         return "its batch was reset with a seed more than once"
     if any(row["status"] == "aborted" and row["episode"] != last[row["sub_env"]] for row in rows):
         return "its batch was reset in between"
+    if leaves_out(run.info):
+        return "steps of its batch were left out on purpose when it was recorded (keep_last or sample)"
     if run.info["env"]["autoreset"] != "next_step":
         return "a batch that does not reset in the next step is not laid out again"
     if not all(SpaceCodec(space).is_fixed for space in run.info["spaces"].values()):

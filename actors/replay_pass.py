@@ -4,11 +4,14 @@ Rules:
 1. What a replay gave is compared some steps at a time, column by column.
 2. A swift pass keeps what the environment returned as it is and says only whether all is the same. It counts only where
    every array that it kept is memory of its own, which the environment cannot have changed.
-3. Otherwise a careful pass decides: it copies each value, and looks at each step before it takes the next.
+3. While it keeps hundreds of steps, Python's collector of cycles would look through them again and again, and through
+   all of the process now and then: a fifth of the time. It looks once after each comparison instead.
+4. Otherwise a careful pass decides: it copies each value, and looks at each step before it takes the next.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, Final
@@ -70,6 +73,8 @@ class SwiftPass:
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
         ahead = prefetched((batch for found in frames.values() for batch in found.batches()), BATCHES_AHEAD)
         pictures = (picture for batch in ahead for picture in batch) if frames else None
+        collects = gc.isenabled()
+        gc.disable()
         try:
             for place in whole:
                 with_seed = not self._chained or (self._seeded and place == 0)
@@ -82,6 +87,8 @@ class SwiftPass:
             return None
         finally:
             ahead.close()
+            if collects:
+                gc.enable()
         return {place: (None, recorded.rows[place]["length"]) for place in whole}
 
     def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
@@ -119,6 +126,7 @@ class SwiftPass:
                 if not self._same():
                     return False
                 self._seen, self._nbytes = recorded.seen(end), 0
+                gc.collect(0)
         if pictures is None:
             self._seen.finals.append((place, observation))
             return True

@@ -65,6 +65,9 @@ class WallClock:
 class SingleRows(OpenRows):
     """The open fragment of a producer that steps one environment."""
 
+    resets_itself = False
+    """Whether episodes begin in steps as well."""
+
     def __init__(
         self,
         schema: RunSchema,

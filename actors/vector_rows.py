@@ -71,6 +71,9 @@ ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
 class VectorRows(OpenRows):
     """The open fragment of a producer that steps a vector environment of N sub-environments."""
 
+    resets_itself = True
+    """Whether episodes begin in steps as well."""
+
     def __init__(
         self,
         schema: RunSchema,

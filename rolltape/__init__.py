@@ -22,6 +22,7 @@ __all__ = [
     "ReplayReport",
     "import_v0",
     "ImportReport",
+    "feed_v0",
     "compact",
     "retain",
     "vacuum",
@@ -30,6 +31,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
+    from rolltape.actors.legacy_feed import feed_v0
     from rolltape.actors.legacy_import import ImportReport, import_v0
     from rolltape.actors.recorder import record
     from rolltape.actors.replay import replay
@@ -55,6 +57,7 @@ else:
         "ReplayReport": "rolltape.actors.replayed:ReplayReport",
         "import_v0": "rolltape.actors.legacy_import:import_v0",
         "ImportReport": "rolltape.actors.legacy_import:ImportReport",
+        "feed_v0": "rolltape.actors.legacy_feed:feed_v0",
         "compact": "rolltape.storage.upkeep:compact",
         "retain": "rolltape.storage.upkeep:retain",
         "vacuum": "rolltape.storage.upkeep:vacuum",

@@ -33,6 +33,7 @@ _ALL: Final = (
     Cause("gave_up", "lost", "the run was ended although these rows could not be made durable"),
     Cause("tail_lost", "lost", "the newest marker is damaged: the commit does not count, its parts are in quarantine"),
     Cause("queue_full", "lost", "log records came faster than they could be sent; logging never waits"),
+    Cause("refused", "lost", "steps of payload version 0 that did not fit; the table mismatches says in what"),
     Cause("damaged", "gone", "the part that held these rows is damaged; repair moved it to quarantine"),
     Cause("missing", "gone", "the part that held these rows is not there, though its marker says that it was"),
     Cause("marker_lost", "gone", "the marker of the commit that held these rows is damaged or not there"),

@@ -24,6 +24,7 @@ Encoding = Literal["dictionary", "delta", "values", "facts", "plain"]
 integers by dictionary. `facts`: infos, integers by delta, floats by BYTE_STREAM_SPLIT, strings by dictionary.
 """
 
+SKIPPED_TYPE: Final = pa.int32()
 CONSTANT: Final = pa.dictionary(pa.int8(), pa.string())
 FEW: Final = pa.dictionary(pa.int16(), pa.string())
 TIME: Final = pa.timestamp("us", tz="UTC")
@@ -83,6 +84,7 @@ EPISODES: Final = (
     Column("env_id", CONSTANT, "dictionary", "id of the environment, as given"),
     Column("status", CONSTANT, "dictionary", "completed, aborted or lost"),
     Nullable("length", pa.int32(), "delta", "steps of the episode", unit="steps"),
+    Nullable("skipped", None, "delta", "of them not recorded on purpose; only with keep_last or sample", unit="steps"),
     Nullable("return", pa.float64(), "dictionary", "sum of its rewards in order; null where unknown"),
     Column("terminated", pa.bool_(), "plain", "terminated of its last step"),
     Column("truncated", pa.bool_(), "plain", "truncated of its last step"),
@@ -205,6 +207,7 @@ def table_schema(
     action: pa.Field | None = None,
     info: pa.DataType | None = None,
     digests: bool = False,
+    skips: bool = False,
 ) -> pa.Schema:
     """The Arrow schema of one table of a run.
 
@@ -214,10 +217,12 @@ def table_schema(
         action: field of the action space, needed for steps.
         info: struct type of the typed info keys, or None where there are none.
         digests: whether digests stand where observations would.
+        skips: whether episodes say how many steps were left out.
     """
     from_space = {"observation": observation, "final_observation": observation, "action": action}
     digest = pa.field("digest", pa.uint64()) if digests else None
     from_space |= {"observation_digest": digest, "final_observation_digest": digest}
+    from_space["skipped"] = pa.field("skipped", SKIPPED_TYPE) if skips else None
     fields: list[pa.Field] = []
     for column in TABLES[table]:
         if column.type is not None:

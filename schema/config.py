@@ -166,6 +166,11 @@ class ThrottleConfig(Frozen):
     ] = 0.0
     """At most so many steps a second: of a Fleet, all sub-environments together; of `rolltape.record`, each recorded
     environment with all its sub-environments. 0 is no limit, because a recording should not slow anything down."""
+    sample: Annotated[
+        int, Field(ge=1, le=1_000_000), Unit("steps"), Risk("episodes with holes cannot be replayed", above=1)
+    ] = 1
+    """Record every so many steps of an episode one (t = 0, k, 2k, …); the others are counted (`skipped`). 1 records
+    all, because what is left out cannot be replayed."""
 
 
 class RecordConfig(Frozen):
@@ -182,6 +187,11 @@ class RecordConfig(Frozen):
     compaction: CompactionConfig = CompactionConfig()
     adapter: AdapterConfig = AdapterConfig()
     throttle: ThrottleConfig = ThrottleConfig()
+    keep_last: Annotated[
+        int, Field(ge=0, le=16_000_000), Unit("steps"), Risk("episodes without a beginning cannot be replayed", above=0)
+    ] = 0
+    """Of each episode only its last so many steps; they wait in memory until it ends or `save()` asks for them. The
+    others are counted (`skipped`). 0 keeps all, because what is left out cannot be replayed."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the run. A Fleet derives every sub-environment's resets and the random policy from it. Fixed, so that
     the same command records the same steps again."""
@@ -214,6 +224,22 @@ class RecordConfig(Frozen):
         if not isinstance(fragment, dict) or "max_age_s" in fragment:
             return given
         return {**given, "fragment": {**fragment, "max_age_s": age * FRAGMENT_SHARE}}
+
+    @model_validator(mode="after")
+    def _one_way_to_leave_out(self) -> RecordConfig:
+        if self.keep_last and self.throttle.sample > 1:
+            raise ValueError(
+                f"keep_last = {self.keep_last} and throttle.sample = {self.throttle.sample} leave steps out in two "
+                "ways; set one of them"
+            )
+        return self
+
+    @property
+    def leaves_out(self) -> dict[str, int]:
+        """The arguments of what leaves steps out; empty where all are recorded."""
+        if self.keep_last:
+            return {"keep_last": self.keep_last}
+        return {"sample": self.throttle.sample} if self.throttle.sample > 1 else {}
 
     @model_validator(mode="after")
     def _lag_below_wait(self) -> RecordConfig:

@@ -64,6 +64,7 @@ class FragmentHeader:
         closed_ns: UTC time when it was closed, in nanoseconds.
         payload_version: the version in which the producer speaks of its steps.
         mismatches: all that this key counted up to and including this fragment.
+        skipped: steps of this key that were left out on purpose up to and including this fragment.
     """
 
     key: ProducerKey
@@ -77,6 +78,7 @@ class FragmentHeader:
     closed_ns: int
     payload_version: int = PAYLOAD_VERSION
     mismatches: tuple[Mismatch, ...] = ()
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Watermark:
     episodes: int = 0
     payload_version: int = PAYLOAD_VERSION
     mismatches: tuple[Mismatch, ...] = ()
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

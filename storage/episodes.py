@@ -139,6 +139,26 @@ class Episode:
         values = {key: _info_value(value) for key, value in typed.items() if value.is_valid}
         return values | decode_info(row.column("info_json")[0].as_py())
 
+    @cached_property
+    def action_masks(self) -> np.ndarray | tuple[np.ndarray, ...]:
+        """The `action_mask` that its infos had before each step: int8[length, n] of a Discrete space, a tuple of such,
+        one an axis, of a MultiDiscrete.
+
+        Raises LakeNotFound where a step has none, or one of another form.
+        """
+        found: list[Any] = []
+        for t in range(self.length):
+            mask = self.info(t).get("action_mask")
+            if mask is None:
+                raise LakeNotFound(
+                    f"Episode {self.episode} of {self.run.run_id} has no action_mask before step {t}: its environment "
+                    "gave none among the infos of the reset or step before it."
+                )
+            found.append(mask)
+        if found and isinstance(found[0], tuple):
+            return tuple(np.stack(masks) for masks in zip(*found, strict=True))
+        return np.stack(found) if found else np.zeros((0, 0), np.int8)
+
     def state(self, t: int) -> dict[str, Any]:
         """The state before step `t`, as the environment's adapter tells it; {} where it was not recorded."""
         return state_of_info(self.info(t))
@@ -173,7 +193,9 @@ class Episode:
 
 
 def _info_value(value: pa.Scalar) -> Any:
-    """Arrays of typed infos are lists of a fixed size."""
+    """Arrays of typed infos are lists of a fixed size, tuples of arrays are structs."""
+    if isinstance(value, pa.StructScalar):
+        return tuple(_info_value(item) for item in value.values())
     return value.values.to_numpy(zero_copy_only=False) if isinstance(value, pa.FixedSizeListScalar) else value.as_py()
 
 

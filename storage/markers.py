@@ -152,12 +152,14 @@ def merged(watermarks: Iterable[Mapping[ProducerKey, Watermark]]) -> dict[Produc
 
 
 def _watermark_to_json(mark: Watermark) -> dict[str, Any]:
-    """Version and mismatches only where there is something to say: most markers are read far more often than that."""
+    """Version, mismatches and skipped steps only where there are some: most markers are read far more often."""
     said: dict[str, Any] = {"sequence": mark.sequence, "steps": mark.steps, "episodes": mark.episodes}
     if mark.payload_version != PAYLOAD_VERSION_OF_SILENCE:
         said["payload_version"] = mark.payload_version
     if mark.mismatches:
         said["mismatches"] = [list(mismatch) for mismatch in mark.mismatches]
+    if mark.skipped:
+        said["skipped"] = mark.skipped
     return said
 
 
@@ -168,4 +170,5 @@ def _watermark_of(said: Mapping[str, Any]) -> Watermark:
         said["episodes"],
         said.get("payload_version", PAYLOAD_VERSION_OF_SILENCE),
         tuple(Mismatch(*mismatch) for mismatch in said.get("mismatches", ())),
+        said.get("skipped", 0),
     )

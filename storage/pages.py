@@ -7,6 +7,7 @@ an episode nor a seed, and the loss is a number and not a guess. Words are littl
     7 steps before the newest episode, for a producer that only counts all its steps
     8 … 8+N       episode index k of each sub-environment (-1: none yet)
     8+N … 8+2N    steps of that episode so far (-1: it has ended; -2: what word 5 has more than word 7)
+    8+2N          steps that were left out of the recording on purpose; not in pages of before
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HEAD: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """What a page says after its producer is gone.
+    """What a page says after its producer is gone. `steps` are those to be recorded.
 
     `episode_index` and `episode_steps` have one int64 a sub-environment; -1: none yet, or it has ended.
     """
@@ -54,17 +55,18 @@ def read_page(path: Path) -> LastWords | None:
         words = np.fromfile(path, dtype=np.int64)
     except OSError:
         return None
-    if len(words) < HEAD or words[0] != MAGIC or len(words) != HEAD + 2 * words[3]:
+    if len(words) < HEAD or words[0] != MAGIC or len(words) - HEAD - 2 * words[3] not in (0, 1):
         return None
     n = int(words[3])
     if (words[3:] > IMPLAUSIBLE).any() or (words[SEQUENCE:HEAD] < 0).any():
         return None  # damaged; nobody counts so far
-    steps = words[HEAD + n :]
+    steps = words[HEAD + n : HEAD + 2 * n]
+    skipped = int(words[HEAD + 2 * n]) if len(words) > HEAD + 2 * n else 0
     steps[steps == COUNTED] = words[STEPS] - words[STEPS_BEFORE]
     return LastWords(
         key=ProducerKey(int(words[1]), int(words[2])),
         sequence=int(words[SEQUENCE]),
-        steps=int(words[STEPS]),
+        steps=int(words[STEPS]) - skipped,
         episodes=int(words[EPISODES]),
         episode_index=words[HEAD : HEAD + n],
         episode_steps=steps,

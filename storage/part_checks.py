@@ -109,7 +109,7 @@ def _check_content(check: PartCheck, run_id: str, rows: bool) -> None:
                 table, pc.call_function("equal", [table["kind"].cast("string"), pa.scalar("observation")])
             )
         elif check.table == "episodes":
-            wanted = ("sub_env", "episode", "status", "length", "worker", "incarnation", "fragment")
+            wanted = ("sub_env", "episode", "status", "length", "skipped", "worker", "incarnation", "fragment")
             check.episodes = file.read(columns=[name for name in wanted if name in names])
 
 

@@ -122,3 +122,9 @@ def read_json(path: Path, *, files: FileOps | None = None) -> dict[str, Any] | N
     if not isinstance(content, dict):
         raise CorruptRecording(f"{path} does not hold a JSON object.")
     return content
+
+
+def leaves_out(info: Mapping[str, Any]) -> bool:
+    """Whether a run leaves steps out on purpose (`keep_last`, `throttle.sample`)."""
+    config = info.get("config") or {}
+    return bool(config.get("keep_last")) or (config.get("throttle") or {}).get("sample", 1) > 1

@@ -101,6 +101,31 @@ class Run:
         """Its steps with all their columns; of one episode in the order of `t`."""
         return self.lake.steps(self, episode=episode, where=where)
 
+    def resets(self, where: str | None = None) -> Relation:
+        """Its resets: one row a moment at which sub-environments of a producer were reset, by the caller or not.
+
+        Columns: time, worker, incarnation, sub_envs and episodes (lists of equal length), and reset_mask: of the
+        worker's sub-environments in order, which were reset. Of episodes that are open or lost nothing is known yet.
+        """
+        from .relation import Relation, Select
+
+        episodes = self.episodes("start_time IS NOT NULL AND status <> 'lost'")
+
+        def text() -> str:
+            return f"""
+WITH known AS (
+    SELECT *, min(sub_env) OVER of_worker AS first_env, max(sub_env) OVER of_worker AS last_env
+    FROM ({episodes.sql}) WINDOW of_worker AS (PARTITION BY worker)
+)
+SELECT start_time AS time, worker, incarnation, list(sub_env ORDER BY sub_env) AS sub_envs,
+    list(episode ORDER BY sub_env) AS episodes,
+    list_transform(range(any_value(first_env)::BIGINT, any_value(last_env)::BIGINT + 1),
+        lambda place: list_contains(list(sub_env), place)) AS reset_mask
+FROM known GROUP BY ALL ORDER BY time, worker"""
+
+        found = Relation(self.lake.engine, Select(text))
+        return found if where is None else found.filter(where)
+
     def ledger(self, where: str | None = None) -> Relation:
         """What it lacks, a row a loss: table_name, cause, of_worker, rows (null: unknown), at_most, first_step, …"""
         return self.lake.ledger(where, run=self)

@@ -97,5 +97,10 @@ class Sequences:
 def watermark_after(header: FragmentHeader) -> Watermark:
     """The watermark of its key when this fragment is durable."""
     return Watermark(
-        header.sequence, header.steps_total, header.episodes_total, header.payload_version, header.mismatches
+        header.sequence,
+        header.steps_total,
+        header.episodes_total,
+        header.payload_version,
+        header.mismatches,
+        header.skipped,
     )

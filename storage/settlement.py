@@ -31,6 +31,7 @@ from .ledger import OURS, Account, Loss, accounts, ledger_batch, read_losses, re
 from .markers import merged
 from .pages import LastWords
 from .part_files import open_part, part_errors
+from .run_info import leaves_out
 from .summaries import is_alive, newest_markers
 
 INDEX_BLOCK = 1 << 20
@@ -271,9 +272,9 @@ def last_time_us(run: RunFolder, key: ProducerKey) -> int | None:
         except (FileNotFoundError, CorruptRecording, OSError, pa.ArrowException):
             continue  # compacted, or damaged: an older time is a bound as well
         mine = (table["worker"].to_numpy() == key.producer) & (table["incarnation"].to_numpy() == key.incarnation)
-        if mine.any():
-            times = table["time"].cast(pa.int64()).to_numpy()[mine]
-            return int(times.max())
+        times = table["time"].cast(pa.int64()).filter(pa.array(mine)).drop_null()  # version 0 may say no times
+        if len(times):
+            return int(times.to_numpy().max())
     return None
 
 
@@ -367,5 +368,5 @@ def _episodes_schema(run: RunFolder, info: Mapping[str, Any]) -> pa.Schema:
 
     descriptor = info["spaces"]["observation"]
     if is_image_space(space_from_descriptor(descriptor)):
-        return table_schema("episodes")
-    return table_schema("episodes", observation=SpaceCodec(descriptor).field("observation"))
+        return table_schema("episodes", skips=leaves_out(info))
+    return table_schema("episodes", observation=SpaceCodec(descriptor).field("observation"), skips=leaves_out(info))

@@ -42,10 +42,13 @@ RUNS_COLUMNS: Final = {
     "frames": "VARCHAR",
     "num_envs": "BIGINT",
     "workers": "BIGINT",
+    "autoreset": "VARCHAR",
+    "skipped": "BIGINT",
     "config": "VARCHAR",
 }
 """Columns of the `runs` table: `episodes` that ended in any way, `mean_return` of the completed ones, `bytes` of
-existing parts, `frames` the policy, `config` the configuration as JSON."""
+existing parts, `frames` the policy, `autoreset` null for single environments, `skipped` steps left out
+on purpose, `config` the configuration as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class RunSummary:
     Attributes:
         status: running, completed, stopped, failed, or crashed (no end was written and nobody is at work).
         steps: durable rows of the steps table.
+        skipped: steps that were left out on purpose.
         info: the content of `run.json`.
         end: the content of `end.json`; None while running and after a crash.
     """
@@ -64,6 +68,7 @@ class RunSummary:
     steps: int
     info: Mapping[str, Any]
     end: Mapping[str, Any] | None
+    skipped: int = 0
 
     @property
     def created(self) -> datetime:
@@ -84,6 +89,8 @@ class RunSummary:
             "frames": frames.get("policy") if isinstance(frames, Mapping) else frames,
             "num_envs": self.info.get("num_envs"),
             "workers": self.info.get("workers"),
+            "autoreset": (self.info.get("env") or {}).get("autoreset"),
+            "skipped": self.skipped,
             "config": json.dumps(config) if config else None,
         }
 
@@ -97,7 +104,8 @@ def summarize(run: RunFolder, wall_s: Callable[[], float] = time.time) -> RunSum
     else:
         status = "running" if is_alive(run, info, wall_s) else "crashed"
     marks = merged(marker.watermarks for marker in newest_markers(run))
-    return RunSummary(run.run_id, status, sum(mark.steps for mark in marks.values()), info, end)
+    steps, skipped = (sum(getattr(mark, name) for mark in marks.values()) for name in ("steps", "skipped"))
+    return RunSummary(run.run_id, status, steps, info, end, skipped)
 
 
 def unreadable_row(run_id: str) -> dict[str, Any]:

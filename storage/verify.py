@@ -434,12 +434,19 @@ class Inspection:
         ended = pc.call_function("is_in", [rows["status"].cast("string")], pc.SetLookupOptions(WHOLE))
         whole = ended.to_numpy()
         known = whole & (length >= 0)
-        self._check_whole("steps", steps, number[known], length[known])
+        thinned = np.empty(0, np.int64)
+        if "skipped" in rows.column_names:
+            skipped = rows["skipped"].fill_null(0).to_numpy()
+            thinned = number[skipped > 0]
+            length = length - skipped
+        self._check_whole("steps", steps, number[known], length[known], thinned)
         if self._keeps_all_pictures():
-            self._check_whole("frames", frames, number[known], length[known] + 1)
+            self._check_whole("frames", frames, number[known], length[known] + 1, thinned)
 
-    def _check_whole(self, table: str, segments: np.ndarray, number: np.ndarray, expected: np.ndarray) -> None:
-        """Each episode has `expected` rows, from t = 0 without a hole."""
+    def _check_whole(
+        self, table: str, segments: np.ndarray, number: np.ndarray, expected: np.ndarray, thinned: np.ndarray
+    ) -> None:
+        """Each episode has `expected` rows, from t = 0 without a hole, but for those that were thinned on purpose."""
         if any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table):
             return  # rows are missing, which is said
         episodes, rows, holes = _coverage(segments)
@@ -448,6 +455,7 @@ class Inspection:
         known = episodes[at] == number if len(episodes) else np.zeros(len(number), bool)
         have = np.where(known, rows[at], 0) if len(episodes) else np.zeros(len(number), np.int64)
         holed = known & holes[at] if len(episodes) else known
+        holed &= ~np.isin(number, thinned)
         wrong = np.flatnonzero((have != expected) | holed)
         if len(wrong):
             first = wrong[0]

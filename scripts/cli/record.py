@@ -206,6 +206,26 @@ def record(
             rich_help_panel=RUNS,
         ),
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Record every K-th step of an episode; the others are counted.",
+            show_default="1, all",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
+    keep_last: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Record the last N steps of each episode; the others are counted.",
+            show_default="0, all",
+            rich_help_panel=KEPT,
+        ),
+    ] = None,
     validation: Annotated[
         Validation | None,
         typer.Option(
@@ -304,6 +324,8 @@ def record(
         "durable.frames.every": ("--frames", picture.get("every")),
         "durable.seed": ("--seed", seed),
         "durable.throttle.steps_per_s": ("--steps-per-s", steps_per_s),
+        "durable.throttle.sample": ("--sample", sample),
+        "durable.keep_last": ("--keep-last", keep_last),
         "durable.validation": ("--validation", validation),
         "durable.fragment.max_age_s": ("--fragment-age-s", fragment_age_s),
         "durable.commit.max_age_s": ("--commit-age-s", commit_age_s),

@@ -46,6 +46,8 @@ def facts_of(summary: EndSummary) -> dict[str, str]:
         "restarts": f"{summary.restarts:,}",
         "lost": lost,
     }
+    if summary.skipped:
+        found["left out"] = f"{summary.skipped:,} steps on purpose (keep_last or sample)"
     if summary.mismatches:
         found["off"] = ", ".join(f"{code} {count:,}" for code, count in summary.mismatches.items())
     if not summary.frames:

@@ -72,6 +72,23 @@ def test_a_recorder_that_refuses_and_goes_on(lake: Path) -> None:
     assert rt.open(lake).mismatches().select("code", "count").fetchall() == [("observation_nan", 1)]
 
 
+class LeakyFromTheStart(gym.ObservationWrapper[Any, Any, Any]):
+    """Gives NaN at once."""
+
+    def observation(self, observation: Any) -> Any:
+        return np.full_like(observation, np.nan)
+
+
+def test_what_is_refused_after_the_last_row_is_counted(lake: Path) -> None:
+    env = rt.record(LeakyFromTheStart(gym.make("CartPole-v1")), lake, validation="enforce", **QUICK)
+    for _ in range(2):
+        with pytest.raises(SchemaMismatch, match=r"observation\[0\]: found nan"):
+            env.reset(seed=1)
+    env.close()
+    assert env.summary is not None and env.summary.mismatches == {"observation_nan": 2}
+    assert rt.open(lake).mismatches().select("code", "count").fetchall() == [("observation_nan", 2)]
+
+
 def test_a_fleet_warns_and_fails(lake: Path) -> None:
     make = "tests.ray.test_validation_recorded:leaky"
     with rt.Fleet(make, num_envs=2, num_workers=1, lake=lake, validation="warn", **QUICK) as fleet:

@@ -22,6 +22,7 @@ from rolltape.storage.layout import RunFolder
 from rolltape.storage.markers import merged
 from rolltape.storage.runs import Run
 from rolltape.storage.summaries import newest_markers
+from rolltape.storage.verify import verify_run
 
 QUICK: dict[str, Any] = {"commit": {"durability": "process"}}
 
@@ -137,6 +138,8 @@ BAD = [
 def test_a_bad_line_is_named_and_the_others_are_taken(bad: Any, code: str, field: str, tmp_path: Path) -> None:
     report, run = imported(tmp_path, [line(0), bad, "", line(1, terminated=True)])
     assert (report.lossy, report.refused, report.steps) == (True, 1, 2)
+    assert [(gap.cause, gap.rows, gap.stage) for gap in run.gaps()] == [("refused", 1, "lost")]
+    assert not verify_run(run.folder).of("damage")
     assert counts(report) == {(code, field): 1}
     assert [(problem.line, problem.field) for problem in report.problems] == [(2, field)]
     assert report.problems[0].message.startswith(field)

@@ -53,7 +53,7 @@ def test_a_page_has_no_holes(tmp_path: Path) -> None:
     """Writing into a hole of a mapped file when the disk is full kills the process with SIGBUS."""
     page = ProducerPage(tmp_path / "page", KEY, 4096)
     stat = page.path.stat()
-    assert stat.st_blocks * 512 >= stat.st_size == 8 * (8 + 2 * 4096)
+    assert stat.st_blocks * 512 >= stat.st_size == 8 * (8 + 2 * 4096 + 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"x" * 7, bytes(64), bytes(80)])
@@ -66,7 +66,7 @@ def test_what_is_no_page_says_nothing(tmp_path: Path, content: bytes | None) -> 
 
 def test_a_page_cut_off_says_nothing(tmp_path: Path) -> None:
     ProducerPage(tmp_path / "page", KEY, 2)
-    (tmp_path / "cut").write_bytes((tmp_path / "page").read_bytes()[:-8])
+    (tmp_path / "cut").write_bytes((tmp_path / "page").read_bytes()[:-16])
     assert read_page(tmp_path / "cut") is None
 
 
@@ -93,3 +93,14 @@ def test_a_single_environment_counts_its_episode(tmp_path_factory: pytest.TempPa
         assert words.episode_index.tolist() == [index if index > 4 else -1]
         assert words.episode_steps.tolist() == [steps]
     assert np.fromfile(path, "<i8")[0] == 0x45474150_544C4F52
+
+
+def test_what_was_left_out_was_not_to_be_recorded(tmp_path: Path) -> None:
+    page = ProducerPage(tmp_path / "page", KEY, 2)
+    page.words[STEPS] = 10
+    page.skipped = 3
+    words = read_page(page.path)
+    assert words is not None and words.steps == 7 and words.episode_steps.tolist() == [-1, -1]
+    page.path.write_bytes(page.path.read_bytes()[:-8])  # as pages were before
+    words = read_page(page.path)
+    assert words is not None and words.steps == 10
