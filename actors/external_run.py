@@ -12,8 +12,6 @@ The life of one:
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +23,7 @@ from rolltape.schema import log_codes
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.messages import ProducerKey, Watermark
+from rolltape.storage.host import this_process
 from rolltape.storage.layout import RunFolder, new_run_id
 from rolltape.storage.ledger import accounts, read_losses, read_pages
 from rolltape.storage.run_info import create_run, read_run_info
@@ -221,12 +220,7 @@ def _run_info(run_id: str, name: str, command: Sequence[str], settings: Resolved
         "settings": {"values": settings.table(), "evidence": dict(settings.evidence)},
         "program": {"command": list(command), "folder": str(Path.cwd()), "python": sys.version.split()[0]},
         "versions": package_versions(),
-        "host": {
-            "name": socket.gethostname(),
-            "pid": os.getpid(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-        },
+        "host": this_process(),
     }
 
 

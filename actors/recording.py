@@ -15,7 +15,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import socket
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -41,6 +40,7 @@ from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermar
 from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
+from rolltape.storage.host import this_process
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
 from rolltape.storage.ledger import Loss, accounts, balance_text, ledger_batch, read_losses, read_pages
 from rolltape.storage.run_info import create_run, read_run_info, write_end_info
@@ -541,12 +541,7 @@ def run_info(
         "config": config.model_dump(mode="json"),
         "settings": None if settings is None else {"values": settings.table(), "evidence": dict(settings.evidence)},
         "versions": package_versions(),
-        "host": {
-            "name": socket.gethostname(),
-            "pid": os.getpid(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-        },
+        "host": this_process(),
     }
 
 

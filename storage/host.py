@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rolltape.schema.config_presets import Host
 
@@ -21,6 +22,16 @@ ENOUGH_BYTES: Final = 32 << 20
 ENOUGH_S: Final = 0.1
 REMEMBERED_S: Final = 30 * 86_400.0
 CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+def this_process() -> dict[str, Any]:
+    """What `run.json` says of the machine and process that began a run."""
+    return {
+        "name": socket.gethostname(),
+        "pid": os.getpid(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+    }
 
 
 def user_folder() -> Path:

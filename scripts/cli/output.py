@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rolltape.schema.errors import ConfigError, StorageError
+from rolltape.schema.log_section import shown
 
 from .options import Format
 
@@ -93,20 +94,12 @@ def console() -> Console:
 
 
 def cell(value: Any) -> str:
-    """A value as a person reads it."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.6g}"
+    """A value as a person reads it; texts as they are."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
-    return str(value)
+    return value if isinstance(value, str) else shown(value)
 
 
 def _print_table(relation: Relation, total: int) -> None:
