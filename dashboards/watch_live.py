@@ -199,7 +199,10 @@ class LiveLink:
         """The run live, where the gateway speaks; else as the lake has it, with the reason. Acknowledges what came."""
         with self._lock:
             fresh = self.state.is_fresh and not self.state.ended
-            made = self.state.over(lake, streams, lines) if fresh else replace(lake, note=self.reason)
+            told = fresh and not lake.is_over
+            made = self.state.over(lake, streams, lines) if told else lake
+            if not told and not lake.is_over:
+                made = replace(lake, note=self.reason)
             said, socket = self.state.shown(), self._socket
         if said and socket is not None:
             with contextlib.suppress(Exception):  # it has gone: the thread that hears finds out, and comes back
@@ -231,7 +234,9 @@ class LiveLink:
                         proxy=None,
                     ) as socket:
                         self._socket, tries = socket, 0
+                        self.reason = "its gateway says nothing"
                         self._hear(socket)
+                        self.reason = "its gateway has gone"
                 except WireError as error:
                     self.reason = str(error)
                     return
