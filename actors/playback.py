@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rolltape.schema.columns import TABLES
+from rolltape.schema.columns import ABOUT_THE_RUN, TABLES
 from rolltape.schema.config import FragmentConfig
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.layout import CommitRange, RunFolder, list_tables
@@ -169,7 +169,7 @@ def commits_of(run: RunFolder) -> list[dict[str, Path]]:
     """The parts of a run by commit, each by table; in the order in which its writers committed."""
     found: dict[CommitRange, dict[str, Path]] = {}
     for table, parts in list_tables(run).items():
-        if table in ("metrics", "control"):  # how the old run went, and who watched it
+        if table in ABOUT_THE_RUN:
             continue
         for part in parts:
             commit = CommitRange.parse(part.name, part.suffix)

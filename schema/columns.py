@@ -198,6 +198,8 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "episodes": EPISODES,
 }
 """In the order in which a commit publishes them: an episode's row never comes before its rows in the others."""
+ABOUT_THE_RUN: Final = frozenset({"metrics", "control", "logs"})
+"""Tables that say how a run went, what was said and who watched, and not what happened in its environments."""
 
 
 def table_schema(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rolltape.schema.columns import TABLES
+from rolltape.schema.columns import ABOUT_THE_RUN, TABLES
 from rolltape.schema.info_json import encode_value
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class RowDifference:
 def first_difference(left: Run, right: Run) -> RowDifference | None:
     """The first row in which two runs differ; None where they hold the same rows. Pictures by their digests.
 
-    Metrics and control are left out: they say how it went and who watched, not what happened.
+    Tables about the run are left out: how it went, what was logged, who watched.
     """
     for table in TABLES:
-        if table in ("metrics", "control"):
+        if table in ABOUT_THE_RUN:
             continue
         if (found := _in_table(table, left, right)) is not None:
             return found

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page for each of hundreds of recordings takes a process and a second each; tests of the page turn it on."""
-    if "unit" not in request.path.relative_to(TESTS).parts:
+    if "unit" not in request.path.relative_to(TESTS).parts and "watched" not in request.fixturenames:
         monkeypatch.setenv("ROLLTAPE_LIVE__ENABLED", "false")
 
 

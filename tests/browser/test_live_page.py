@@ -90,6 +90,7 @@ def test_tiles_show_what_was_sent_and_say_so(page: Any, live: SimpleNamespace) -
     until(lambda: any(message.hidden for message in live.kinds.came))
 
 
+@pytest.mark.long
 def test_it_comes_back_by_itself_with_its_name(page: Any, live: SimpleNamespace) -> None:
     live.to(f"run/{GRID}/live")
     page.locator('[data-stream="0"] canvas[data-seq]').wait_for()
@@ -103,6 +104,7 @@ def test_it_comes_back_by_itself_with_its_name(page: Any, live: SimpleNamespace)
     page.get_by_text("The run has ended").wait_for()
 
 
+@pytest.mark.long
 def test_many_pictures_are_one_with_a_name_for_each(page: Any, live: SimpleNamespace) -> None:
     live.to(f"run/{GRAPH}/live")
     cells = page.get_by_role("group", name="20 environments").get_by_role("link")

@@ -9,23 +9,10 @@ import pytest
 
 from .processes import ACTORS, actors
 
-LIVE = "ROLLTAPE_LIVE__ENABLED"
 
-
-@pytest.fixture(scope="package", autouse=True)
-def _unwatched() -> Iterator[None]:
-    """No gateway a recording: a process that nobody looks at, in a test that is about something else."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(LIVE, "false")
-        yield
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[None]:
-    """The gateway again, as users get it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(LIVE, raising=False)
-        yield
+@pytest.fixture
+def watched() -> None:
+    """A gateway a recording, as users get it: see `_no_pages`."""
 
 
 @pytest.fixture

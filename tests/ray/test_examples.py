@@ -35,6 +35,7 @@ def lines_of(script: str) -> list[str]:
     return [line for line in (EXAMPLES / script).read_text().splitlines() if "rt." in line]
 
 
+@pytest.mark.long
 def test_ppo_in_the_manner_of_cleanrl(lake: Path) -> None:
     run, out = trained(lake, "ppo_cartpole.py", "--total-timesteps", "10240")
     assert len(lines_of("ppo_cartpole.py")) == 2, "one line of code, and one that tells of it"

@@ -131,6 +131,7 @@ def test_a_script_that_raises(tmp_path: Path, lake: Path) -> None:
     assert status(found.run) == "stopped"
 
 
+@pytest.mark.long
 def test_ray_is_shut_down_first(tmp_path: Path, lake: Path) -> None:
     """No hang, no other Ray: an error says what to do, and what was durable is there."""
     code = """

@@ -149,6 +149,7 @@ def test_the_hub_comes_back(lake: Path, notes: Path, background: Any, record_pro
     _in_time(took, record_property)
 
 
+@pytest.mark.long
 def test_worker_and_writer_die_together(lake: Path, notes: Path, background: Any) -> None:
     with Fleet(Paced, 4, lake, num_workers=2, **QUICK) as fleet:
         work = background(fleet.collect, steps=6000, policy=pause_and_balance)
@@ -185,6 +186,7 @@ def test_a_new_hub_knows_the_columns_of_the_run(lake: Path, notes: Path, backgro
     assert all(info in ({"early": 7}, {"late": 1.5}) for info in told)
 
 
+@pytest.mark.long
 def test_a_new_hub_still_stops_the_run(lake: Path, background: Any) -> None:
     with Fleet(Paced, 2, lake, num_workers=1, **QUICK) as fleet:
         work = background(fleet.collect, steps=10**9)

@@ -32,6 +32,7 @@ def crash(fleet: Fleet) -> Path:
     for slot in fleet._slots:
         launch.kill(slot.worker)
     launch.stop_actors(fleet._recording._actors)
+    fleet._recording.log.stop()
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     info = read_run_info(folder)

@@ -111,6 +111,7 @@ def soon(act: Any) -> threading.Thread:
     return thread
 
 
+@pytest.mark.long
 def test_a_program_that_is_killed(lake: Path) -> None:
     """The recorder dies and the supervisor does not: what was durable is there, what was not is declared."""
     screen = Screen()
@@ -128,6 +129,7 @@ def test_a_program_that_is_killed(lake: Path) -> None:
     assert rolltape.open(lake).run().logs("code = 'LOG5004'").to_dicts()[0]["message"].endswith("signal SIGKILL.")
 
 
+@pytest.mark.long
 def test_a_supervisor_that_is_killed(lake: Path) -> None:
     """The program ends with it; the run is closed by its driver."""
     screen = Screen()

@@ -49,6 +49,7 @@ def test_pictures_infos_and_a_killed_worker_come_out_as_they_went_in(lake: Path,
     }
 
 
+@pytest.mark.long
 def test_a_recorder_of_any_space_at_a_rate(lake: Path, tmp_path: Path) -> None:
     env = rolltape.record(Garden(), lake)
     env.reset(seed=3)

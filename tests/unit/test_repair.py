@@ -233,7 +233,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutations(base: Path, tmp_path: Path, quick_disk: None) -> None:
-    for seed in range(40):
+    for seed in range(20):
         one_tree(base, tmp_path / str(seed), seed)
 
 
