@@ -75,7 +75,6 @@ class LogStream:
         self._rows: deque[LogRow] = deque()
         self._lines: deque[tuple[list[bytes], str, int, int]] = deque()
         self._line_bytes = 0
-        self._line_pid = 0
         self._bridge = bridge or LogBridge()
         self._sequence = 0
         self._oldest_s: float | None = None

@@ -142,24 +142,24 @@ def _of_holder(holder: Any, place: int, first: int, envs: int) -> list[Statistic
                     envs,
                     float(epsilon) if isinstance(epsilon, int | float) else None,
                     _signature(holder, entry) if target == "observation" else None,
-                    _reader(holder, name, entry, target),
+                    _reader(holder, name, entry),
                 )
             )
         place += bool(found) and found[-1].place == place
     return found
 
 
-def _reader(holder: Any, name: str, entry: Any, target: str) -> Callable[[], Moments]:
+def _reader(holder: Any, name: str, entry: Any) -> Callable[[], Moments]:
     """Reads through the holder, which may be given other statistics (as by `load`)."""
 
     def read() -> Moments:
         rms = getattr(holder, name)
-        return _moments(rms if entry is None else rms[entry], _updating(holder, target))
+        return _moments(rms if entry is None else rms[entry], _updating(holder))
 
     return read
 
 
-def _updating(holder: Any, target: str) -> bool:
+def _updating(holder: Any) -> bool:
     """Gymnasium's wrappers have `update_running_mean`, VecNormalize `training`."""
     for name in ("update_running_mean", "training"):
         if isinstance(setting := getattr(holder, name, None), bool):

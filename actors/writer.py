@@ -69,8 +69,6 @@ class WriterStatistics:
     oldest_last_s: float = 0.0
     held_high_bytes: int = 0
     cpu_s: float = 0.0
-    log_rows: int = 0
-    log_dropped: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
 
@@ -210,8 +208,6 @@ class Writer:
         if self._log is None and self._not_open is not None:
             raise self._not_open
         self.statistics.cpu_s = time.process_time()
-        if self._stream is not None:
-            self.statistics.log_rows, self.statistics.log_dropped = self._stream.sent, self._stream.dropped
         return self.statistics
 
     def _open(self) -> None:

@@ -175,7 +175,7 @@ class Gateway:
 
     async def _end(self, status: str) -> None:
         self._status = status
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # the hub may be gone: those who watch are told all the same
             await self._report()
         for session in list(self._sessions.values()):
             await session.close(CLOSE_NORMAL, text({"type": "end", "status": status}))

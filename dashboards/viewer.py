@@ -15,7 +15,6 @@ from .pictures import Layout
 from .wire import Message, Wish
 
 LATENCIES: Final = 64
-DEPTH: Final = 4
 SLOW_SHARE: Final = 0.5
 """A viewer that shows less than this share of what it was published is told why."""
 

@@ -213,7 +213,7 @@ class LiveLink:
         """End the connection."""
         self._closing.set()
         if self._socket is not None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # it may have gone
                 self._socket.close()
         self._thread.join(2)
 

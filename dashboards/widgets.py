@@ -93,7 +93,7 @@ class ReplayWidget(anywidget.AnyWidget):
 
     def __init__(self, run: Run, episode: int, kind: str | None = None) -> None:
         found = run.episode(episode)
-        self._run, self._number, self._frames_kind = run, found.episode, kind
+        self._run, self._number = run, found.episode
         self._frames: Any = None
         why = ""
         try:

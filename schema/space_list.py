@@ -45,12 +45,12 @@ class SequenceNode(ValueNode):
     def from_values(self, values: Sequence[Any]) -> pa.Array:
         """A column of lists. Tuples, lists and arrays are taken; a stacked one needs the form of a batch."""
         if self._stack:
-            return _lists_of_batches(self, self._element, values, self.arrow_type)
+            return _lists_of_batches(self._element, values, self.arrow_type)
         for value in values:
             if not isinstance(value, (tuple, list, np.ndarray)):
                 raise self.mismatch("a tuple of any length", f"a {type(value).__qualname__}: {value!r:.60}")
         elements = self._element.from_values([element for value in values for element in value])
-        return _lists(self, self.arrow_type, elements, [len(value) for value in values])
+        return _lists(self.arrow_type, elements, [len(value) for value in values])
 
     def decode(self, column: pa.Array) -> list[Any]:
         """Tuples, or batches."""
@@ -86,7 +86,7 @@ class GraphNode(ValueNode):
             "edges": [value[1] for value in values],
             "edge_links": [None if link is None else link.astype(np.int64, copy=False) for link in links],
         }
-        lists = [_lists_of_batches(self, part, columns[name], self._types[name]) for name, part in self._parts.items()]
+        lists = [_lists_of_batches(part, columns[name], self._types[name]) for name, part in self._parts.items()]
         dtypes = [None if link is None or link.dtype == LINKS_DTYPE else link.dtype.str for link in links]
         return pa.StructArray.from_arrays([*lists, pa.array(dtypes, pa.string())], fields=self._fields)
 
@@ -129,13 +129,13 @@ class GraphNode(ValueNode):
         return links if links.dtype.kind in "iu" else pairs
 
 
-def _lists_of_batches(node: Node, part: Node, batches: Sequence[Any], list_type: pa.DataType) -> pa.Array:
+def _lists_of_batches(part: Node, batches: Sequence[Any], list_type: pa.DataType) -> pa.Array:
     """A list for each batch; null where it is None."""
     lengths = [0 if batch is None else _length(part, batch) for batch in batches]
     valid = np.array([batch is not None for batch in batches], bool)
     present = [(batch, n) for batch, n in zip(batches, lengths, strict=True) if batch is not None]
     elements = part.from_batches([batch for batch, _ in present], [n for _, n in present])
-    return _lists(node, list_type, elements, lengths, None if valid.all() else valid)
+    return _lists(list_type, elements, lengths, None if valid.all() else valid)
 
 
 def _length(part: Node, batch: Any) -> int:
@@ -148,7 +148,6 @@ def _length(part: Node, batch: Any) -> int:
 
 
 def _lists(
-    node: Node,
     list_type: pa.DataType,
     elements: pa.Array,
     lengths: Sequence[int],

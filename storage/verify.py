@@ -167,7 +167,7 @@ class Inspection:
             self._check_episodes()
         self._check_accounts()
         self._check_clocks()
-        self._look_around(tables)
+        self._look_around()
         for loss in self.losses:
             if loss.stage != "unseen":
                 self.report.add("loss", loss.cause, loss.file or "", str(loss))
@@ -524,7 +524,7 @@ class Inspection:
 
     # ---- 8 ----
 
-    def _look_around(self, tables: Mapping[str, list[Path]]) -> None:
+    def _look_around(self) -> None:
         marked = {*self.markers, *self.bad_markers}
         for path in sorted(self.run.path.iterdir()):
             known = path.name in KNOWN_FILES or path in self.run.folders()

@@ -21,7 +21,6 @@ class Rolltape:
     def __init__(self) -> None:
         self._usage: RayUsage | None = None
         self._summary: Any = None
-        self._other_cpu_s = 0.0
 
     def open(self, env: Any, folder: Path, frames: str) -> Any:
         """Start Ray and the run."""

@@ -66,7 +66,7 @@ def watch(
         elif console.is_terminal:
             _on_screen(console, looks, interval or SCREEN_S)
         else:
-            _in_lines(console, looks, interval or LINE_S)
+            _in_lines(looks, interval or LINE_S)
     except KeyboardInterrupt:
         return
     finally:
@@ -120,7 +120,7 @@ def _on_screen(console: Console, look: Callable[[int, int], Snapshot], interval_
             shown.update(screen(snapshot, console.width), refresh=True)
 
 
-def _in_lines(console: Console, look: Callable[[int, int], Snapshot], interval_s: float) -> None:
+def _in_lines(look: Callable[[int, int], Snapshot], interval_s: float) -> None:
     from datetime import datetime
 
     from rolltape.dashboards.watch_screen import line
