@@ -72,8 +72,8 @@ class CommitConfig(Frozen):
     frames_level: Annotated[
         int, Field(ge=0, le=22), Unit("zstd level"), Risk("the writer compresses 5 to 50 times slower", above=9)
     ] = 0
-    """zstd level of frames; 0 chooses 1 for small and 3 for large frames, where a higher one costs more than it
-    saves."""
+    """zstd level of frames; 0 chooses by the size of a frame: 1 from 64 to 128 KiB (Atari), where it finds the last
+    picture best, otherwise 3."""
     frames_group_bytes: Annotated[
         int,
         Field(ge=0, le=256 * MIB),
@@ -159,7 +159,7 @@ class BudgetConfig(Frozen):
 
 
 class ThrottleConfig(Frozen):
-    """Limits on how fast producers step. Every step is recorded all the same."""
+    """How fast producers step at most, and how many of their steps are recorded."""
 
     steps_per_s: Annotated[
         float, Field(ge=0, le=1e9), Unit("1/s"), Risk("environments stand still most of the time", below=1)

@@ -68,8 +68,8 @@ class Risk:
         """Where it begins: `below 0.1`."""
         if self.equal is not None:
             return f"{self.equal!r}"
-        sides = [f"{name} {_number(bound)}" for name, bound in (("below", self.below), ("above", self.above)) if bound]
-        return " or ".join(sides)
+        sides = (("below", self.below), ("above", self.above))
+        return " or ".join(f"{name} {_number(bound)}" for name, bound in sides if bound is not None)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         said = handler(schema)

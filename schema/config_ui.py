@@ -9,7 +9,7 @@ from pydantic import Field
 from .config_base import Frozen, Risk, Unit
 
 Renderer = Literal["rgb", "grid", "graph", "text"]
-ENCODING_COST = "pictures are encoded in the workers, which takes their time"
+ENCODING_COST = "each picture in view is copied by the thread that steps and encoded by the gateway"
 
 
 class UiConfig(Frozen):
