@@ -101,7 +101,7 @@ GOOD: Final = Profile("good", {}, "the defaults are made for it")
 MORE_THAN_ENOUGH: Final = Profile(
     "more-than-enough",
     {
-        "durable": {"fragment": {"max_bytes": 16 * MIB}, "commit": {"max_bytes": 256 * MIB}},
+        "durable": {"commit": {"max_bytes": 256 * MIB}},
         "resources": {"writer_cpus": 2.0},
         "ui_controls": {"max_tiles": 128},
     },
