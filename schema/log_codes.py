@@ -321,6 +321,10 @@ PROGRAM_LOST = _declare(
     "{key} ended without close(): {lost_steps} steps and {lost_episodes} episodes of it are lost.",
     "Close recorders, or let the program end by itself; what was durable is in the run.", "loss",
 )  # fmt: skip
+PROGRAM_SAID = _declare(
+    "LOG5008", "info", "program", "report", "{message}",
+    "Printed by the program itself as `LOG5008 | message | extra={json}`; see what it says.",
+)  # fmt: skip
 
 # ---- 6: diagnostics ----
 

@@ -40,7 +40,7 @@ def run(
 
     Its output and exit code are passed on; Ctrl-C and SIGTERM go to it and all
     that it started. `rolltape.record` inside needs no change: it joins this
-    run. Lines such as LOG1003 | message | extra={} become structured records.
+    run. Lines such as LOG5008 | message | extra={} become structured records.
 
     Examples:
 
