@@ -7,7 +7,8 @@ What is checked, in this order:
    and not twice.
 3. Parts: length and sha256 as their marker says, footer, rows, and what they say of themselves. In threads.
 4. Counts: the rows of the parts are what the watermarks and the end say, what is declared as gone added.
-5. Episodes: the steps of every episode are there once, from 0 to its length; so are its pictures where all are kept.
+5. Episodes, where `rows` asks for them: the steps of each are there once, from 0 to its length; so are its pictures
+   where all are kept.
 6. The ledger: produced = durable + declared lost for every life of every producer, once the run is over.
 7. Clocks: steps were not made after their commit, nor before the run.
 8. Files that are not ours, and the catalog against the parts.
