@@ -216,13 +216,11 @@ def settlement_batches(
     return batches
 
 
-def settlement_header(
-    key: ProducerKey, batches: Mapping[str, pa.RecordBatch], now_ns: int, sequence: int = 1
-) -> FragmentHeader:
+def settlement_header(key: ProducerKey, batches: Mapping[str, pa.RecordBatch], now_ns: int) -> FragmentHeader:
     """The header of the only fragment of a key that declares losses."""
     rows = batches["episodes"].num_rows if "episodes" in batches else 0
     nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
-    return FragmentHeader(key, sequence, 0, rows, 0, rows, nbytes, now_ns, now_ns)
+    return FragmentHeader(key, 1, 0, rows, 0, rows, nbytes, now_ns, now_ns)
 
 
 def next_key(watermarks: Mapping[ProducerKey, Watermark]) -> ProducerKey:

@@ -26,7 +26,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,7 +84,6 @@ def verify_run(
     *,
     settle_it: bool = True,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
     rows: bool = True,
 ) -> RunReport:
     """Inspect one run.
@@ -93,12 +92,11 @@ def verify_run(
         run: its folder.
         settle_it: declare what is lost of a run that ended without doing so.
         threads: that hash and read parts; None for one a core.
-        progress: called with (bytes checked, bytes in all) now and then.
         rows: also read to which episodes rows belong; without it only bytes are checked.
 
     Returns the report; raises nothing that a damaged recording could cause.
     """
-    return Inspection(run, threads=threads, progress=progress, rows=rows).report_of(settle_it=settle_it)
+    return Inspection(run, threads=threads, rows=rows).report_of(settle_it=settle_it)
 
 
 @dataclass(slots=True)
@@ -117,7 +115,6 @@ class Inspection:
 
     run: RunFolder
     threads: int | None = None
-    progress: Callable[[int, int], None] | None = None
     rows: bool = True
     report: RunReport = field(init=False)
     info: dict[str, Any] | None = None
@@ -312,7 +309,6 @@ class Inspection:
                 entry = next((p for p in marker.parts if p.file == f"{table}/{path.name}"), None)
                 jobs.append((path, table, entry))
         jobs.sort(key=lambda job: -(job[2].bytes if job[2] else 0))
-        total, done = sum(job[2].bytes for job in jobs if job[2]), 0
 
         def one(job: tuple[Path, str, Any]) -> PartCheck:
             return check_part(*job, self.run.run_id, rows=self.rows)
@@ -321,9 +317,6 @@ class Inspection:
             for check in pool.map(one, jobs):
                 if not check.vanished:
                     self.checks.append(check)
-                done += check.bytes
-                if self.progress is not None:
-                    self.progress(done, total)
         self.checks.sort(key=lambda check: (check.table, check.commits))
         self.report.parts = len(self.checks)
         self.report.bytes = sum(check.bytes for check in self.checks)
