@@ -50,7 +50,7 @@ def test_codes_levels_and_components_hold() -> None:
 def test_every_emit_site_names_a_code_of_the_table() -> None:
     wrong, used = [], set()
     for name, tree in sources():
-        if name in MACHINERY:
+        if name in MACHINERY or name == "schema/log_codes.py":  # where all of them are declared
             continue
         used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(OURS)
         for call in emits(tree):
@@ -68,7 +68,7 @@ def test_every_emit_site_names_a_code_of_the_table() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "log_codes"
         }  # fmt: skip
     assert wrong == []
-    unused = set(OURS) - used - {"UNCATALOGUED"}
+    unused = set(OURS) - used - {"UNCATALOGUED", "PROGRAM_SAID"}  # records of plug-ins and lines of programs name these
     assert unused == set(), "codes that nobody emits are taken out"
 
 
