@@ -323,7 +323,7 @@ PROGRAM_LOST = _declare(
 )  # fmt: skip
 PROGRAM_SAID = _declare(
     "LOG5008", "info", "program", "report", "{message}",
-    "Printed by the program itself as `LOG5008 | message | extra={json}`; see what it says.",
+    "A report of the program itself; nothing.",
 )  # fmt: skip
 
 # ---- 6: diagnostics ----
