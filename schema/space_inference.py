@@ -5,7 +5,8 @@ Rules:
    fraction a Box of float64, both without bounds; true and false a Discrete of 2.
 2. Arrays of numbers of one shape are a Box of that shape; of several lengths a Sequence; arrays of true and false a
    MultiBinary.
-3. Objects that always have the same keys are a Dict; texts a Text with the characters seen.
+3. Objects that always have the same keys are a Dict, unless a key is empty, which DuckDB cannot name; texts a Text
+   with the characters seen.
 4. What is none of these, or changes its kind, is a Text that holds the value as JSON: nothing is refused, nothing lost.
 """
 
@@ -119,7 +120,7 @@ class SpaceInference:
 
     def _object_kind(self, value: dict[str, Any]) -> str:
         keys = tuple(sorted(value))
-        if self._keys is None and keys and self._level < DEEPEST and None not in value.values():
+        if self._keys is None and keys and all(keys) and self._level < DEEPEST and None not in value.values():
             self._keys = keys
             self._parts = {key: type(self)(self._level + 1) for key in keys}
         return "object" if keys == self._keys and None not in value.values() else "other"

@@ -24,6 +24,8 @@ from rolltape.dashboards.wire import JSON, PAYLOAD, PICTURE, PNG, Record, pack
 from rolltape.storage.lake import open_lake
 from tests.lakes import new_run
 
+pytestmark = pytest.mark.long  # twenty seconds of a browser
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCRIPT = Path(__file__).parents[2] / "dashboards" / "static" / "widget.js"
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
@@ -129,7 +131,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], list[byt
     return found
 
 
-@pytest.mark.long
 def test_an_episode_is_played(page: Any, sent: list) -> None:
     run = open_lake(RECORDINGS / "v1-atari").run()
     show(page, run.replay(0), sent)
@@ -223,7 +224,6 @@ def test_a_live_run_on_a_socket_of_its_own(page: Any, sent: list, gateway: Gatew
     assert sent == []  # the kernel was not needed
 
 
-@pytest.mark.long
 def test_where_no_way_leads_the_kernel_carries(page: Any, sent: list, gateway: Gateway, tmp_path: Path) -> None:
     widget = open_lake(tmp_path).run().live(tiles=2)
     widget.door = dict(widget.door, port=1)

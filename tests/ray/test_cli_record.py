@@ -93,6 +93,7 @@ def test_the_next_commands_work_as_they_are_printed(record: Command, capfd: pyte
         assert capfd.readouterr().out
 
 
+@pytest.mark.long
 def test_a_run_goes_on(record: Command) -> None:
     code, out, _ = record("CartPole-v1", "--envs", "2", "--steps", "200", "--quiet")
     run_id = out.strip()

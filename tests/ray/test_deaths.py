@@ -43,6 +43,7 @@ def test_a_worker_that_crashes_is_replaced(lake: Path, tmp_path: Path, how: str)
     assert 0 < end["lost_steps"] < 700
 
 
+@pytest.mark.long
 def test_what_two_lives_lost_is_in_the_ledger(lake: Path, tmp_path: Path) -> None:
     """The second dies before anything of it is durable, also what the first had lost."""
     folder = tmp_path / "lives"
@@ -74,6 +75,7 @@ def test_a_worker_that_dies_at_once_fails_the_run(lake: Path) -> None:
     assert found.column("steps", "t") == []
 
 
+@pytest.mark.long
 def test_other_workers_keep_what_they_recorded(lake: Path) -> None:
     """One of two workers always dies at the same step: the run fails, what both recorded is there."""
     with (

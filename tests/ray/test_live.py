@@ -129,6 +129,7 @@ def loop(ray_session: None, lake: Path) -> Iterator[Looping]:
     looping.end()
 
 
+@pytest.mark.long
 def test_a_viewer_sees_what_is_there_and_costs_nothing_when_it_freezes(loop: Looping, lake: Path) -> None:
     recorded, page = loop.env, loop.env.page
     assert page is not None and page.startswith("http://127.0.0.1:")

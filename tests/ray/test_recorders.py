@@ -114,6 +114,7 @@ def test_forgotten_close(tmp_path: Path, lake: Path) -> None:
     assert len(rows) == 2
 
 
+@pytest.mark.long
 def test_a_script_that_raises(tmp_path: Path, lake: Path) -> None:
     code = """
         import gymnasium as gym, rolltape as rt

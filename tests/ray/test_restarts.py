@@ -168,6 +168,7 @@ def test_worker_and_writer_die_together(lake: Path, notes: Path, background: Any
     assert len(found.rows("ledger")) == 2
 
 
+@pytest.mark.long
 def test_a_new_hub_knows_the_columns_of_the_run(lake: Path, notes: Path, background: Any, tmp_path: Path) -> None:
     """The types of infos are settled once. A worker that comes after the hub's restart has other infos first."""
     later = tmp_path / "later"

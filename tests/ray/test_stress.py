@@ -29,6 +29,7 @@ def opened(lake: Path, run_id: str = "latest") -> Run:
     return rolltape.open(lake).run(run_id)
 
 
+@pytest.mark.long
 def test_pictures_infos_and_a_killed_worker_come_out_as_they_went_in(lake: Path, tmp_path: Path) -> None:
     sizes = {"info_keys": 3, "frame_size": [12, 16], "episode_length": [3, 9]}
     with rolltape.Fleet("rolltape/Synthetic-v0", 4, lake, num_workers=2, env_kwargs=sizes, frames="render") as fleet:

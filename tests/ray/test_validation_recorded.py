@@ -89,6 +89,7 @@ def test_what_is_refused_after_the_last_row_is_counted(lake: Path) -> None:
     assert rt.open(lake).mismatches().select("code", "count").fetchall() == [("observation_nan", 2)]
 
 
+@pytest.mark.long
 def test_a_fleet_warns_and_fails(lake: Path) -> None:
     make = "tests.ray.test_validation_recorded:leaky"
     with rt.Fleet(make, num_envs=2, num_workers=1, lake=lake, validation="warn", **QUICK) as fleet:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from rolltape.actors import legacy_import, legacy_rows
 from rolltape.actors.legacy_import import ImportReport, import_v0
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import decode_info
+from rolltape.schema.space_inference import SpaceInference
 from rolltape.scripts.cli import main
 from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import RunFolder
@@ -290,6 +292,15 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
+
+
+def test_an_empty_key_is_kept_as_json() -> None:
+    """DuckDB takes a struct with an unnamed field for a tuple."""
+    found = SpaceInference()
+    found.add({"0": {"": False}}, 20)
+    space = found.space()
+    assert isinstance(space, gym.spaces.Dict) and isinstance(space["0"], gym.spaces.Text)
+    assert found.to_value({"0": {"": False}}) == {"0": '{"":false}'}
 
 
 @settings(max_examples=25, deadline=None)
