@@ -201,7 +201,7 @@ class ExternalProgram:
             if not _send(group, number):
                 break
             while time.monotonic() < deadline and _send(group, 0):
-                time.sleep(0.02)
+                time.sleep(0.02)  # no event tells when a process group of strangers is gone
         for reader in readers:
             reader.join(LEFT_S * 5)
 

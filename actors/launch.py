@@ -376,7 +376,7 @@ def call(method: Any, *args: Any, timeout_s: float = 30.0) -> Any:
         except (*GONE, GetTimeoutError) as error:
             if time.monotonic() > deadline:
                 raise ClusterError(f"An actor did not answer within {timeout_s:g} s: {error}") from error
-            time.sleep(0.1)
+            time.sleep(0.1)  # an actor that restarts refuses calls at once
 
 
 def check_connected() -> None:

@@ -173,7 +173,7 @@ def _served(run: Run) -> LiveAddress | str:
     while isinstance(found, str) and time.monotonic() < until:
         if time.time() - run.created.timestamp() > YOUNG_S or run.status != "running":
             break
-        time.sleep(0.1)
+        time.sleep(0.1)  # the address is a file that the gateway writes
         found = live_address(run.folder)
     return found
 

@@ -123,7 +123,7 @@ def _show(run: Run, condition: str | None, *, limit: int, follow: bool, data: bo
         _print(tail.new(), data=data, form=form)
         if not going_on:
             return
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # a lake has no events: rows appear with a commit
 
 
 def _print(rows: Iterable[Mapping[str, Any]], *, data: bool, form: LogFormat) -> None:

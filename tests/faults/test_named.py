@@ -108,7 +108,7 @@ def test_a_writer_that_stands_still_holds_the_environment_at_the_age_that_was_se
         def look() -> None:
             time.sleep(3.0)  # longer than may be
             counted.append(fleet._recording.counts().steps)
-            time.sleep(2.0)
+            time.sleep(2.0)  # nothing may be stepped meanwhile
             counted.append(fleet._recording.counts().steps)
             go_on(writer)
 

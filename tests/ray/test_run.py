@@ -118,7 +118,7 @@ def test_a_program_that_is_killed(lake: Path) -> None:
 
     def act() -> None:
         wait_for(lambda: b"stepping" in screen.out, "steps", 60)
-        time.sleep(0.5)
+        time.sleep(0.5)  # in the middle of its steps
         kill(screen.pid)
 
     killer = soon(act)
