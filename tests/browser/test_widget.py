@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -24,9 +23,6 @@ from rolltape.dashboards.wire import JSON, PAYLOAD, PICTURE, PNG, Record, pack
 from rolltape.storage.lake import open_lake
 from tests.lakes import new_run
 
-pytestmark = pytest.mark.long  # twenty seconds of a browser
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCRIPT = Path(__file__).parents[2] / "dashboards" / "static" / "widget.js"
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
 PAGE = """<!doctype html><meta charset="utf-8"><style>body{color:#eee;background:#111}</style><div id="cell"></div>
@@ -53,18 +49,6 @@ PIXELS = """async (n) => {
   const {data, width, height} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return [width, height, Array.from(data)];
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install the package chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ What was seen is put in order here, by Gymnasium's documentation of the autorese
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from tests.sameness import assert_same
@@ -39,6 +39,11 @@ class Seen:
         self.rewards.append(float(reward))
         self.ends.append((bool(terminated), bool(truncated)))
         self.infos.append(copy.deepcopy(info))
+
+
+def async_vector(makes: Sequence[Callable[[], gym.Env[Any, Any]]], **kwargs: Any) -> VectorEnv[Any, Any, Any]:
+    """Sub-environments in fresh processes: one that is forked while Ray's threads run may crash at once."""
+    return AsyncVectorEnv(makes, context="forkserver", **kwargs)
 
 
 def single_loop(env: gym.Env[Any, Any], steps: int, *, seed: int | None, options: Any = None) -> list[Seen]:

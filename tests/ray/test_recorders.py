@@ -96,6 +96,7 @@ def test_forgotten_close(tmp_path: Path, lake: Path) -> None:
         env = rt.record(gym.make("CartPole-v1"), lake)
         envs = rt.record(gym.make_vec("CartPole-v1", num_envs=3), lake)
         env.reset(seed=1); envs.reset(seed=1)
+        env.action_space.seed(1); envs.action_space.seed(1)
         for _ in range(30):
             if any(env.step(env.action_space.sample())[2:4]): env.reset()
             envs.step(envs.action_space.sample())

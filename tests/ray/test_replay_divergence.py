@@ -152,6 +152,7 @@ def test_a_picture(lake: Path) -> None:
 
 def test_a_chain_stops_where_it_differs(lake: Path) -> None:
     env = rolltape.record(gym.make("CartPole-v1"), lake)
+    env.action_space.seed(3)
     env.reset(seed=3)
     for _ in range(150):
         if any(env.step(env.action_space.sample())[2:4]):

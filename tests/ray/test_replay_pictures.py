@@ -107,11 +107,12 @@ def test_a_recording_that_differs_shows_nothing(lake: Path) -> None:
 def test_an_episode_without_a_seed_of_its_own(lake: Path) -> None:
     env = rolltape.record(gym.make("CartPole-v1"), lake, frames="replay")
     twin: Any = gym.make("CartPole-v1", render_mode="rgb_array")
+    env.action_space.seed(8)
     env.reset(seed=8)
     twin.reset(seed=8)
     drawn: dict[int, list[Any]] = {0: [twin.render()]}
     episode = 0
-    for _ in range(60):
+    while episode < 3:
         action = env.action_space.sample()
         twin.step(action)
         drawn[episode].append(twin.render())
@@ -122,7 +123,7 @@ def test_an_episode_without_a_seed_of_its_own(lake: Path) -> None:
             drawn[episode] = [twin.render()]
     env.close()
     run = rolltape.open(lake).run()
-    for number in (1, 0, episode):
+    for number in (1, 0, 2):
         assert np.array_equal(run.frames(number).array(), drawn[number])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rolltape
 from rolltape.actors.replay_table import Source, cells
@@ -18,6 +18,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.storage.runs import Run
 
 from .environments import Garden
+from .loops import async_vector
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -88,7 +89,7 @@ def record_cell(source: Source, mode: str | None, make: Callable[[], Any], lake:
         return single(make(), lake, 160, lambda k: seed if k == 0 else SEED + k if each else None)
     if where == "record(native)":
         return vector(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point"), lake, 60, seed)
-    kind: Any = SyncVectorEnv if "Sync" in where else AsyncVectorEnv
+    kind: Any = SyncVectorEnv if "Sync" in where else async_vector
     return vector(kind([make] * 2, autoreset_mode=MODE[str(mode)]), lake, 50, seed)
 
 

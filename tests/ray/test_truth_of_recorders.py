@@ -10,12 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rolltape.actors.recorder import record
 
 from .environments import Garden
-from .loops import Seen, assert_same_loops, check_seen, single_loop, vector_loop
+from .loops import Seen, assert_same_loops, async_vector, check_seen, single_loop, vector_loop
 from .readback import Found, read_back
 from .rules import check_end, check_recording
 from .truth import check_alone, check_batch, compare
@@ -116,7 +116,7 @@ def test_sync_vectors(lake: Path, mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_async_vectors(lake: Path, mode: AutoresetMode) -> None:
-    vectors(lambda: AsyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=mode), lake, 200)
+    vectors(lambda: async_vector([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=mode), lake, 200)
 
 
 def test_vectors_of_nested_spaces(lake: Path) -> None:

@@ -34,6 +34,7 @@ def leaky() -> gym.Env[Any, Any]:
 
 
 def run(env: Any, steps: int) -> None:
+    env.action_space.seed(1)
     env.reset(seed=1)
     for _ in range(steps):
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
