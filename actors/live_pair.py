@@ -55,6 +55,11 @@ class LivePair:
         """Events that wait to be sent, or were sent and not shown."""
         return self.window.under_way + (self.window.waiting is not None)
 
+    @property
+    def takes_more(self) -> bool:
+        """Somebody looks, and has credits."""
+        return self.watching and not self.hidden and not self.pool.is_starved
+
     def offer(self, sequence: int) -> bool:
         """A newer event of the stream; whether it now waits to be sent."""
         if not self.watching or sequence <= self.newest:

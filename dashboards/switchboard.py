@@ -148,17 +148,19 @@ class Switchboard:
                 continue  # pushed twice
             stream.sequence, stream.item = sequence, item
             stream.published += 1
-            stream.pool.consume(sequence)
             stream.encoded.clear()
             stream.episode, stream.t, stream.returns = item.episode, item.t, item.episode_return
             kind = "rgb" if item.picture is not None else _kind_of(item.payload)
             if kind != stream.kind:
                 stream.kind = kind
                 self.streams_version += 1
-            offered = [v.pairs[item.stream].offer(sequence) for v in self.viewers.values() if item.stream in v.pairs]
-            if not any(v.pairs[item.stream].watching for v in self.viewers.values() if item.stream in v.pairs):
+            pairs = [viewer.pairs[item.stream] for viewer in self.viewers.values() if item.stream in viewer.pairs]
+            offered = any([pair.offer(sequence) for pair in pairs])  # to each of them, not only to the first
+            if offered or not any(pair.takes_more for pair in pairs):
+                stream.pool.consume(sequence)  # but not for what was only held back: nobody will show it
+            if not any(pair.watching for pair in pairs):
                 self._skip_unseen(item.stream)
-            if any(offered):
+            if offered:
                 touched.append(item.stream)
         return touched
 

@@ -29,7 +29,7 @@ from .processes import GATEWAY, HUB, actors, wait_for
 pytestmark = pytest.mark.usefixtures("watched")
 
 SIDE = 48
-WAIT_S = 120.0  # for processes that start beside others; what is there comes at once
+WAIT_S = 60.0  # for processes that start beside others; what is there comes at once
 
 
 class Counted(gym.Env[np.ndarray, int]):

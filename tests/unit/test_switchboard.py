@@ -64,6 +64,22 @@ def test_nobody_watches_and_nothing_is_wanted() -> None:
     assert board.demand(OWNER).streams == ()
 
 
+def test_who_freezes_starves_before_its_stream_runs_dry() -> None:
+    """Samples that come in bunches are held back by the view's rate: they cost the stream nothing either."""
+    board, clock = board_of(1, credits=4)
+    frozen, _ = board.join()
+    says(board, frozen, sub=(0,), hz=10.0)
+    sequence = 0
+    while not frozen.pairs[0].pool.is_starved:
+        assert board.demand(OWNER).streams[0].limit > sequence, "its producer shows nothing more, and nobody was told"
+        for _ in range(3):
+            sequence += 1
+            push(board, 0, sequence)
+        clock.advance(0.1)
+    assert frozen.pairs[0].skipped["view_throttle"] > 0
+    assert [event.viewer for event in board.control.after(0)] == [frozen.name, "aa.0"]
+
+
 def test_the_fastest_viewer_returns_the_credits_of_the_stream() -> None:
     board, _ = board_of(1, credits=4)
     fast, frozen = board.join()[0], board.join()[0]
@@ -107,12 +123,13 @@ def test_who_comes_late_gets_the_last_value_and_who_comes_back_goes_on() -> None
 
 
 def test_a_successor_of_a_producer_counts_from_one() -> None:
-    board, _ = board_of(1)
+    board, clock = board_of(1)
     viewer, _ = board.join()
     says(board, viewer, sub=(0,))
     for sequence in range(1, 4):
         push(board, 0, sequence)
     board.know(0, "p0.1", 0)
+    clock.advance(1.0)
     board.take(OWNER, [item(0, 4)])  # the zombie's
     push(board, 0, 1)
     push(board, 0, 1)
