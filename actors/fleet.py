@@ -34,11 +34,11 @@ from rolltape.storage.configuration import configured_by
 
 from . import launch
 from .blame import said
+from .described import described
 from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
-from .recorder import described
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .remaking import check_drawable
 from .resuming import PastRun

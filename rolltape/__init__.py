@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
     from rolltape.actors.legacy_feed import feed_v0
     from rolltape.actors.legacy_import import ImportReport, import_v0
-    from rolltape.actors.recorder import record
+    from rolltape.actors.recorded_env import record
     from rolltape.actors.replay import replay
     from rolltape.actors.replayed import ReplayReport
     from rolltape.actors.rerender import open_lake as open
@@ -45,7 +45,7 @@ else:
     # Name -> "module:attribute". For type checkers: the imports above; tests/test_face.py keeps both equal.
     _PLACES = {
         "Fleet": "rolltape.actors.fleet:Fleet",
-        "record": "rolltape.actors.recorder:record",
+        "record": "rolltape.actors.recorded_env:record",
         "open": "rolltape.actors.rerender:open_lake",
         "Lake": "rolltape.storage.lake:Lake",
         "Run": "rolltape.storage.lake:Run",

@@ -14,7 +14,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rolltape.actors.recorder import JOIN_STRIDE, record
+from rolltape.actors.joined import JOIN_STRIDE
+from rolltape.actors.recorded_env import record
 from rolltape.schema.errors import LakeNotFound, LakeNotWritable, SchemaMismatch
 
 from .environments import Fragile, Paced

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from rolltape.actors.recorder import record
+from rolltape.actors.recorded_env import record
 
 from .environments import Garden
 from .loops import Seen, assert_same_loops, async_vector, check_seen, single_loop, vector_loop

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rolltape.actors.pace import Pace
-from rolltape.actors.recorder import _held_back
+from rolltape.actors.recorded_env import _held_back
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ConfigError
 

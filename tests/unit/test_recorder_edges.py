@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces as gs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from rolltape.actors.recorder import RecordedVectorEnv, _renderer, record
+from rolltape.actors.recorded_env import RecordedVectorEnv, _renderer, record
 from rolltape.actors.stepping import autoreset_of
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.errors import ConfigError

@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import vector as wv
 
-from rolltape.actors.recorder import described, inner_spec
+from rolltape.actors.described import described, inner_spec
 from rolltape.actors.remaking import recipe_of
 from rolltape.actors.wrapper_chain import again, lost, told_spec
 from rolltape.schema.errors import EnvError, UnknownEnvironment

@@ -1,0 +1,160 @@
+"""One recording of this process, which several recorders may share."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
+from rolltape.schema import log_codes
+from rolltape.schema.adapters.adapter import EnvironmentAdapter
+from rolltape.schema.config_provenance import Resolved
+from rolltape.schema.errors import ConfigError, SchemaMismatch
+from rolltape.schema.messages import ProducerKey
+
+from .joined import JOIN_STRIDE, join, take_number
+from .recording import EndStatus, EnvDescription, Recording
+from .wiring import Wiring, wiring
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+class RecordSession:
+    """One recording of this process and the recorders in it, which may come and go in several threads."""
+
+    _named: dict[tuple[str, str], RecordSession] = {}  # noqa: RUF012
+    _guard = threading.Lock()
+
+    def __init__(self, recording: Recording, name: tuple[str, str] | None) -> None:
+        self.recording = recording
+        self._name = name
+        self._members = 0
+        self._sub_envs = 0
+        self._open: list[Recorder] = []
+        self._error: BaseException | None = None
+        self._status: EndStatus = "completed"
+        self._reason = ""
+
+    @classmethod
+    def join(
+        cls,
+        recorder: Recorder,
+        env: Any,
+        description: EnvDescription,
+        settings: Resolved,
+        run: str | None,
+    ) -> tuple[RecordSession, ProducerKey, int]:
+        """The session for `recorder`, its key, and its first sub-environment in the run."""
+        n = description.num_envs
+        if (ours := wiring()) is not None:
+            return cls._join_run(recorder, env, description, settings, ours)
+        vector = isinstance(env, VectorEnv)
+        observation = env.single_observation_space if vector else env.observation_space
+        action = env.single_action_space if vector else env.action_space
+        if run is None:
+            session = cls(cls._begin(description, observation, action, settings, recorder.adapter), None)
+            return session, *session._enter(recorder, n)
+        if n > JOIN_STRIDE:
+            raise ConfigError(f"run: at most {JOIN_STRIDE} sub-environments fit into a run with a name (got {n}).")
+        name = (str(settings.config.lake.expanduser().resolve()), run)
+        with cls._guard:
+            session = cls._named.get(name)
+            if session is None:
+                session = cls._named[name] = cls(
+                    cls._begin(description, observation, action, settings, recorder.adapter), name
+                )
+            else:
+                session._check_spaces(run, observation, action)
+            return session, *session._enter(recorder, n)
+
+    @classmethod
+    def _join_run(
+        cls, recorder: Recorder, env: Any, description: EnvDescription, settings: Resolved, ours: Wiring
+    ) -> tuple[RecordSession, ProducerKey, int]:
+        """The session of a program that is run by `rolltape run`: every recorder is one of its own, in one run."""
+        vector = isinstance(env, VectorEnv)
+        observation = env.single_observation_space if vector else env.observation_space
+        action = env.single_action_space if vector else env.action_space
+        description = replace(description, stride=JOIN_STRIDE)
+        session = cls(join(ours, description, observation, action, settings, recorder.adapter), None)
+        key, offset, recorder.page = take_number(session.recording.folder, description.num_envs)
+        session._open.append(recorder)
+        session.recording.source.emit(log_codes.PROGRAM_JOINED, shown=False, env_id=description.env_id, key=str(key))
+        return session, key, offset
+
+    @staticmethod
+    def _begin(
+        env: EnvDescription,
+        observation: gym.Space[Any],
+        action: gym.Space[Any],
+        settings: Resolved,
+        adapter: EnvironmentAdapter | None,
+    ) -> Recording:
+        tree = settings.config
+        recording = Recording.open(tree.lake, env, observation, action, tree.durable, adapter, settings=settings)
+        recording.page.announce()
+        return recording
+
+    def _check_spaces(self, run: str, observation: gym.Space[Any], action: gym.Space[Any]) -> None:
+        schema = self.recording.schema
+        for what, codec, space in (("observation", schema.observation, observation), ("action", schema.action, action)):
+            if type(codec)(space).signature != codec.signature:
+                raise SchemaMismatch(
+                    f"run {run!r} records {what} space {codec.descriptor}, this environment has {space}. "
+                    f"Environments of one run have the same spaces: give this one another run name."
+                )
+
+    def _enter(self, recorder: Recorder, num_envs: int) -> tuple[ProducerKey, int]:
+        stride = self.recording.env.stride
+        if self._sub_envs + num_envs > stride:
+            raise ConfigError(f"run: at most {stride} sub-environments fit into this run; {self._sub_envs} are there.")
+        key, offset = ProducerKey(self._members, 0), self._sub_envs
+        self._members += 1
+        self._sub_envs += num_envs
+        self._open.append(recorder)
+        return key, offset
+
+    def leave(self, recorder: Recorder) -> None:
+        """A member has closed; the last one ends the run."""
+        with self._guard:
+            self._open.remove(recorder)
+            last = not self._open
+            if last:
+                self._forget()
+        if last:
+            self.recording.finish(self._status, self._reason)
+
+    def fail(self, error: BaseException) -> None:
+        """A member cannot make its rows durable: the run has failed, for all members."""
+        with self._guard:
+            first = self._error is None
+            self._error = self._error or error
+            others = list(self._open)
+            self._forget()
+        if first:
+            for recorder in others:
+                recorder.told(error)
+            self.recording.abandon(str(error))
+
+    def withdraw(self, recorder: Recorder, error: BaseException) -> None:
+        """A member could not start; others go on without it."""
+        with self._guard:
+            alone = self._open == [recorder]
+            if not alone:
+                self._open.remove(recorder)
+        if alone:
+            self.fail(error)
+
+    def forgotten(self) -> None:
+        """A member was not closed by the user."""
+        self._status, self._reason = "stopped", "the process ended without close()"
+
+    def _forget(self) -> None:
+        if self._name is not None and self._named.get(self._name) is self:
+            del self._named[self._name]
+
+
