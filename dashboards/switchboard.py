@@ -155,7 +155,7 @@ class Switchboard:
                 stream.kind = kind
                 self.streams_version += 1
             pairs = [viewer.pairs[item.stream] for viewer in self.viewers.values() if item.stream in viewer.pairs]
-            offered = any([pair.offer(sequence) for pair in pairs])  # to each of them, not only to the first
+            offered = sum(pair.offer(sequence) for pair in pairs)
             if offered or not any(pair.takes_more for pair in pairs):
                 stream.pool.consume(sequence)  # but not for what was only held back: nobody will show it
             if not any(pair.watching for pair in pairs):
