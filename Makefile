@@ -7,7 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 
-# Ray starts a Python a worker: with .pyc files in place that takes 0.5 s, without them seconds.
+# Ray starts a Python a worker: with .pyc files in place that takes 0.5 s, without them seconds. Our own are compiled
+# before they are run, because some images tell Python not to write them (PYTHONDONTWRITEBYTECODE).
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 # Environments that draw do so without a screen.
@@ -23,11 +24,11 @@ help:  ## this list
 # ---- what it is for -------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMP)  ## record real environments and show what was recorded
+demo: compiled  ## record real environments and show what was recorded
 	$(BIN)/python -m rolltape.scripts.demo $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP) $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEERS=1 measures others too, ARGS="--help"
+bench: compiled $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEERS=1 measures others too, ARGS="--help"
 	$(BIN)/python -m rolltape.scripts.bench $(if $(PEERS),--peers) $(ARGS)
 
 # ---- is it right ----------------------------------------------------------------------------------------------------
@@ -37,11 +38,11 @@ JOBS ?= 2
 SHARED = -n $(JOBS) --dist worksteal
 
 .PHONY: test
-test: lint browser  ## lint, then every test but the long ones; ARGS="-k name" picks, JOBS=0 runs them in one process
+test: lint browser compiled  ## lint, then every test but the long ones; ARGS="-k name" picks, JOBS=0 runs them in one process
 	$(BIN)/python -m pytest $(SHARED) -m "not long" $(ARGS)
 
 .PHONY: test-long
-test-long: lint browser  ## the long tests as well
+test-long: lint browser compiled  ## the long tests as well
 	$(BIN)/python -m pytest $(SHARED) --hypothesis-profile=long $(ARGS)
 
 # pyright names a file by the link that it is imported through; a person wants the file.
@@ -71,6 +72,10 @@ browser:
 
 .PHONY: venv
 venv: $(STAMP)  ## make .venv with everything pinned and hashed
+
+.PHONY: compiled
+compiled: $(STAMP)
+	@$(BIN)/python -m compileall -q rolltape schema storage actors dashboards scripts tests
 
 # uv comes by pip, so that Python is all a machine has to bring.
 $(BIN)/uv: requirements/uv.txt
