@@ -41,7 +41,7 @@ from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
 from .remaking import check_drawable
-from .resuming import PastRun
+from .resuming import PastRun, lake_of
 from .state_infos import state_reader
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
 from .wrapper_chain import told_spec
@@ -120,7 +120,7 @@ class Fleet:
     ) -> None:
         past = None
         if resume is not None:
-            past = PastRun.find(_lake_of(lake, settings), resume)
+            past = PastRun.find(lake_of("Fleet(…)", lake, settings), resume)
             began = past.as_it_began()
             env, env_kwargs = past.env(env), began["env_kwargs"] if env_kwargs is None else env_kwargs
             if settings is None:  # otherwise they have it from the run, with where each value comes from
@@ -195,7 +195,7 @@ class Fleet:
             past=past,
         )
         self._past = past
-        self.resumed = None if past is None else past.resumed
+        self.resumed = self._recording.resumed
         self._adapter = type(adapter)
         self._slots: list[_Slot] = []
         self.summary: EndSummary | None = None
@@ -505,13 +505,6 @@ class Fleet:
             gpus=self._resources.gpus_per_worker,
             memory_bytes=self._resources.memory_per_worker_bytes,
         )
-
-
-def _lake_of(lake: str | Path | None, settings: Resolved | None) -> Path:
-    """Where the run lies that is to go on."""
-    if settings is not None:
-        return settings.config.lake
-    return Path(lake) if lake is not None else configured_by("Fleet(…)", None, None).config.lake
 
 
 def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:

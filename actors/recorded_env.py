@@ -23,9 +23,11 @@ from rolltape.storage.configuration import configured_by
 
 from .described import description_of, env_id_of
 from .pace import Pace
+from .record_session import RecordSession
 from .recorder import Recorder
 from .recording import EndSummary
 from .remaking import check_drawable
+from .resuming import PastRun, Resumed, lake_of
 from .single_rows import SingleRows
 from .vector_rows import VectorRows
 
@@ -37,6 +39,7 @@ def record(
     *,
     frames: Any = ...,
     run: str | None = ...,
+    resume: Any = ...,
     settings: Resolved | None = ...,
     **config: Any,
 ) -> RecordedEnv: ...
@@ -47,6 +50,7 @@ def record(
     *,
     frames: Any = ...,
     run: str | None = ...,
+    resume: Any = ...,
     **config: Any,
 ) -> RecordedVectorEnv: ...
 def record(
@@ -55,6 +59,7 @@ def record(
     *,
     frames: Any = None,
     run: str | None = None,
+    resume: Any = None,
     settings: Resolved | None = None,
     **config: Any,
 ) -> RecordedEnv | RecordedVectorEnv:
@@ -69,23 +74,35 @@ def record(
             `{"policy": "render", "every": 4}`.
         run: a name under which several environments of this process go into one run, such as the environments of a
             Stable-Baselines3 `VecEnv`. None: a run of its own.
+        resume: a run of `record` to go on with: a run id, its beginning, `"latest"`, or a `Run`. It goes on as it
+            began: the same environment, wrappers, sub-environments and pictures; seeds are yours. What its last session
+            lost is declared first. With `run`, environments come in the order in which they came when it began.
         settings: a configuration that was resolved already; no file and no environment is read then.
         **config: further fields of `RecordConfig`, such as `fragment={"max_age_s": 0.2}`, and sections of the
             configuration such as `logging={…}`.
 
     Returns:
-        The environment, wrapped; use it as before. `close()` ends the recording; `.run_id` names it.
+        The environment, wrapped; use it as before. `close()` ends the recording; `.run_id` names it, `.resumed` says
+        what was resumed.
 
     Raises:
-        ConfigError: not an environment, or a value that is not allowed.
+        ConfigError: not an environment, a value that is not allowed, a run that cannot go on.
+        LakeNotFound: there is no run to go on with.
+        SchemaMismatch: the run has other spaces than the environment.
         UnsupportedSpace, LakeNotWritable, DiskFull, ClusterError: nothing is recorded then.
     """
+    past = None
+    if resume is not None:
+        past = RecordSession.past(lake_of("record(…)", lake, settings), resume, run)
+        if settings is None:
+            frames = past.as_it_began()["frames"] if frames is None else frames
+            config = past.config(config)
     spec = getattr(env, "spec", None)
     resolved = configured_by("record(…)", getattr(spec, "id", None), settings, lake=lake, frames=frames, **config)
     if isinstance(env, VectorEnv):
-        return RecordedVectorEnv(env, resolved, run)
+        return RecordedVectorEnv(env, resolved, run, past)
     if isinstance(env, gym.Env):
-        return RecordedEnv(env, resolved, run)
+        return RecordedEnv(env, resolved, run, past)
     kind = f"{type(env).__module__}.{type(env).__qualname__}"
     raise ConfigError(
         f"rolltape.record wraps a gymnasium.Env or gymnasium.vector.VectorEnv, not {kind}. "
@@ -110,6 +127,11 @@ class _Recorded:
         return self._recorder.session.recording.page.address()
 
     @property
+    def resumed(self) -> Resumed | None:
+        """What was resumed, from where, and what was lost before; None in a new run."""
+        return self._recorder.session.recording.resumed
+
+    @property
     def summary(self) -> EndSummary | None:
         """How the run ended; None before."""
         return self._recorder.session.recording.summary
@@ -123,13 +145,15 @@ class _Recorded:
 
 
 class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
-    """A recorded single environment. Attributes: `run_id`, `summary` (after `close`)."""
+    """A recorded single environment. Attributes: `run_id`, `resumed`, `summary` (after `close`)."""
 
-    def __init__(self, env: gym.Env[Any, Any], settings: Resolved, run: str | None) -> None:
+    def __init__(
+        self, env: gym.Env[Any, Any], settings: Resolved, run: str | None, past: PastRun | None = None
+    ) -> None:
         super().__init__(env)
         self._render = _renderer(env, settings.config.durable)
         description = description_of(env, named=run is not None)
-        self._recorder = Recorder(env, description, settings, run)
+        self._recorder = Recorder(env, description, settings, run, past)
         self._mutex = self._recorder.producer.mutex
         self._durable = settings.config.durable
         self._bind()
@@ -199,14 +223,16 @@ class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
 
 
 class RecordedVectorEnv(_Recorded, VectorWrapper[Any, Any, Any, Any, Any]):
-    """A recorded vector environment. Attributes: `run_id`, `summary` (after `close`)."""
+    """A recorded vector environment. Attributes: `run_id`, `resumed`, `summary` (after `close`)."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], settings: Resolved, run: str | None) -> None:
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], settings: Resolved, run: str | None, past: PastRun | None = None
+    ) -> None:
         super().__init__(env)
         self._pictures = _renderer(env, settings.config.durable)
         description = description_of(env, named=run is not None)
         self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self._recorder = Recorder(env, description, settings, run)
+        self._recorder = Recorder(env, description, settings, run, past)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
         self._env_step = _held_back(env.step, env.num_envs, settings.config.durable)
@@ -278,5 +304,3 @@ def _renderer(env: Any, config: RecordConfig) -> Any:
             f"(got {env.render_mode!r}): gymnasium.make(..., render_mode='rgb_array')."
         )
     return env.render
-
-

@@ -26,6 +26,7 @@ from .page import ProducerPage, page_path
 from .producer import Producer
 from .record_session import RecordSession
 from .recording import EnvDescription
+from .resuming import PastRun
 from .single_rows import SingleRows
 from .state_infos import state_reader
 from .stepping import autoreset_of
@@ -36,20 +37,28 @@ from .vector_rows import VectorRows
 class Recorder:
     """What all recorders share: a producer in this process and its session."""
 
-    def __init__(self, env: Any, description: EnvDescription, settings: Resolved, run: str | None) -> None:
+    def __init__(
+        self,
+        env: Any,
+        description: EnvDescription,
+        settings: Resolved,
+        run: str | None,
+        past: PastRun | None = None,
+    ) -> None:
         self.producer: Any = None
         self.page: ProducerPage | None = None
         self.adapter = adapter_for(env, settings.config.durable)
-        self.session, self.key, self.offset = RecordSession.join(self, env, description, settings, run)
+        self.session, place = RecordSession.join(self, env, description, settings, run, past)
+        self.key, self.offset = place.key, place.offset
         try:
-            self._start(env, description.num_envs, settings.config.durable)
+            self._start(env, description.num_envs, settings.config.durable, place.first_index)
         except BaseException as error:
             self.session.withdraw(self, error)
             raise
         self.closed = False
         atexit.register(self._close_at_exit)
 
-    def _start(self, env: Any, n: int, config: RecordConfig) -> None:
+    def _start(self, env: Any, n: int, config: RecordConfig, first_index: list[int]) -> None:
         recording = self.session.recording
         page = self.page or ProducerPage(page_path(recording.folder.producers, self.key), self.key, n)
         common: dict[str, Any] = {"stride": recording.env.stride, "agree": recording.hub.agree}
@@ -64,11 +73,13 @@ class Recorder:
                 autoreset=autoreset_of(env),
                 sub_env_offset=self.offset,
                 own_seed="alone" if per_env else "batch",
+                first_index=first_index,
                 **common,
             )
         else:
             schema = recording.schema.of_rows()
-            rows = SingleRows(schema, self.key, page, config.fragment, sub_env=self.offset, **common)
+            (first,) = first_index
+            rows = SingleRows(schema, self.key, page, config.fragment, sub_env=self.offset, first_index=first, **common)
         validator = validator_of(recording.schema, config.validation, str(self.key))
         found = find_statistics(env)
         self.noted = self._noted(rows, found, config) if found else None
@@ -182,5 +193,3 @@ def adapter_for(env: Any, config: RecordConfig) -> EnvironmentAdapter | None:
     adapter = adapter_of(env, config.adapter.name)
     state_reader(adapter, config)
     return adapter
-
-

@@ -171,6 +171,7 @@ class Recording:
         self.lost: dict[ProducerKey, tuple[int, int]] = {}
         self.restarts = 0
         self.steps_before = self.lost_episodes_before = 0
+        self.resumed: Resumed | None = None
         self._beats: dict[str, Heartbeat] = {}
         self.summary: EndSummary | None = None
         self.sections = LogSections(self.logs.verbose)
@@ -253,6 +254,7 @@ class Recording:
 
     def go_on_from(self, resumed: Resumed) -> None:
         """Count from where the last session ended, and say so."""
+        self.resumed = resumed
         self.steps_before, self.lost_episodes_before = resumed.steps, resumed.lost_episodes
         self.source.emit(
             log_codes.RUN_RESUMED,

@@ -1,9 +1,8 @@
-"""Going on with a fleet's run after a stop, a crash or a full disk: what is known of it, and what its new session
-begins with.
+"""Going on with a run after a stop, a crash or a full disk: what is known of it, and what its new session begins with.
 
 Rules:
-1. A run goes on as it began: environment, spaces, sub-environments, workers, seed and pictures are those of `run.json`.
-   How often is committed may change.
+1. A run goes on as it began: environment, spaces, sub-environments, workers, seed, pictures and what is left out are
+   those of `run.json`. How often is committed may change.
 2. Nobody may be recording it. What the last session lost is declared before the next one begins, once.
 3. Every producer begins a new incarnation, behind the last episode that its pages and the recording know of, so that no
    episode number and no seed comes twice. The old incarnations are fenced.
@@ -12,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -19,14 +19,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow.parquet as pq
 
 from rolltape.schema.config import RecordConfig
+from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.configuration import configured_by
 from rolltape.storage.files import FileOps, storage_errors
 from rolltape.storage.lake import Lake
 from rolltape.storage.layout import RunFolder, list_tables
@@ -40,6 +42,13 @@ from .obituary import Obituary, write_obituary
 
 if TYPE_CHECKING:
     from .recording import EnvDescription
+
+Kind = Literal["fleet", "recorder"]
+HOW: Final[dict[Any, str]] = {
+    "fleet": "is a fleet's: rolltape record --resume {run}, or rolltape.Fleet(lake=…, resume={run!r}), goes on with it",
+    "recorder": "was recorded by rolltape.record: your own loop goes on with it, rolltape.record(env, lake, "
+    "resume={run!r})",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +107,8 @@ class PastRun:
         self.resumed: Resumed | None = None
 
     @classmethod
-    def find(cls, lake: str | Path, run: Any) -> PastRun:
-        """The run that is meant, as `Lake.run` takes it.
+    def find(cls, lake: str | Path, run: Any, kind: Kind = "fleet") -> PastRun:
+        """The run that is meant, as `Lake.run` takes it; `kind` is who wants to go on with it.
 
         Raises LakeNotFound, CorruptRecording; ConfigError where it cannot go on.
         """
@@ -111,11 +120,10 @@ class PastRun:
                 f"resume: run {folder.run_id} is of a program; a job that is retried goes on with it: rolltape submit "
                 f"--retry."
             )
-        if (info.get("env") or {}).get("kind") != "fleet":
-            raise ConfigError(
-                f"resume: run {folder.run_id} was recorded by rolltape.record or imported; only the run of a fleet can "
-                f"go on. Record your loop into a new run."
-            )
+        recorded_by = (info.get("env") or {}).get("kind")
+        if recorded_by != kind:
+            how = HOW.get(recorded_by, "was imported, and nothing goes on with it: record a new run")
+            raise ConfigError(f"resume: run {folder.run_id} {how.format(run=folder.run_id)}.")
         return cls._quiet(folder, info)
 
     @classmethod
@@ -168,23 +176,39 @@ class PastRun:
 
     def check_same(self, env: EnvDescription, config: RecordConfig) -> None:
         """Raises ConfigError where a value differs that a run keeps (rule 1)."""
-        began = self.as_it_began()
         policy = config.frames.policy
-        now = {
-            "env": self.info["env_id"] if env.source == self.info["env"]["source"] else env.env_id,
+        kept, stored = self.info["env"], self.info["config"]
+        if env.kind == "fleet":
+            began = {name: self.as_it_began()[name] for name in ("num_workers", "seed")}
+            now: dict[str, Any] = {"num_workers": env.workers, "seed": config.seed}
+            same_env = env.source == kept["source"]
+        else:
+            began = {"frames.every": self.info["frames"]["every"], "made with": _made_with(kept)}
+            now = {"frames.every": config.frames.every, "made with": _made_with(asdict(env))}
+            same_env = False
+        began |= {
+            "env": self.info["env_id"],
+            "num_envs": self.info["num_envs"],
+            "vectorization": kept["vectorization"],
+            "autoreset": kept["autoreset"],
+            "frames": self.info["frames"]["policy"],
+            "keep_last": stored.get("keep_last", 0),
+            "throttle.sample": (stored.get("throttle") or {}).get("sample", 1),
+        }
+        now |= {
+            "env": self.info["env_id"] if same_env else env.env_id,
             "num_envs": env.num_envs,
-            "num_workers": env.workers,
             "vectorization": env.vectorization,
             "autoreset": env.autoreset,
-            "seed": config.seed,
-            "frames": began["frames"]["policy"] if policy == "auto" else policy,
+            "frames": began["frames"] if policy == "auto" else policy,
+            "keep_last": config.keep_last,
+            "throttle.sample": config.throttle.sample,
         }
-        stored = {**began, "env": self.info["env_id"], "frames": began["frames"]["policy"]}
-        for name, value in now.items():
-            if value != stored[name]:
+        for name in ("env", *(name for name in now if name != "env")):
+            if now[name] != began[name]:
                 raise ConfigError(
-                    f"{name}: run {self.folder.run_id} has {stored[name]!r}, and a run goes on as it began (got "
-                    f"{value!r}). Leave it out, or record a new run."
+                    f"{name}: run {self.folder.run_id} has {began[name]!r}, and a run goes on as it began (got "
+                    f"{now[name]!r}). Leave it out, or record a new run."
                 )
 
     def check_spaces(self, schema: RunSchema) -> None:
@@ -254,3 +278,36 @@ class PastRun:
         mark = launch.fence(writer, last)
         left = write_obituary(self.folder, last, mark, offset, num_envs, int(self.info["episode_stride"]))
         return ProducerKey(producer, last.incarnation + 1), left
+
+    def next_place(self, writer: Any, producer: int, offset: int, num_envs: int) -> tuple[ProducerKey, list[int]]:
+        """The incarnation with which a recorder goes on, and the next episode index of each of its sub-environments.
+
+        What its last one lost is declared (`settle`). Raises ConfigError where that had another number of them.
+        """
+        known = {len(page.episode_index) for key, page in read_pages(self.folder).items() if key.producer == producer}
+        if known - {num_envs}:
+            raise ConfigError(
+                f"resume: environment {producer} of run {self.folder.run_id} had {known.pop()} sub-environments, this "
+                f"one has {num_envs}. Record environments in the order in which the run began, or record a new run."
+            )
+        key, left = self.next_life(writer, producer, offset, num_envs)
+        return key, [0] * num_envs if left is None else left.first_index
+
+
+def lake_of(place: str, lake: str | Path | None, settings: Resolved | None) -> Path:
+    """Where the run lies that is to go on; `place` is the call that wants it."""
+    if settings is not None:
+        return settings.config.lake
+    return Path(lake) if lake is not None else configured_by(place, None, None).config.lake
+
+
+def _made_with(env: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an environment's description what a replay makes it with, but for how it renders."""
+    spec = json.loads(env["spec"] or "{}")
+    kwargs = {name: value for name, value in spec.get("kwargs", {}).items() if name != "render_mode"}
+    wrappers = [layer["name"] for layer in env["metadata"].get("wrappers", ())]
+    return {
+        "kwargs": kwargs,
+        "max_episode_steps": spec.get("max_episode_steps"),
+        "wrappers": wrappers + env["metadata"].get("vector_wrappers", []),
+    }

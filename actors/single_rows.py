@@ -88,7 +88,7 @@ class SingleRows(OpenRows):
         self._clock = clock or WallClock()
         self._counter_ns = counter_ns
         super().__init__(config)
-        self._index = first_index - 1
+        self._index = page.episode_index[0] = first_index - 1
         self._episode = -1
         self._open = False
         self._ends: list[tuple[int, bool, bool]] = []

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
 import rolltape as rt
 from rolltape.actors import launch
 from rolltape.actors.fleet import Fleet
-from rolltape.schema.errors import ConfigError, LakeNotFound
+from rolltape.actors.recording import Recording
+from rolltape.schema.errors import ConfigError, LakeNotFound, SchemaMismatch
+from rolltape.storage.layout import RunFolder
 from rolltape.storage.run_info import read_run_info, write_run_info
+from rolltape.storage.verify import verify_run
 
 from .environments import Paced
 from .readback import read_back
@@ -28,11 +34,24 @@ SOURCE = "tests.ray.environments:Paced"
 
 def crash(fleet: Fleet) -> Path:
     """What the death of the driver and of all its actors leaves, without a Ray of its own."""
-    folder = fleet._recording.folder
     for slot in fleet._slots:
         launch.kill(slot.worker)
-    launch.stop_actors(fleet._recording._actors)
-    fleet._recording.log.stop()
+    return crashed(fleet._recording)
+
+
+def crash_loop(env: Any) -> Path:
+    """The same of a process with a loop of its own: nothing of the open fragment is sent."""
+    recorder = env._recorder
+    recorder.closed = True
+    atexit.unregister(recorder._close_at_exit)
+    recorder.producer.shut()
+    return crashed(recorder.session.recording)
+
+
+def crashed(recording: Recording) -> Path:
+    folder = recording.folder
+    launch.stop_actors(recording._actors)
+    recording.log.stop()
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     info = read_run_info(folder)
@@ -92,3 +111,79 @@ def test_what_cannot_go_on(lake: Path) -> None:
         Fleet(lake=lake, resume="latest", seed=8)
     with pytest.raises(ConfigError, match="env: run"):
         Fleet("CartPole-v1", lake=lake, resume="latest", vectorization="sync")
+
+
+def played(env: Any, steps: int, *, seed: int | None = None) -> Any:
+    env.action_space.seed(5)
+    env.reset(seed=seed)
+    for _ in range(steps):
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if not isinstance(env.unwrapped, SyncVectorEnv) and (terminated or truncated):
+            env.reset()
+    return env
+
+
+def test_a_loop_of_ones_own_goes_on(lake: Path) -> None:
+    with pytest.raises(LakeNotFound, match="No lake at|No runs in"):
+        rt.record(gym.make("CartPole-v1"), lake, resume="latest")
+    first = played(rt.record(gym.make("CartPole-v1"), lake, **QUICK), 300, seed=3)
+    first.save()
+    with pytest.raises(ConfigError, match=r"is being recorded by process \d+"):
+        rt.record(gym.make("CartPole-v1"), lake, resume="latest")
+    first._recorder.producer.shut()  # nothing is sent any more
+    played(first, 20)
+    run_path = crash_loop(first)
+    before = read_back(run_path)
+    wrong: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+        (gym.make("Acrobot-v1"), {}, ConfigError, "env: run .* has 'CartPole-v1', and a run goes on as it began"),
+        (gym.make("CartPole-v1", max_episode_steps=9), {}, ConfigError, "made with: run .*'max_episode_steps': 500"),
+        (gym.make("CartPole-v1"), {"keep_last": 5}, ConfigError, "keep_last: run .* has 0"),
+        (gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"), {}, ConfigError, "num_envs: run .* has 1"),
+        (gym.make("CartPole-v1"), {}, SchemaMismatch, "The action space of CartPole-v1 is not the one"),
+    ]
+    wrong[-1][0].action_space = gym.spaces.Discrete(3)
+    for env, given, error, message in wrong:
+        with pytest.raises(error, match=message):
+            rt.record(env, lake, resume="latest", **given)
+    with pytest.raises(ConfigError, match=r"was recorded by rolltape.record: your own loop goes on with it"):
+        Fleet(lake=lake, resume="latest")
+
+    with rt.record(gym.make("CartPole-v1"), lake, resume=run_path.name[:20]) as again:
+        assert again.run_id == run_path.name and again.resumed is not None
+        played(again, 100)
+    assert (again.resumed.session, again.resumed.ended, again.resumed.steps) == (2, "crashed", 300)
+    assert (again.resumed.lost_steps, again.resumed.declared_now) == (20, True)
+    found = read_back(run_path)
+    check_recording(found)
+    end = check_end(found, again.summary)
+    assert (end["status"], end["steps"], end["lost_steps"]) == ("completed", 400, 20)
+    assert found.fragment_digests().items() >= before.fragment_digests().items(), "what was there is as it was"
+    replays = {row["incarnation"]: row["replay"] for row in found.rows("episodes") if row["status"] != "lost"}
+    assert replays == {0: "forward", 1: "none"}, "what was not seeded in this session does not replay"
+    (said,) = rt.open(lake).run("latest").logs("code = 'LOG1002'").to_dicts()
+    assert "from 300 steps on" in said["message"]
+    assert verify_run(RunFolder.of(lake, again.run_id)).verdict == "lossy", "it is declared, and nothing is damaged"
+
+
+def test_recorders_of_one_run_go_on_in_their_order(lake: Path) -> None:
+    def begin(**more: Any) -> list[Any]:
+        pair: Any = SyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2)
+        return [rt.record(env, lake, run="both", **QUICK, **more) for env in (gym.make("CartPole-v1"), pair)]
+
+    first = begin()
+    with pytest.raises(ConfigError, match="'both' is the name of run .*, which began anew with its first recorder"):
+        rt.record(gym.make("CartPole-v1"), lake, run="both", resume="latest")
+    for env in first:
+        played(env, 60, seed=1).close()
+    run_id = rt.open(lake).run("latest").run_id
+    single, pair = begin(resume=run_id)
+    for env in (single, pair):
+        played(env, 60, seed=100)
+    third = played(rt.record(gym.make("CartPole-v1"), lake, run="both"), 20, seed=200)
+    for env in (single, pair, third):
+        env.close()
+    found = read_back(lake / "runs" / run_id)
+    check_recording(found)
+    check_end(found, third.summary)
+    assert set(found.watermarks) == {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}
+    assert set(found.column("steps", "sub_env")) == {0, 1, 2, 3}
