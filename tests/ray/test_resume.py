@@ -124,7 +124,7 @@ def played(env: Any, steps: int, *, seed: int | None = None) -> Any:
 
 
 def test_a_loop_of_ones_own_goes_on(lake: Path) -> None:
-    with pytest.raises(LakeNotFound, match="No lake at|No runs in"):
+    with pytest.raises(LakeNotFound, match=r"No lake at|No runs in"):
         rt.record(gym.make("CartPole-v1"), lake, resume="latest")
     first = played(rt.record(gym.make("CartPole-v1"), lake, **QUICK), 300, seed=3)
     first.save()
@@ -171,7 +171,7 @@ def test_recorders_of_one_run_go_on_in_their_order(lake: Path) -> None:
         return [rt.record(env, lake, run="both", **QUICK, **more) for env in (gym.make("CartPole-v1"), pair)]
 
     first = begin()
-    with pytest.raises(ConfigError, match="'both' is the name of run .*, which began anew with its first recorder"):
+    with pytest.raises(ConfigError, match=r"'both' is the name of run .*, which began anew with its first recorder"):
         rt.record(gym.make("CartPole-v1"), lake, run="both", resume="latest")
     for env in first:
         played(env, 60, seed=1).close()
