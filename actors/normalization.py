@@ -33,17 +33,29 @@ TARGETS: Final = {"obs_rms": "observation", "return_rms": "reward", "ret_rms": "
 """Attributes of wrappers that hold statistics, and what those are of."""
 WRAPPERS: Final = {"NormalizeObservation": "obs_rms", "NormalizeReward": "return_rms"}
 """What is asked for in another process, where only the names of wrappers are known."""
+DISCOUNTED: Final = "discounted_reward"
+"""Attribute in which a wrapper of one environment carries the discounted sum of its rewards on."""
+SWITCHES: Final = ("update_running_mean", "training")
+"""Attributes that say whether statistics go on: of Gymnasium's wrappers, of VecNormalize."""
 ROW_BYTES: Final = 128
 _SCHEMA: Final = table_schema("normalization")
 
 
 class Moments(NamedTuple):
-    """Statistics at one moment."""
+    """Statistics at one moment.
+
+    Attributes:
+        mean, var: float64, in the shape of what is normalized.
+        dtype: of mean and var in the wrapper.
+        discounted: float64, the discounted sum of rewards that goes on; None where there is none.
+    """
 
     mean: np.ndarray
     var: np.ndarray
     count: float
     updating: bool
+    dtype: str
+    discounted: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,8 @@ class Statistics:
         first, envs: the first sub-environment that they are of, and of how many.
         epsilon, signature: of the wrapper and its observation space, where known.
         read: what they are now.
+        holder: the wrapper itself; None where that is in another process.
+        attribute: where it keeps them.
     """
 
     target: str
@@ -69,6 +83,8 @@ class Statistics:
     epsilon: float | None
     signature: str | None
     read: Callable[[], Moments]
+    holder: Any = None
+    attribute: str = ""
 
 
 def find_statistics(env: Any) -> list[Statistics]:
@@ -142,33 +158,37 @@ def _of_holder(holder: Any, place: int, first: int, envs: int) -> list[Statistic
                     envs,
                     float(epsilon) if isinstance(epsilon, int | float) else None,
                     _signature(holder, entry) if target == "observation" else None,
-                    _reader(holder, name, entry),
+                    _reader(holder, name, entry, carries=envs == 1 and target == "reward"),
+                    holder,
+                    name,
                 )
             )
         place += bool(found) and found[-1].place == place
     return found
 
 
-def _reader(holder: Any, name: str, entry: Any) -> Callable[[], Moments]:
+def _reader(holder: Any, name: str, entry: Any, *, carries: bool) -> Callable[[], Moments]:
     """Reads through the holder, which may be given other statistics (as by `load`)."""
 
     def read() -> Moments:
         rms = getattr(holder, name)
-        return _moments(rms if entry is None else rms[entry], _updating(holder))
+        carried = getattr(holder, DISCOUNTED, None) if carries else None
+        return _moments(rms if entry is None else rms[entry], _updating(holder), carried)
 
     return read
 
 
 def _updating(holder: Any) -> bool:
-    """Gymnasium's wrappers have `update_running_mean`, VecNormalize `training`."""
-    for name in ("update_running_mean", "training"):
+    for name in SWITCHES:
         if isinstance(setting := getattr(holder, name, None), bool):
             return setting
     return True
 
 
-def _moments(rms: Any, updating: bool) -> Moments:
-    return Moments(np.array(rms.mean, np.float64), np.array(rms.var, np.float64), float(rms.count), updating)
+def _moments(rms: Any, updating: bool, carried: Any) -> Moments:
+    mean, var = np.array(rms.mean, np.float64), np.array(rms.var, np.float64)
+    discounted = None if carried is None else np.array(carried, np.float64)
+    return Moments(mean, var, float(rms.count), updating, str(np.asarray(rms.mean).dtype), discounted)
 
 
 def _signature(holder: Any, entry: Any) -> str | None:
@@ -190,12 +210,15 @@ def _elsewhere(env: AsyncVectorEnv, place: int) -> list[Statistics]:
         for number, kind in enumerate(kinds):
             attribute = WRAPPERS[kind]
 
-            def read(first: int = first, attribute: str = attribute) -> Moments:
-                updating = env.get_attr("update_running_mean")[first]
-                return _moments(env.get_attr(attribute)[first], bool(updating))
+            outermost = next(w for w in reversed(spec.additional_wrappers) if w.name == kind)
+            arguments, target = outermost.kwargs or {}, TARGETS[attribute]
+            carries = target == "reward" and outermost.entry_point.startswith("gymnasium.")
 
-            arguments = next(w.kwargs or {} for w in reversed(spec.additional_wrappers) if w.name == kind)
-            target = TARGETS[attribute]
+            def read(first: int = first, attribute: str = attribute, carries: bool = carries) -> Moments:
+                updating = env.get_attr("update_running_mean")[first]
+                carried = env.get_attr(DISCOUNTED)[first] if carries else None
+                return _moments(env.get_attr(attribute)[first], bool(updating), carried)
+
             signature = space_signature(env.single_observation_space) if target == "observation" else None
             epsilon = arguments.get("epsilon")
             found.append(Statistics(target, kind, place + number, None, first, 1, epsilon, signature, read))
@@ -317,6 +340,8 @@ class NotedRows:
             ([one.epsilon for one in which], pa.float64()),
             ([m.updating for m in moments], pa.bool_()),
             ([one.signature for one in which], pa.string()),
+            ([m.dtype for m in moments], pa.string()),
+            ([None if m.discounted is None else m.discounted.reshape(-1) for m in moments], pa.list_(pa.float64())),
         ]
         arrays = [pa.array(column, kind) for column, kind in values]
         arrays[1] = arrays[1].cast(TIME)

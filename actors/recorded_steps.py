@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+import gymnasium as gym
 import numpy as np
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
 from .infos import InfoColumns, InfoTypes
+from .normalization_again import RecordedStatistics
 from .replayed import Divergence
 
 if TYPE_CHECKING:
@@ -77,10 +79,18 @@ class RecordedSteps:
         rows: the episodes' rows.
         edges: steps `edges[i]` to `edges[i + 1]` (exclusive) are those of episode i.
         actions: one a step, of the types that the space samples.
+        statistics: of normalizing wrappers, put back where episodes begin; None: there are none.
     """
 
-    def __init__(self, run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec) -> None:
-        self.run, self.rows, self._codec = run, rows, observation
+    def __init__(
+        self,
+        run: Run,
+        rows: list[dict[str, Any]],
+        observation: SpaceCodec,
+        action: SpaceCodec,
+        statistics: RecordedStatistics | None = None,
+    ) -> None:
+        self.run, self.rows, self._codec, self.statistics = run, rows, observation, statistics
         steps = _steps_of(run, rows)
         self.edges = _edges(steps, rows)
         self.actions = action.decode(steps["action"])
@@ -119,9 +129,20 @@ class RecordedSteps:
         """Rewards, float64, one a step."""
         return self._rewards
 
-    def is_whole(self, place: int) -> bool:
-        """Whether every step of an episode is there."""
-        return int(self.edges[place + 1] - self.edges[place]) == self.rows[place]["length"]
+    def why_not(self, place: int) -> str:
+        """Why an episode cannot be replayed, such as steps that are missing; empty where it can."""
+        if int(self.edges[place + 1] - self.edges[place]) != self.rows[place]["length"]:
+            return "some of its steps are missing"
+        return "" if self.statistics is None else self.statistics.lacks(self.rows[place]["episode"])
+
+    def begin(self, env: gym.Env[Any, Any], place: int, *, seeded: bool) -> tuple[Any, dict[str, Any]]:
+        """Reset an environment as an episode was: with its options and, where `seeded`, its seed."""
+        row = self.rows[place]
+        seed, options = row["seed"] if seeded else None, decode_info(row["options"]) or None
+        if self.statistics is None:
+            return env.reset(seed=seed, options=options)
+        with self.statistics.put_back(env, row["episode"]):
+            return env.reset(seed=seed, options=options)
 
     def pictures(self, place: int) -> Iterator[np.ndarray] | None:
         """The observations of an episode where they are stored as pictures; None where they are not."""
@@ -341,9 +362,12 @@ def steps_at_once(observation: SpaceCodec, action: SpaceCodec) -> int:
 
 
 def read_some(
-    run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec
+    run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec, env: gym.Env[Any, Any]
 ) -> Iterator[RecordedSteps]:
-    """Read episodes, so many at a time that their steps are about `READ_BYTES`, and at least one."""
+    """Read episodes, so many at a time that their steps are about `READ_BYTES`, and at least one.
+
+    `env`: in which they are replayed.
+    """
     most = steps_at_once(observation, action)
     start = 0
     while start < len(rows):
@@ -351,8 +375,16 @@ def read_some(
         while stop < len(rows) and (stop == start or steps + rows[stop]["length"] <= most):
             steps += rows[stop]["length"]
             stop += 1
-        yield RecordedSteps(run, rows[start:stop], observation, action)
+        yield read_together(run, rows[start:stop], observation, action, env)
         start = stop
+
+
+def read_together(
+    run: Run, rows: list[dict[str, Any]], observation: SpaceCodec, action: SpaceCodec, env: gym.Env[Any, Any]
+) -> RecordedSteps:
+    """Read episodes, all at once."""
+    statistics = RecordedStatistics(run, [row["episode"] for row in rows], env)
+    return RecordedSteps(run, rows, observation, action, statistics if statistics.wanted else None)
 
 
 def copied(value: Any) -> Any:

@@ -26,7 +26,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import encode_value
 
 from . import launch
-from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, steps_at_once, stored_columns
+from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once, stored_columns
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
 from .replay_pass import CarefulPass, SwiftPass, Verdict
 from .replayed import Divergence, Replayed, ReplayReport
@@ -44,6 +44,10 @@ UNSTEADY = (
     "from one episode to the next"
 )
 THINNED = "steps of it were left out on purpose when it was recorded (keep_last or sample), and their actions with them"
+SHARED = (
+    "normalization statistics of a vector wrapper go on with every step of all sub-environments, and one of them alone "
+    "does not repeat them"
+)
 UNSEEDED = "never seeded: no reset up to its own was given a seed"
 
 OnProgress = Callable[[int, int], None]
@@ -185,6 +189,7 @@ class Replayer:
         self._env: gym.Env[Any, Any] | None = None
         self._other: gym.Env[Any, Any] | None = None
         wrappers = vector_wrappers(run)
+        self._shared = _shared_statistics(run, wrappers)
         self._note = f"recorded above {', '.join(wrappers)}, which a replay has not" if wrappers else ""
         self.uncompared: set[str] = set()
         self._stride = run.info["episode_stride"]
@@ -204,15 +209,16 @@ class Replayer:
         self._known = {row["episode"]: row for row in wanted}
         kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
         for row in wanted:
-            kinds["none" if row["status"] == "lost" or row.get("skipped") else row["replay"]].append(row)
-        yield from self._alone(kinds["alone"])
+            kinds["none" if self._why_not(row) else row["replay"]].append(row)
+        if kinds["alone"]:
+            yield from self._alone(kinds["alone"])
         yield from self._forward(kinds["forward"])
         if kinds["batch"]:
             from .replay_batch import replay_batches
 
             yield from replay_batches(self._run, kinds["batch"], recipe_of(self._run, self._given))
         if kinds["none"]:
-            yield [_not(row, _why_not(row)) for row in kinds["none"]]
+            yield [_not(row, self._why_not(row)) for row in kinds["none"]]
 
     def close(self) -> None:
         """Close the environments."""
@@ -223,8 +229,8 @@ class Replayer:
 
     def chain(self, row: dict[str, Any]) -> list[dict[str, Any]] | str:
         """The episodes that must be replayed in a row to replay the last of them, or why that cannot be."""
-        if row["status"] == "lost" or row.get("skipped") or row["replay"] == "none":
-            return _why_not(row)
+        if reason := self._why_not(row):
+            return reason
         if row["replay"] == "batch":
             return BATCHED
         if row["replay"] == "alone":
@@ -242,7 +248,7 @@ class Replayer:
 
     def read(self, rows: list[dict[str, Any]]) -> Iterator[RecordedSteps]:
         """The recorded values of episodes, some at a time."""
-        return read_some(self._run, rows, self._observation, self._action)
+        return read_some(self._run, rows, self._observation, self._action, self.env)
 
     def verdict(self, rows: list[dict[str, Any]]) -> Replayed:
         """The verdict on the last episode of a chain."""
@@ -252,6 +258,14 @@ class Replayer:
         return self._checked(rows, divergence, steps)
 
     # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _why_not(self, row: dict[str, Any]) -> str:
+        """Why an episode cannot be replayed, as its row says; empty where it can."""
+        if row["status"] == "lost":
+            return LOST
+        if row.get("skipped"):
+            return THINNED
+        return UNSEEDED if row["replay"] == "none" else self._shared
 
     def _made(self) -> gym.Env[Any, Any]:
         return make_again(self._run, recipe_of(self._run, self._given, renders=self._renders))
@@ -293,7 +307,9 @@ class Replayer:
 
     def _read_together(self, some: list[tuple[Any, Any]], fits: bool) -> Iterator[tuple[Any, Any, Any]]:
         whole = [row for _, chain in some if not isinstance(chain, str) for row in chain]
-        together = RecordedSteps(self._run, whole, self._observation, self._action) if whole and fits else None
+        together = None
+        if whole and fits:
+            together = read_together(self._run, whole, self._observation, self._action, self.env)
         at = 0
         for rows, chain in some:
             if together is None or isinstance(chain, str):
@@ -339,8 +355,8 @@ class Replayer:
         self, recorded: RecordedSteps, place: int, found: dict[int, Verdict], chain: Callable[[], list[dict[str, Any]]]
     ) -> Replayed:
         row = recorded.rows[place]
-        if not recorded.is_whole(place):
-            return _not(row, "some of its steps are missing")
+        if reason := recorded.why_not(place):
+            return _not(row, reason)
         if place not in found:
             return _not(row, BROKEN)
         divergence, steps = found[place]
@@ -384,10 +400,12 @@ def _same(a: Divergence | None, b: Divergence) -> bool:
     return (a.t, a.field, encode_value(a.replayed)) == (b.t, b.field, encode_value(b.replayed))
 
 
-def _why_not(row: dict[str, Any]) -> str:
-    if row["status"] == "lost":
-        return LOST
-    return THINNED if row.get("skipped") else UNSEEDED
+def _shared_statistics(run: Run, wrappers: list[str]) -> str:
+    """Why nothing replays where a vector wrapper normalizes; empty where none does."""
+    if not wrappers or not run.parts("normalization"):
+        return ""
+    found = {name for (name,) in run.normalization().select("distinct wrapper").fetchall()} & set(wrappers)
+    return f"{SHARED}: {', '.join(sorted(found))}" if found else ""
 
 
 def _not(row: dict[str, Any], reason: str) -> Replayed:

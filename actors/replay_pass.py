@@ -19,8 +19,6 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 
-from rolltape.schema.info_json import decode_info
-
 from .blame import said
 from .prefetch import prefetched
 from .recorded_steps import RecordedSteps, copied, picture_difference, same_bytes
@@ -67,7 +65,7 @@ class SwiftPass:
         """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
         recorded = self._recorded
         places = list(range(len(recorded.rows)))
-        whole = [place for place in places if recorded.is_whole(place)]
+        whole = [place for place in places if not recorded.why_not(place)]
         if self._chained and whole != places:
             whole = whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
@@ -100,8 +98,7 @@ class SwiftPass:
             if not self._same():
                 return False
             self._seen = recorded.seen(first)
-        options = decode_info(row["options"]) or None
-        observation, info = self._env.reset(seed=row["seed"] if seeded else None, options=options)
+        observation, info = recorded.begin(self._env, place, seeded=seeded)
         if info or row["reset_info"]:
             self._seen.resets.append((place, dict(info)))
         size = getattr(observation, "nbytes", 64)
@@ -176,7 +173,7 @@ class CarefulPass:
         """Replay all: place -> verdict. Episodes that are not whole have none, nor has what follows them in a chain."""
         recorded = self._recorded
         for place in range(len(recorded.rows)):
-            if not recorded.is_whole(place):
+            if recorded.why_not(place):
                 self._compare()
                 if self._chained:
                     break
@@ -209,8 +206,7 @@ class CarefulPass:
         step = env.step
         t = 0
         try:
-            options = decode_info(row["options"]) or None
-            observation, info = env.reset(seed=row["seed"] if seeded else None, options=options)
+            observation, info = recorded.begin(env, place, seeded=seeded)
             if info or row["reset_info"]:
                 self._seen.resets.append((place, dict(info)))
             seen = self._seen

@@ -223,13 +223,10 @@ class _Stage:
 
     def _begin(self) -> None:
         """Come to the beginning of the episode, through those before it in its chain."""
-        from rolltape.schema.info_json import decode_info
-
         done = 0
         for recorded in self._replayer.read(self._chain):
-            for place, row in enumerate(recorded.rows):
-                options = decode_info(row["options"]) or None
-                self._observation, _ = self._env.reset(seed=row["seed"] if done == 0 else None, options=options)
+            for place in range(len(recorded.rows)):
+                self._observation, _ = recorded.begin(self._env, place, seeded=done == 0)
                 done += 1
                 first, stop = recorded.edges[place : place + 2].tolist()
                 if done < len(self._chain):

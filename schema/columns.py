@@ -138,6 +138,13 @@ NORMALIZATION: Final = (
     Nullable("epsilon", pa.float64(), "dictionary", "added to the variance before its root is taken"),
     Column("updating", pa.bool_(), "plain", "whether the statistics go on, or are frozen"),
     Nullable("space_signature", pa.string(), "dictionary", "signature of the normalized observation space"),
+    Nullable("dtype", pa.string(), "dictionary", "dtype of mean and var in the wrapper; a replay goes on with it"),
+    Nullable(
+        "discounted",
+        pa.list_(pa.float64()),
+        "values",
+        "discounted sum of rewards that a wrapper of one environment carries on; null: it carries none",
+    ),
 )
 
 METRICS: Final = (

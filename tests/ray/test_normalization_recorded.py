@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from gymnasium import wrappers as w
 from gymnasium.vector import SyncVectorEnv
@@ -14,6 +15,7 @@ from gymnasium.wrappers import utils
 from gymnasium.wrappers import vector as wv
 
 import rolltape as rt
+from rolltape.actors.normalization_again import OLDER
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.verify import verify_run
 
@@ -55,6 +57,13 @@ def test_of_one_environment(lake: Path) -> None:
     (last, _) = rows_of(lake, env.run_id, "moment = 'close'")
     assert last["mean"] == observation.obs_rms.mean.tolist() and not last["updating"]
     assert rt.open(lake).sql("select count(*) from normalization where moment = 'fragment'").fetchall()[0][0] >= 2
+    run = rt.open(lake).run(env.run_id)
+    assert rt.replay(run, make=normalized).counts == {"exact": 4}
+    assert rt.replay(run, 2, make=normalized).counts == {"exact": 1}, "not after those before it"
+    for part in run.parts("normalization"):
+        table = pq.read_table(part)
+        pq.write_table(table.drop_columns("dtype"), part)
+    assert rt.replay(rt.open(lake).run(env.run_id), make=normalized).reasons == {OLDER: 4}
 
 
 @pytest.mark.parametrize("kind", [SyncVectorEnv, async_vector])
@@ -74,6 +83,8 @@ def test_of_a_vector_environment_and_of_those_in_it(lake: Path, kind: Any) -> No
     last = rows_of(lake, env.run_id, "moment = 'close' and target = 'reward'")
     assert [row["var"] for row in sorted(last, key=lambda row: row["sub_env"])] == [[v] for v in rewards]
     assert {(row["place"], row["envs"]) for row in last} == {(1, 1)}
+    (reason,) = rt.replay(rt.open(lake).run(env.run_id)).reasons
+    assert reason.startswith("normalization statistics of a vector wrapper") and reason.endswith("NormalizeObservation")
 
 
 class VecNormalizeLike:
@@ -110,6 +121,8 @@ def test_of_a_fleet_and_without_any(lake: Path) -> None:
     run = rt.open(lake).run(fleet.run_id)
     assert {row["wrapper"] for row in found} == {"NormalizeObservation", "NormalizeReward"}
     assert len({row["episode"] for row in found}) >= len(run.episodes())
+    report = rt.replay(run)
+    assert set(report.counts) == {"exact"} and report.steps == len(run.steps()), report.divergence
     env = rt.record(gym.make("CartPole-v1"), lake)
     env.reset(seed=1)
     env.step(0)
