@@ -1,7 +1,7 @@
 """Recorded statistics of normalizing wrappers, put back where a replayed episode begins.
 
 Rules:
-1. What is recorded is how statistics stood after an episode's reset. They are put back before it, held still for it, and
+1. What is recorded is how statistics stood after the reset. They are put back before it, held still for it, and
    then go on, or stay frozen, as they did.
 2. The k-th wrapper of a kind around the replayed environment, the outermost first, has those of the k-th recorded.
 3. Where something of it is not there, an episode is not replayed, and that is said.
