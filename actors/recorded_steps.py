@@ -11,9 +11,9 @@ Rules:
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
@@ -26,6 +26,7 @@ from rolltape.schema.picture_digest import picture_digest, picture_digests
 from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
+from .exact_bytes import ColumnBytes, Matching, column_bytes, matching, same_signs
 from .infos import InfoColumns, InfoTypes
 from .normalization_again import RecordedStatistics
 from .replayed import Divergence
@@ -44,7 +45,6 @@ STEP_COLUMNS: Final = (
     "sub_env", "episode", "t", "observation", "observation_digest", "action", "reward", "terminated", "truncated",
     "info", "info_json",
 )  # fmt: skip
-_BASE, _SHAPE, _DTYPE = map(attrgetter, ("base", "shape", "dtype"))
 READ_BYTES: Final = 64 << 20
 READ_STEPS: Final = 100_000
 
@@ -97,11 +97,8 @@ class RecordedSteps:
         self._rewards = steps["reward"].to_numpy()
         self._ends = {name: steps[name].to_numpy(zero_copy_only=False) for name in ("terminated", "truncated")}
         self._observations = steps["observation"] if "observation" in steps.column_names else None
-        self._leaves = (
-            None
-            if self._observations is None or not observation.is_fixed
-            else leaves(observation.decode_batch(self._observations))
-        )
+        if self._observations is not None and observation.is_fixed:
+            self._bytes = ColumnBytes(observation, self._observations)
         self._finals = _finals_of(run, rows) if self._observations is not None else None
         self._digests: np.ndarray | None = None
         if "observation_digest" in steps.column_names:
@@ -162,45 +159,48 @@ class RecordedSteps:
 
     # ---- comparing ----------------------------------------------------------------------------------------------
 
+    def ends_within(self, places: Sequence[int]) -> bool:
+        """Whether a step before the last one of an episode says that it ended: no replay goes on from there."""
+        ended = np.flatnonzero(self._ends["terminated"] | self._ends["truncated"])
+        early = ended[~np.isin(ended + 1, self.edges)]
+        return bool(np.isin(np.searchsorted(self.edges, early, side="right") - 1, places).any())
+
     def is_same(self, seen: Seen, ignored: Collection[str] = ()) -> bool:
-        """Whether all of what a replay gave is the same; False also where the values may not be its own any more."""
-        start, n = seen.first, len(seen.rewards)
-        stop = start + n
-        was = self._rewards[start:stop]
-        if was.tobytes() != np.array(seen.rewards, np.float64).tobytes():
+        """Whether the rewards and infos of a replay are the same."""
+        stop = seen.first + len(seen.rewards)
+        if self._rewards[seen.first : stop].tobytes() != np.array(seen.rewards, np.float64).tobytes():
             return False
-        for name, flags in (("terminated", seen.terminated), ("truncated", seen.truncated)):
-            if not np.array_equal(self._ends[name][start:stop], np.array(flags, bool)):
-                return False
-        if self._observations is not None:
-            finals = [value for _, value in seen.finals]
-            if not _are_kept([*seen.observations, *finals]):
-                return False
-            now = self._stacked(seen.observations)
-            same = now is not None and self._leaves is not None and same_bytes(self._leaves[0][start:stop], now)
-            if n and not same and self._unlike(self._observations.slice(start, n), seen.observations) is not None:
-                return False
-            if next(self._last_observations(seen.finals), None) is not None:
-                return False
-        if self._digests is not None:
-            if not _are_kept([*seen.observations, *(value for _, value in seen.finals)]):
-                return False
-            if self._unlike_digest(start, seen.observations) is not None:
-                return False
-            if next(self._last_digests(seen.finals), None) is not None:
-                return False
-        if next(self._step_infos(seen, start, stop, ignored), None) is not None:
+        if next(self._step_infos(seen, seen.first, stop, ignored), None) is not None:
             return False
         return next(self._reset_infos(seen.resets, ignored), None) is None
 
-    def _stacked(self, values: list[Any]) -> np.ndarray | None:
-        """Observations as one array, where they are plain arrays as the space has them."""
-        if self._leaves is None or len(self._leaves) != 1 or not values or type(values[0]) is not np.ndarray:
-            return None
-        leaf = self._codec.leaves[0]
-        if set(map(_SHAPE, values)) != {leaf.shape} or set(map(_DTYPE, values)) != {leaf.dtype}:
-            return None
-        return np.concatenate(values, axis=None)
+    @property
+    def is_exact(self) -> bool:
+        """Whether observations can be compared one by one (`befores`): they are always the same arrays, or digests."""
+        return self._observations is None or self._codec.is_fixed
+
+    def matching(self) -> Matching:
+        """What compares one of `befores` or a `final` with an observation. Raises SchemaMismatch."""
+        if self._observations is not None:
+            return matching(self._codec)
+        if self._digests is not None:
+            return lambda was, now: picture_digest(now) == was
+        return lambda was, now: True
+
+    def befores(self, start: int, stop: int) -> Iterable[Any]:
+        """What was observed before the steps `start` to `stop` (exclusive), as `matching` takes it."""
+        if self._observations is not None:
+            return self._bytes.of(start, stop)
+        return repeat(None, stop - start) if self._digests is None else self._digests[start:stop]
+
+    def finals(self) -> list[Any]:
+        """The last observation of each episode, as `matching` takes it; None where it is not known."""
+        if self._finals is None:
+            return [None] * len(self.rows)
+        if self._digests is not None:
+            return self._finals.to_pylist()
+        known = iter(column_bytes(self._codec, self._finals.drop_null()))
+        return [next(known) if valid else None for valid in self._finals.is_valid().to_pylist()]
 
     def difference(self, seen: Seen, place: int, ignored: Collection[str] = ()) -> tuple[int, Divergence] | None:
         """The first episode from `place` on that differs, and its first difference; None where all is the same.
@@ -306,7 +306,8 @@ class RecordedSteps:
         typed, texts = (None if c is None else c.slice(start - seen.first, n) for c in seen.closed)
         was_typed = None if self._info is None else self._info.slice(start, n)
         was_texts = self._info_json.slice(start, n)
-        if was_texts.equals(texts) and (was_typed is None or was_typed.equals(typed)):
+        same = was_typed is None or (was_typed.equals(typed) and same_signs(was_typed, typed))
+        if same and was_texts.equals(texts):
             return
         for row in range(n):
             was, now = _merged(was_typed, was_texts, row), _merged(typed, texts, row)
@@ -430,14 +431,6 @@ def same_bytes(a: np.ndarray, b: Any) -> bool:
     if a.nbytes % 8:
         return a.tobytes() == b.tobytes()
     return bool((a.reshape(-1).view(np.int64) == b.reshape(-1).view(np.int64)).all())
-
-
-def _are_kept(values: list[Any]) -> bool:
-    """Whether nobody can have changed these values since they were returned: arrays of their own, or plain numbers."""
-    kinds = set(map(type, values))
-    if kinds != {np.ndarray}:
-        return all(issubclass(kind, int | float | str | np.generic) for kind in kinds)
-    return len(set(map(id, values))) == len(values) and all(base is None for base in map(_BASE, values))
 
 
 def picture_difference(t: int, was: np.ndarray, now: Any) -> Divergence | None:

@@ -1,19 +1,17 @@
 """One way through recorded episodes in one environment: reset, the recorded actions, and the comparison.
 
 Rules:
-1. What a replay gave is compared some steps at a time, column by column.
-2. A swift pass keeps what the environment returned as it is and says only whether all is the same. It counts only where
-   every array that it kept is memory of its own, which the environment cannot have changed.
-3. While it keeps hundreds of steps, Python's collector of cycles would look through them again and again, and through
-   all of the process now and then: a fifth of the time. It looks once after each comparison instead.
-4. Otherwise a careful pass decides: it copies each value, and looks at each step before it takes the next.
+1. Nothing that a replay gave is looked at after the environment could have changed it.
+2. A swift pass compares the bytes of each observation before it takes the next step, and keeps none: that costs less
+   than memory for hundreds of them. Rewards and infos are kept and compared later. It only says whether all is the
+   same.
+3. Otherwise a careful pass says what differs first: it copies each value, and compares some steps at a time, column by
+   column.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from operator import itemgetter
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import gymnasium as gym
@@ -33,8 +31,6 @@ BATCHES_AHEAD: Final = 4
 
 Verdict = tuple[Divergence | None, int]
 """The first difference of an episode, None where there is none; and the steps that were compared."""
-
-_OBSERVATION, _REWARD, _TERMINATED, _TRUNCATED, _INFO = map(itemgetter, range(5))
 
 
 class SwiftPass:
@@ -59,7 +55,6 @@ class SwiftPass:
         self._env, self._recorded, self._ignored = env, recorded, ignored
         self._chained, self._seeded = chained, seeded
         self._seen = recorded.seen(0)
-        self._nbytes = 0
 
     def through(self) -> dict[int, Verdict] | None:
         """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
@@ -68,11 +63,15 @@ class SwiftPass:
         whole = [place for place in places if not recorded.why_not(place)]
         if self._chained and whole != places:
             whole = whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
+        if not recorded.is_exact or recorded.ends_within(whole):
+            return None
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
         ahead = prefetched((batch for found in frames.values() for batch in found.batches()), BATCHES_AHEAD)
         pictures = (picture for batch in ahead for picture in batch) if frames else None
-        collects = gc.isenabled()
-        gc.disable()
+        self._matches = same_bytes if frames else recorded.matching()
+        self._finals = recorded.finals() if pictures is None else []
+        self._edges = recorded.edges.tolist()
+        self._flags = [flags.tolist() for flags in recorded.last_flags]
         try:
             for place in whole:
                 with_seed = not self._chained or (self._seeded and place == 0)
@@ -85,64 +84,55 @@ class SwiftPass:
             return None
         finally:
             ahead.close()
-            if collects:
-                gc.enable()
         return {place: (None, recorded.rows[place]["length"]) for place in whole}
 
     def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
         """`pictures` go on with those of this episode; `last`: there is one after its last step."""
-        recorded, step = self._recorded, self._env.step
-        row = recorded.rows[place]
-        first, stop = recorded.edges[place : place + 2].tolist()
+        recorded, matches = self._recorded, self._matches
+        first, stop = self._edges[place : place + 2]
         if first != self._seen.first + len(self._seen.rewards):
             if not self._same():
                 return False
             self._seen = recorded.seen(first)
         observation, info = recorded.begin(self._env, place, seeded=seeded)
-        if info or row["reset_info"]:
+        if info or recorded.rows[place]["reset_info"]:
             self._seen.resets.append((place, dict(info)))
-        size = getattr(observation, "nbytes", 64)
-        most = max(1, min(COMPARE_STEPS, COMPARE_BYTES // max(1, size)))
-        for start in range(first, stop, most):
-            end = min(start + most, stop)
-            results: list[Any] = []
-            keep, before = results.append, observation
-            for action in recorded.actions[start:end]:
-                if pictures is not None and not same_bytes(next(pictures), observation):
-                    return False
-                result = step(action)
-                keep(result)
-                observation = result[0]
-                if result[2] or result[3]:
-                    break
-            if len(results) < end - start:
+        terminated = truncated = False
+        for start in range(first, stop, COMPARE_STEPS):
+            end = min(start + COMPARE_STEPS, stop)
+            befores = recorded.befores(start, end) if pictures is None else pictures
+            observation, terminated, truncated = self._steps(recorded.actions[start:end], befores, observation)
+            seen = self._seen
+            if seen.first + len(seen.rewards) != end:  # it ended early, or something differs
                 return False
-            self._keep(before, results, pictures is None)
-            self._nbytes += size * len(results)
-            if len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES:
+            if len(seen.rewards) >= COMPARE_STEPS or seen.infos.nbytes >= COMPARE_BYTES:
                 if not self._same():
                     return False
-                self._seen, self._nbytes = recorded.seen(end), 0
-                gc.collect(0)
-        if pictures is None:
-            self._seen.finals.append((place, observation))
-            return True
-        return not last or same_bytes(next(pictures), observation)
+                self._seen = recorded.seen(end)
+        if stop > first and [flags[stop - 1] for flags in self._flags] != [bool(terminated), bool(truncated)]:
+            return False
+        if pictures is not None:
+            return not last or matches(next(pictures), observation)
+        final = self._finals[place]
+        return final is None or matches(final, observation)
 
-    def _keep(self, before: Any, results: list[Any], observed: bool) -> None:
-        """Note what some steps gave, and what was seen before them."""
-        seen = self._seen
-        if observed:
-            seen.observations.append(before)
-            seen.observations += map(_OBSERVATION, results[:-1])
-        infos = list(map(_INFO, results))
-        if any(infos):
-            for row, info in enumerate(infos, len(seen.rewards)):
-                if info:
-                    seen.infos.add(row, info)
-        seen.rewards += map(_REWARD, results)
-        seen.terminated += map(_TERMINATED, results)
-        seen.truncated += map(_TRUNCATED, results)
+    def _steps(self, actions: list[Any], befores: Iterable[Any], observation: Any) -> tuple[Any, Any, Any]:
+        """Some steps, as far as all is well: the last observation and flags."""
+        step, matches, infos = self._env.step, self._matches, self._seen.infos
+        rewards = self._seen.rewards
+        keep = rewards.append
+        terminated: Any = False
+        truncated: Any = False
+        for action, was in zip(actions, befores, strict=False):  # pictures go on with the next episode's
+            if not matches(was, observation):
+                break
+            observation, reward, terminated, truncated, info = step(action)
+            keep(float(reward))
+            if info:
+                infos.add(len(rewards) - 1, info)
+            if terminated or truncated:
+                break
+        return observation, terminated, truncated
 
     def _same(self) -> bool:
         return self._recorded.is_same(self._seen, self._ignored)
