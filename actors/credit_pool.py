@@ -5,6 +5,8 @@ Rules:
 2. Credits return cumulatively: `returned(k)` gives back all that was published up to k, shown or replaced by newer.
 3. At 0 the pool is STARVED and publishes nothing; when half of it is free again it is RESUMED. In between it is silent.
 4. Transitions are numbered from 1: odd ones are STARVED, even ones RESUMED.
+5. A consumer that returns credits when only `low_water` are left is far away, not frozen: it is granted half as many
+   more, up to the cap, so that it does not starve for its distance.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class CreditPool:
 
     Args:
         size: credits at the start.
-        low_water: at so few credits `is_low` asks the consumer to return some.
-        cap: most that `grant` may raise `size` to; None: twice `size`.
+        low_water: so few credits are a sign that the pool is small for its consumer.
+        cap: most that grants raise `size` to; None: twice `size`.
         say: called with each transition, its number and its time.
         clock: seconds of the times of transitions, grants and consumes.
 
@@ -65,8 +67,8 @@ class CreditPool:
 
     @property
     def is_low(self) -> bool:
-        """Whether the consumer should return credits before the pool starves."""
-        return self.credits <= self._low_water
+        """Whether the pool will starve if its consumer does not soon return credits."""
+        return not self.is_starved and self.credits <= self._low_water
 
     @property
     def starved_s(self) -> float:
@@ -99,7 +101,7 @@ class CreditPool:
 
     def returned(self, up_to: int) -> int:
         """The consumer has shown everything up to this number, or something newer in its place; how many came back."""
-        back = 0
+        back, was_low = 0, self.is_low
         while self._under_way and self._under_way[0][0] <= up_to:
             first, last = self._under_way[0]
             if last <= up_to:
@@ -109,6 +111,8 @@ class CreditPool:
                 self._under_way[0][0] = up_to + 1
                 back += up_to + 1 - first
         self._give_back(back)
+        if back and was_low:
+            self.size = min(self._cap, self.size + (self.size + 1) // 2)
         return back
 
     def discharge(self, sequence: int) -> bool:
@@ -123,12 +127,6 @@ class CreditPool:
                 self._give_back(1)
                 return True
         return False
-
-    def grant(self, extra: int) -> int:
-        """Make the pool larger, for a consumer that is far away; `size` after it, never above the cap."""
-        self.size = min(self._cap, self.size + max(0, extra))
-        self._give_back(0)
-        return self.size
 
     def reset(self) -> int:
         """The consumer begins anew: nothing is under way; how many credits came back."""

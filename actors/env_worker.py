@@ -27,6 +27,7 @@ from . import launch
 from .blame import said
 from .digesting import VectorDigests
 from .kept_rows import KeptRows
+from .last_render import LastRender
 from .live_feed import LiveFeed
 from .live_view import LiveView, view_of
 from .log_stream import LogStream
@@ -52,6 +53,7 @@ class WorkerOrder:
         offset: its first sub-environment in the run.
         obituary: what its predecessor left, None for the first life.
         adapter: what describes the environments and reads their state; the class, as the driver knows it.
+        names: of an observation's numbers, for those who watch.
     """
 
     run_path: str
@@ -67,6 +69,7 @@ class WorkerOrder:
     writer: Any
     obituary: Obituary | None = None
     adapter: type[EnvironmentAdapter] | None = None
+    names: tuple[str, ...] = ()
     logs: LoggingConfig = field(default_factory=LoggingConfig)
 
 
@@ -144,7 +147,7 @@ class EnvWorker:
         self._noted = noted if found else None
         self._log.start()
         self._source.emit(log_codes.WORKER_STARTED, key=str(key), num_envs=n, offset=order.offset)
-        self._pictures: Any = self._env.render if order.schema.renders else None
+        self._pictures = LastRender(self._env.render) if order.schema.renders else None
         self._observations: Any = None
         self._disabled = order.recipe.autoreset == "disabled"
         self._policy: Any = None
@@ -158,7 +161,8 @@ class EnvWorker:
     def _view(self) -> LiveView:
         """What the sub-environments look like to those who watch; made when the first of them does."""
         adapter = None if self._sub.native else adapter_of(self._env.envs[0], self._order.adapter or "auto")  # type: ignore[attr-defined]
-        return view_of(self._env, adapter, images=is_image_space(self._env.single_observation_space))
+        images = is_image_space(self._env.single_observation_space)
+        return view_of(self._env, adapter, images=images, recorded=self._pictures, names=self._order.names)
 
     def ready(self) -> ProducerKey:
         """Makes the environments, if that is not done, and answers. Raises EnvError and the like."""

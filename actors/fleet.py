@@ -196,7 +196,7 @@ class Fleet:
         )
         self._past = past
         self.resumed = self._recording.resumed
-        self._adapter = type(adapter)
+        self._adapter, self._names = type(adapter), adapter.describe_space().observation_names
         self._slots: list[_Slot] = []
         self.summary: EndSummary | None = None
         self._abandoned = ""
@@ -492,6 +492,7 @@ class Fleet:
                 hub=recording.hub_actor,
                 writer=recording.writer,
                 adapter=self._adapter,
+                names=self._names,
                 obituary=left,
                 logs=recording.logs,
             )

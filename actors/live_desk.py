@@ -96,6 +96,7 @@ class LiveDesk:
             streams=streams,
             scalars=report.viewers > 0,
             slow_down=any(wanted.stream in report.starved for wanted in streams),
+            kinds=report.kinds,
         )
 
     def report(self, report: GatewayReport, epoch: str, counts: RunCounts, stopping: bool = False) -> HubView:

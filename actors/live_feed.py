@@ -218,7 +218,7 @@ class LiveFeed:
             if self._published.get(wanted.stream, 0) >= wanted.limit:
                 continue
             try:
-                item = self._item(wanted, action, observation, reward, terminated, truncated)
+                item = self._item(wanted, demand.kinds, action, observation, reward, terminated, truncated)
             except Exception:  # whoever steps must not suffer from those who watch
                 self._skip(wanted.stream, "encode_error")
                 continue
@@ -227,14 +227,14 @@ class LiveFeed:
                 items.append(item)
         self._sample = tuple(items)
 
-    def _item(self, wanted: StreamDemand, *step: Any) -> LiveItem | None:
+    def _item(self, wanted: StreamDemand, kinds: tuple[str, ...], *step: Any) -> LiveItem | None:
         action, observation, reward, terminated, truncated = step
         place = wanted.stream - self._first
         if not 0 <= place < self._count:
             return None
         if self._view is None:
             self._view = self._make()
-        look = self._view.look(place, observation, wanted.size)
+        look = self._view.look(place, observation, wanted.size, kinds)
         if look is None:
             return None
         episode, t, returns = self.rows.place(place)

@@ -13,11 +13,13 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.live import FAILURES, FREE_S, SHARE, LivePayload
+from rolltape.schema.live_messages import KINDS, kind_of
 from rolltape.schema.render_payload import TextPayload, payload_to_json
+
+from .last_render import LastRender
 
 MOST_VALUES: Final = 64
 """Numbers of an observation that are shown."""
-RENDERED: Final = b'{"kind":"rgb"'
 
 
 class Look(NamedTuple):
@@ -31,15 +33,17 @@ class Look(NamedTuple):
 class LiveView:
     """Looks at the environments of one producer; only the stepping thread may ask.
 
-    Pictures are, in this order: the observation where it is an image, what the adapter says, what `render()` draws
-    where the adapter says that it shows the environment, the numbers of the observation. Drawing takes at most 2 % of
-    the time, like everything else that an adapter does for those who watch.
+    What may be shown has a kind: a grid, graph or text that the adapter says; rgb, which is the observation where that
+    is an image, what was drawn for the recording, or what `render()` draws; text, the numbers of the observation.
+    Drawing for those who watch alone takes at most 2 % of the time, like everything that an adapter does for them.
 
     Args:
         adapter: of the environments; None where no single one can be asked.
         envs: the sub-environments by place; None where they are native or in other processes.
         images: whether observations are pictures.
         batched: observations have an axis of sub-environments in front.
+        recorded: what `render()` drew last for the recording, where renders are recorded.
+        names: of the observation's numbers, where there is no adapter to say them.
         clock: seconds.
     """
 
@@ -50,34 +54,71 @@ class LiveView:
         *,
         images: bool,
         batched: bool = True,
+        recorded: LastRender | None = None,
+        names: tuple[str, ...] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._envs, self._images, self._batched, self._clock = envs, images, batched, clock
         self._payloads = None if adapter is None or envs is None else LivePayload(adapter)
-        self._names = () if adapter is None else adapter.describe_space().observation_names
+        self._said: dict[int, str] = {}
+        """By place, the kind of what the adapter said last."""
+        self._names = names if adapter is None else adapter.describe_space().observation_names
+        self._recorded = recorded
+        if recorded is not None:
+            recorded.keep()
         self._draw_at, self._failures = float("-inf"), 0
 
-    def look(self, place: int, observations: Any, size: int) -> Look | None:
+    def look(self, place: int, observations: Any, size: int, kinds: Sequence[str] = KINDS) -> Look | None:
         """What is seen of one sub-environment now; None: what was seen before still has to do.
 
         Args:
             place: of the sub-environment within its producer.
             observations: of the last step, batched where `batched`.
             size: longer side of pictures in pixels, about; 0 for their own.
+            kinds: that may be shown, the first that it offers wins.
         """
+        payload, later = self._payload(place) if {*kinds} - {"rgb"} else (None, False)
+        said = self._said.get(place, "")
+        for kind in kinds:
+            if kind == "rgb" and self._has_picture(place):
+                return self._picture(place, observations, size)
+            if kind == said and kind != "rgb":
+                return None if later else Look(payload=payload)
+            if kind == "text":
+                return Look(payload=self._numbers(place, observations))
+        return Look(payload=_text(("not shown:", "renderers =", *kinds)))
+
+    def _payload(self, place: int) -> tuple[bytes | None, bool]:
+        """What the adapter says now; whether it is not asked now because it takes long."""
+        payloads = self._payloads
+        if payloads is None or self._envs is None:
+            return None, False
+        skipped = payloads.skipped
+        payload = payloads.take(self._envs[place])
+        if payload is None and payloads.skipped > skipped:
+            return None, True
+        self._said[place] = "" if payload is None else kind_of(payload)
+        return payload, False
+
+    def _has_picture(self, place: int) -> bool:
+        if self._images or self._recorded is not None:
+            return True
+        if self._envs is None or self._failures >= FAILURES:
+            return False
+        return (
+            self._envs[place].render_mode == "rgb_array"
+        )  # a call would take the list of rgb_array_list from its user
+
+    def _picture(self, place: int, observations: Any, size: int) -> Look | None:
         if self._images:
-            picture = np.asarray(observations[place] if self._batched else observations)
-            return _reduced(picture, size)
-        if self._payloads is not None and self._envs is not None:
-            env = self._envs[place]
-            payload = self._payloads.take(env)
-            if payload is not None and not payload.startswith(RENDERED):
-                return Look(payload=payload)
-            if payload is not None:
-                return self._drawn(env, size)
-            if not self._payloads.problem and self._payloads.skipped:
-                return None
-        return Look(payload=self._numbers(place, observations))
+            return _reduced(np.asarray(observations[place] if self._batched else observations), size)
+        if self._recorded is not None:
+            drawn = self._recorded.picture
+            if drawn is not None and self._batched:
+                drawn = drawn[place]
+            return None if drawn is None else _reduced(np.asarray(drawn), size)  # None: not drawn since it is kept
+        assert self._envs is not None
+        return self._drawn(self._envs[place], size)
 
     def values(self, place: int, action: Any, observation: Any) -> dict[str, Any]:
         """Action and observation of one sub-environment as JSON values; null where they are large."""
@@ -110,22 +151,36 @@ class LiveView:
             )
         else:
             lines = ("no picture" if value is None else str(value)[:200],)
-        said = payload_to_json(TextPayload(lines=lines))
-        return json.dumps(said, separators=(",", ":"), allow_nan=True).encode()
+        return _text(lines)
 
 
-def view_of(env: Any, adapter: EnvironmentAdapter | None, *, images: bool) -> LiveView:
+def view_of(
+    env: Any,
+    adapter: EnvironmentAdapter | None,
+    *,
+    images: bool,
+    recorded: LastRender | None = None,
+    names: tuple[str, ...] = (),
+) -> LiveView:
     """What an environment or vector environment looks like to those who watch.
 
     Args:
         env: as it is stepped.
         adapter: of its sub-environments; None where no single one can be asked.
         images: observations are pictures.
+        recorded: as in `LiveView`.
+        names: as in `LiveView`.
     """
     if not isinstance(env, VectorEnv):
-        return LiveView(adapter, [env], images=images, batched=False)
+        return LiveView(adapter, [env], images=images, batched=False, recorded=recorded, names=names)
     inside = env.unwrapped
-    return LiveView(adapter, inside.envs if isinstance(inside, SyncVectorEnv) else None, images=images)
+    envs = inside.envs if isinstance(inside, SyncVectorEnv) else None
+    return LiveView(adapter, envs, images=images, recorded=recorded, names=names)
+
+
+def _text(lines: Sequence[str]) -> bytes:
+    said = payload_to_json(TextPayload(lines=tuple(lines)))
+    return json.dumps(said, separators=(",", ":"), allow_nan=True).encode()
 
 
 def _reduced(picture: np.ndarray, size: int) -> Look:

@@ -22,6 +22,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import configured_by
 
 from .described import description_of, env_id_of
+from .last_render import LastRender
 from .pace import Pace
 from .record_session import RecordSession
 from .recorder import Recorder
@@ -153,7 +154,7 @@ class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._render = _renderer(env, settings.config.durable)
         description = description_of(env, named=run is not None)
-        self._recorder = Recorder(env, description, settings, run, past)
+        self._recorder = Recorder(env, description, settings, run, past, self._render)
         self._mutex = self._recorder.producer.mutex
         self._durable = settings.config.durable
         self._bind()
@@ -232,7 +233,7 @@ class RecordedVectorEnv(_Recorded, VectorWrapper[Any, Any, Any, Any, Any]):
         self._pictures = _renderer(env, settings.config.durable)
         description = description_of(env, named=run is not None)
         self._per_env = isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-        self._recorder = Recorder(env, description, settings, run, past)
+        self._recorder = Recorder(env, description, settings, run, past, self._pictures)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
         self._env_step = _held_back(env.step, env.num_envs, settings.config.durable)
@@ -292,7 +293,7 @@ def _held_back(step: Any, num_envs: int, config: RecordConfig) -> Any:
     return Pace(rate).around(step, num_envs) if rate else step
 
 
-def _renderer(env: Any, config: RecordConfig) -> Any:
+def _renderer(env: Any, config: RecordConfig) -> LastRender | None:
     if config.frames.policy == "replay":
         own = not isinstance(env, VectorEnv) or isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         check_drawable(env_id_of(env), env, native=not own)
@@ -303,4 +304,4 @@ def _renderer(env: Any, config: RecordConfig) -> Any:
             f"frames.policy: 'render' needs an environment made with render_mode='rgb_array' "
             f"(got {env.render_mode!r}): gymnasium.make(..., render_mode='rgb_array')."
         )
-    return env.render
+    return LastRender(env.render)

@@ -19,6 +19,7 @@ from rolltape.schema.payload_version import PAYLOAD_VERSION
 from . import launch
 from .digesting import SingleDigests, VectorDigests
 from .kept_rows import KeptRows
+from .last_render import LastRender
 from .live_feed import LiveFeed
 from .live_view import view_of
 from .normalization import NotedRows, Statistics, find_statistics, statistics_of
@@ -44,7 +45,9 @@ class Recorder:
         settings: Resolved,
         run: str | None,
         past: PastRun | None = None,
+        drawn: LastRender | None = None,
     ) -> None:
+        self._drawn = drawn
         self.producer: Any = None
         self.page: ProducerPage | None = None
         self.adapter = adapter_for(env, settings.config.durable)
@@ -101,7 +104,7 @@ class Recorder:
             self.offset,
             n,
             rows,
-            lambda: view_of(env, self.adapter, images=images),
+            lambda: view_of(env, self.adapter, images=images, recorded=self._drawn),
             launch.RayGatewayLink(),
         )
         self._produce(rows if self.kept is None else self.kept, page, n, config, live=live, **watch)

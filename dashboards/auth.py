@@ -8,8 +8,11 @@ Rules:
 3. On loopback only names of this machine are served (`Host`): another site cannot point its name at 127.0.0.1 and read.
 4. A WebSocket, and a request that says where it comes from, must come from the page itself: `Origin` is `Host`.
 5. A notebook's widget belongs to another origin, gets no cookie and can set no header. It shows the token as a
-   subprotocol of its WebSocket, `rolltape.token.` and base64url; rules 3 and 4 guard cookies, which a browser sends by
-   itself, so they are not asked of who shows the token.
+   subprotocol of its WebSocket, `rolltape.token.` and base64url. Rules 3 and 4 are not asked of it, and of nobody else:
+   they guard what a browser sends by itself, which is the cookie. A page that was pointed here by another name, or
+   that opens a socket from elsewhere, has no token to show, and its script cannot read the cookie; a widget that has
+   one may come by any name, because proxies of notebooks have any. A cookie or header beside a wrong token does not
+   help: without the right one all checks hold.
 6. Every answer forbids the browser to load anything from elsewhere.
 """
 

@@ -189,11 +189,15 @@ class Gateway:
         if run != self._folder.run_id or self._status:
             await websocket.close(CLOSE_NOT_LIVE)
             return
-        if self.board.is_crowded:
+        name = websocket.query_params.get("viewer", "")
+        before = self._sessions.pop(name, None)
+        if before is None and self.board.is_crowded:
             await websocket.close(TRY_AGAIN, "too many viewers")
             return
-        viewer, resumed = self.board.join(websocket.query_params.get("viewer"))
-        session = LiveSession(websocket, viewer, self.board, self._pool, self.status, self._view.jpeg_quality)
+        if before is not None:
+            before.end()
+        viewer, resumed = self.board.join(name)
+        session = LiveSession(websocket, viewer, self.board, self._pool, self.status, self._view)
         self._sessions[viewer.name] = session
         try:
             await websocket.send_text(text(self._hello(viewer.name, resumed)))
@@ -203,7 +207,7 @@ class Gateway:
         finally:
             if self._sessions.get(viewer.name) is session:
                 del self._sessions[viewer.name]
-            self.board.leave(viewer)
+                self.board.leave(viewer)
 
     def _hello(self, viewer: str, resumed: bool) -> dict[str, Any]:
         live, view = self._live, self._view
@@ -296,6 +300,7 @@ class Gateway:
             skipped=board.skipped(),
             shown={stream.index: stream.shown for stream in board.streams.values() if stream.shown},
             starved=board.starved() if self._live.slow_down else frozenset(),
+            kinds=self._view.renderers,
             control=tuple(board.control.after(self._taken)),
             control_position=position,
             known=self._hub_epoch,

@@ -169,6 +169,7 @@ class History:
             "status": summary.status,
             "live_page": _live_page(run) if summary.status == "running" and not self._has_live else None,
             "steps": summary.steps,
+            "mean_return": json_value(_mean_return(run)),
             "end": json_value({k: v for k, v in (run.end or {}).items() if k != "path"}) if run.end else None,
             "num_envs": info.get("num_envs"),
             "workers": info.get("workers"),
@@ -338,6 +339,14 @@ def _careful(endpoint: Callable[[Request], Response]) -> Callable[[Request], Any
             return answer(request, {"error": "unavailable", "message": str(error)}, 409)
 
     return asked
+
+
+def _mean_return(run: Run) -> float | None:
+    """Of the completed episodes, so far where the run has no end."""
+    if run.end is not None:
+        return run.end.get("mean_return")
+    returns = run.episodes("status = 'completed'").select('"return"').to_arrow().column(0)
+    return float(returns.to_numpy(zero_copy_only=False).mean()) if len(returns) else None
 
 
 def _live_page(run: Run) -> str | None:

@@ -12,14 +12,29 @@ from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from rolltape.schema.config_ui import UiConfig
 from rolltape.schema.live_messages import LiveItem
 
 from .pictures import Encoded, Layout, Mosaic, encode, layout_for
 from .switchboard import LiveStream, Switchboard
 from .viewer import Viewer
-from .wire import CLOSE_PROTOCOL, JSON, MOSAIC, PAYLOAD, PICTURE, STEP, Record, WireError, heard, pack, text
+from .wire import (
+    CLOSE_PROTOCOL,
+    CLOSE_REPLACED,
+    JSON,
+    MOSAIC,
+    PAYLOAD,
+    PICTURE,
+    STEP,
+    Record,
+    WireError,
+    heard,
+    pack,
+    text,
+)
 
-STATUS_S: Final = 0.5
+IDLE_S: Final = 0.5
+"""How long a session sleeps at most when nobody wakes it."""
 MOSAIC_ABOVE: Final = 16
 AT_ONCE: Final = 32
 """Pictures that are encoded before anything else may be sent."""
@@ -36,7 +51,7 @@ class LiveSession:
         board: of the gateway.
         pool: where pictures are encoded.
         status: makes the message `status`.
-        quality: of JPEGs.
+        view: rates and qualities.
 
     Attributes:
         wake: set when there may be something to send.
@@ -49,20 +64,25 @@ class LiveSession:
         board: Switchboard,
         pool: Executor,
         status: Callable[[Viewer], dict[str, Any]],
-        quality: int,
+        view: UiConfig,
     ) -> None:
         self._socket, self.viewer, self._board, self._pool = socket, viewer, board, pool
-        self._status, self._quality = status, quality
-        self.wake = asyncio.Event()
+        self._status, self._quality = status, view.jpeg_quality
+        self._status_s = 1 / view.scalars_hz
+        self.wake, self._replaced = asyncio.Event(), asyncio.Event()
         self._mosaic: Mosaic | None = None
         self._mosaic_at = float("-inf")
         self._streams_version = board.streams_version
 
     async def run(self) -> None:
         """Serve it until it goes, or says what is not of the protocol."""
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+        tasks = [asyncio.create_task(work) for work in (self._read(), self._write(), self._replaced.wait())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._replaced.is_set():
+                with contextlib.suppress(Exception):  # most likely nobody is there
+                    await asyncio.wait_for(self._socket.close(CLOSE_REPLACED), 0.5)
+                return
             for task in done:
                 task.result()
         except WireError as error:
@@ -71,6 +91,10 @@ class LiveSession:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def end(self) -> None:
+        """Its viewer has come back on another socket."""
+        self._replaced.set()
 
     async def close(self, code: int, last: str) -> None:
         """Say a last thing and close."""
@@ -95,7 +119,7 @@ class LiveSession:
             for message in self._news():
                 await self._tell(message)
             if time.monotonic() >= status_at:
-                status_at = time.monotonic() + STATUS_S
+                status_at = time.monotonic() + self._status_s
                 await self._tell(self._status(self.viewer))
             sent = await self._tiles()
             pause = min(status_at - time.monotonic(), await self._compose())
@@ -205,18 +229,18 @@ class LiveSession:
         if not tiles or viewer.hidden:
             if not tiles:
                 viewer.layout = self._mosaic = None
-            return STATUS_S
+            return IDLE_S
         early = self._mosaic_at + 0.9 / viewer.hz - time.monotonic()
         if early > 0:
             return early
         if len(viewer.mosaics_under_way) >= viewer.depth:
-            return STATUS_S
+            return IDLE_S
         if not any(viewer.pairs[index].window.waiting is not None for index in tiles):
-            return STATUS_S
+            return IDLE_S
         fresh = await self._lay_out(tiles)
         mosaic = self._mosaic
         if mosaic is None:
-            return STATUS_S
+            return IDLE_S
         given = {index: n for index in tiles if (n := viewer.pairs[index].send()) is not None}
         layout = mosaic.layout
         shown = layout.streams if fresh else [index for index in layout.streams if index in given]
@@ -270,7 +294,12 @@ class LiveSession:
 
 
 def _step(item: LiveItem, sequence: int) -> Record:
-    said = {"episode": item.episode, "t": item.t, "return": _number(item.episode_return), **(item.step or {})}
+    said = {
+        "episode": item.episode,
+        "t": item.t if item.t >= 0 else None,
+        "return": _number(item.episode_return),
+        **(item.step or {}),
+    }
     payload = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
     return Record(STEP, JSON, item.stream, sequence, item.time, 0, 0, payload)
 

@@ -5,7 +5,8 @@ Rules:
    worth. Nothing is queued, so that memory is O(streams + viewers x streams in view), whatever anybody does.
 2. Towards producers the gateway is one viewer of each stream: it returns what the fastest of its viewers has shown.
 3. What is told to everybody lies on a bulletin; viewers have positions on it.
-4. A viewer that comes back within `REMEMBERED_S` goes on with its pools and numbers.
+4. A viewer that comes back within `REMEMBERED_S` goes on with its pools and numbers, also where the gateway has not
+   noticed yet that it had gone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rolltape.schema.live_messages import (
     LiveItem,
     LogLine,
     StreamDemand,
+    kind_of,
 )
 
 from .bulletin import Bulletin
@@ -149,23 +151,23 @@ class Switchboard:
             stream.sequence, stream.item = sequence, item
             stream.published += 1
             stream.encoded.clear()
-            stream.episode, stream.t, stream.returns = item.episode, item.t, item.episode_return
-            kind = "rgb" if item.picture is not None else _kind_of(item.payload)
+            self.scalars(item.stream, item.episode, item.t, item.episode_return)
+            kind = "rgb" if item.picture is not None else kind_of(item.payload)
             if kind != stream.kind:
                 stream.kind = kind
                 self.streams_version += 1
             pairs = [viewer.pairs[item.stream] for viewer in self.viewers.values() if item.stream in viewer.pairs]
             offered = sum(pair.offer(sequence) for pair in pairs)
-            if offered or not any(pair.takes_more for pair in pairs):
-                stream.pool.consume(sequence)  # but not for what was only held back: nobody will show it
             if not any(pair.watching for pair in pairs):
                 self._skip_unseen(item.stream)
+            elif offered or not any(pair.takes_more for pair in pairs):
+                stream.pool.consume(sequence)  # but not for what was only held back: nobody will show it
             if offered:
                 touched.append(item.stream)
         return touched
 
     def scalars(self, index: int, episode: int, t: int, returns: float) -> None:
-        """Where a stream is, as its producer's heartbeat says."""
+        """Where a stream is, as its producer says; between two episodes it stays where it was."""
         if (stream := self.streams.get(index)) is not None and t >= 0:
             stream.episode, stream.t, stream.returns = episode, t, returns
 
@@ -180,7 +182,9 @@ class Switchboard:
         """A viewer connects, perhaps one that was here; whether it was."""
         self.forget()
         known = self.viewers.get(name or "")
-        if known is not None and not known.connected:
+        if known is not None:
+            if known.connected:  # its socket broke, and only the viewer has noticed
+                known.leave()
             known.come_back()
             return known, True
         self._viewers_made += 1
@@ -280,6 +284,7 @@ class Switchboard:
             streams=streams,
             scalars=self.connected > 0,
             slow_down=any(found.stream in starved for found in streams),
+            kinds=self.view.renderers,
         )
 
     def starved(self) -> frozenset[int]:
@@ -395,9 +400,3 @@ class Switchboard:
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
     for cause, count in more.items():
         total[cause] = total.get(cause, 0) + count
-
-
-def _kind_of(payload: bytes | None) -> str:
-    """The kind of a render payload, which comes first in it."""
-    head = (payload or b"")[:24]
-    return next((kind for kind in ("grid", "graph", "text", "rgb") if f'"{kind}"'.encode() in head), "text")

@@ -23,9 +23,10 @@ class UiConfig(Frozen):
     """Quality of tiles. What is recorded is lossless, whatever stands here."""
     max_tiles: Annotated[int, Field(ge=1, le=4096), Unit("tiles"), Risk(ENCODING_COST, above=256)] = 64
     """Tiles shown at once; further ones come when they are scrolled to."""
-    throttle: Literal["sample", "delay"] = "sample"
-    """What a view does when it is slower than the fleet: skip pictures, or show all, later. Never what is recorded."""
-    renderers: tuple[Renderer, ...] = ("rgb", "grid", "graph", "text")
-    """Kinds of pictures that are shown, the first that an environment offers wins."""
-    scalars_hz: Annotated[float, Field(gt=0, le=20), Unit("1/s")] = 4.0
-    """How often plots and counters move: as often as producers report."""
+    renderers: Annotated[tuple[Renderer, ...], Field(min_length=1)] = ("grid", "graph", "rgb", "text")
+    """What tiles show: the first of these kinds that an environment offers. `rgb` is an observation that is an image,
+    a recorded render, or a render for the view; `text` also the numbers of an observation. A state comes first: it
+    costs least and has words."""
+    scalars_hz: Annotated[float, Field(gt=0, le=20), Unit("1/s")] = 2.0
+    """How often counters and plots of a live page move. Producers report four times a second; beyond that only
+    credits and latencies move."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+KINDS: Final = ("grid", "graph", "rgb", "text")
+"""What an environment may look like. A state comes first: it costs least, and has words."""
 GATEWAY_NUMBER = 0
 """The viewer with which a gateway reports of itself is `<its life>.0`."""
 
@@ -59,6 +61,7 @@ class LiveDemand:
         streams: of this producer.
         scalars: somebody watches: heartbeats say where each stream is, and which episodes ended.
         slow_down: somebody starves, and the producer was configured to wait for those who do.
+        kinds: of what may be shown, the first that an environment offers wins.
     """
 
     life: str
@@ -68,6 +71,7 @@ class LiveDemand:
     streams: tuple[StreamDemand, ...] = ()
     scalars: bool = False
     slow_down: bool = False
+    kinds: tuple[str, ...] = KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,7 @@ class GatewayReport:
         skipped: live copies that a viewer did not get, by stream and cause.
         shown: live copies that were shown, by stream.
         starved: streams on which somebody starves.
+        kinds: as in `LiveDemand`.
         control: transitions since `control_after` of the hub's last answer, or all that are kept.
         known: the hub life whose answer was seen last; with another one everything is told again.
         heard: up to which position control events and log lines of the hub were taken.
@@ -173,6 +178,7 @@ class GatewayReport:
     skipped: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     shown: Mapping[int, int] = field(default_factory=dict)
     starved: frozenset[int] = frozenset()
+    kinds: tuple[str, ...] = KINDS
     control: tuple[ControlEvent, ...] = ()
     control_position: int = 0
     known: str = ""
@@ -219,3 +225,9 @@ class HubView:
     log: tuple[LogLine, ...] = ()
     refused: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     stopping: bool = False
+
+
+def kind_of(payload: bytes | None) -> str:
+    """The kind of a render payload as JSON, which comes first in it; text where there is none."""
+    head = (payload or b"")[:24]
+    return next((kind for kind in KINDS if f'"{kind}"'.encode() in head), "text")

@@ -34,7 +34,21 @@ def test_a_pool_as_it_is_by_default() -> None:
     for sequence in range(1, 191):
         assert pool.consume(sequence)
     assert pool.is_low and not pool.is_starved and pool.credits == 10
-    assert (pool.grant(100), pool.grant(1000), pool.credits) == (300, 400, 210)
+
+
+def test_a_consumer_that_is_far_away_is_granted_more_up_to_the_cap() -> None:
+    pool = CreditPool(20, 4, 40, clock=Clock())
+    published, sizes = 0, []
+    for _ in range(5):
+        while not pool.is_low:
+            published += 1
+            assert pool.consume(published)
+        assert pool.returned(published - 10)
+        sizes.append(pool.size)
+    assert sizes == [30, 40, 40, 40, 40] and pool.credits == 30 and pool.transitions == 0
+    frozen = CreditPool(20, 4, 40, clock=Clock())
+    assert [frozen.consume(n) for n in range(1, 22)] == [True] * 20 + [False]
+    assert frozen.returned(20) == 20 and frozen.size == 20, "it froze: more would only be older"
 
 
 def test_starved_at_none_and_resumed_at_half() -> None:
@@ -83,7 +97,6 @@ OPERATIONS = st.lists(
         st.tuples(st.just("hide"), st.integers(0, 1)),
         st.tuples(st.just("leave"), st.sampled_from([0, 1])),
         st.tuples(st.just("back"), st.just(0)),
-        st.tuples(st.just("grant"), st.integers(0, 3)),
         st.tuples(st.just("wait"), st.integers(0, 3)),
     ),
     max_size=120,
@@ -119,8 +132,6 @@ def test_everything_is_shown_skipped_or_in_flight(
             sent.clear()
         elif what == "back" and not pair.watching:
             pair.come_back()
-        elif what == "grant":
-            pair.pool.grant(value)
         elif what == "wait":
             clock.advance(value)
         pool = pair.pool

@@ -6,12 +6,15 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+from rolltape.actors.last_render import LastRender
 from rolltape.actors.live_desk import SILENT_S, LiveDesk
 from rolltape.actors.live_feed import PATIENCE_S, LiveFeed
 from rolltape.actors.live_view import LiveView, plain
+from rolltape.schema.adapters.generic import GenericAdapter
 from rolltape.schema.live_messages import (
     ControlEvent,
     EpisodeEnd,
@@ -22,6 +25,7 @@ from rolltape.schema.live_messages import (
     StreamDemand,
 )
 from rolltape.schema.messages import ProducerKey, Registration, RunCounts
+from rolltape.schema.render_payload import GridPayload, TextPayload
 from tests.fakes import RUN_ID, Clock
 
 OBSERVATIONS = np.arange(8.0).reshape(4, 2)
@@ -178,6 +182,69 @@ def test_pictures_are_copied_and_reduced_by_whole_steps() -> None:
     assert (whole.picture == pictures[1]).all() and not np.shares_memory(whole.picture, pictures)
     assert small.reduced == 2 and (small.picture == pictures[1, ::2, ::2]).all()
     assert LiveView(None, None, images=True, batched=False).look(0, pictures[0], 0).picture.shape == (64, 80, 3)  # type: ignore[union-attr]
+
+
+class Drawing(gym.Env[Any, Any]):
+    render_mode = "rgb_array"
+    drawn = 0
+
+    def render(self) -> Any:
+        self.drawn += 1
+        return np.full((4, 6, 3), self.drawn, np.uint8)
+
+
+class Says(GenericAdapter):
+    payload: Any = None
+
+    def render_payload(self, env: gym.Env[Any, Any]) -> Any:
+        return self.payload
+
+
+def view_that_says(payload: Any, **more: Any) -> LiveView:
+    env = Drawing()
+    env.observation_space = env.action_space = gym.spaces.Box(-1, 1, (2,))
+    adapter = Says(env)
+    adapter.payload = payload
+    return LiveView(adapter, [env], images=False, batched=False, **more)
+
+
+GRID = GridPayload(rows=1, columns=1, tiles=("ice",), cells=((0,),))
+
+
+@pytest.mark.parametrize(
+    ("payload", "kinds", "shown"),
+    [
+        (GRID, ("grid", "rgb", "text"), "grid"),
+        (GRID, ("rgb", "grid", "text"), "rgb"),
+        (GRID, ("graph", "text", "rgb"), "text"),
+        (TextPayload(lines=("own words",)), ("grid", "text"), "own words"),
+        (None, ("grid", "rgb", "text"), "rgb"),
+        (None, ("grid", "graph"), "renderers ="),
+    ],
+)
+def test_the_first_kind_that_it_offers_is_shown(payload: Any, kinds: tuple[str, ...], shown: str) -> None:
+    look = view_that_says(payload).look(0, np.zeros(2), 0, kinds)
+    assert look is not None
+    if shown == "rgb":
+        assert look.picture is not None
+    else:
+        assert look.payload is not None and shown in look.payload.decode()
+
+
+def test_what_was_drawn_for_the_recording_is_not_drawn_again() -> None:
+    drawn = LastRender(lambda: (np.zeros((4, 6, 3), np.uint8), np.ones((4, 6, 3), np.uint8)))
+    drawn()
+    assert drawn.picture is None, "nobody watches, nothing is held"
+    view = LiveView(None, None, images=False, recorded=drawn)
+    assert view.look(1, np.zeros((2, 3)), 0) is None, "nothing was drawn yet"
+    drawn()
+    look = view.look(1, np.zeros((2, 3)), 0)
+    assert look is not None and (look.picture == 1).all()
+
+
+def test_numbers_of_native_environments_have_their_names() -> None:
+    look = LiveView(None, None, images=False, names=("speed", "angle")).look(1, np.array([[0, 0], [1.5, 2]]), 0)
+    assert look is not None and json.loads(look.payload or b"")["lines"] == ["speed 1.5", "angle 2"]
 
 
 @pytest.mark.parametrize(

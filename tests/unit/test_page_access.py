@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,35 @@ def test_a_socket_needs_all_of_it(client: TestClient, lake: Path) -> None:
     assert close_code(client, path, origin="http://evil.example", **bearer) == 4403
     assert close_code(client, path, host="evil.example", **bearer) == 4403
     assert close_code(client, path, origin=BASE, **bearer) == NOT_LIVE, "let in, and told that nothing is live here"
+
+
+def protocols(token: str) -> str:
+    return f"rolltape.v1, rolltape.token.{base64.urlsafe_b64encode(token.encode()).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"origin": "http://evil.example"}, {"host": "evil.example"}, {"host": "evil.example", "origin": "http://evil.example"}],
+    ids=["hijacked from another site", "rebound name", "rebound name, same origin"],
+)
+def test_only_a_token_that_is_shown_opens_a_socket_elsewhere(
+    client: TestClient, lake: Path, elsewhere: dict[str, str]
+) -> None:
+    path = f"/api/live?run={open_lake(lake).resolve('latest')}"
+    header = "sec-websocket-protocol"
+    assert close_code(client, path, **elsewhere, **{header: protocols(TOKEN)}) == NOT_LIVE, "a notebook's widget"
+    client.cookies.set("rolltape_8765", TOKEN)
+    assert close_code(client, path, **elsewhere) == 4403
+    for wrong in (protocols("wrong"), protocols(""), "rolltape.v1", "rolltape.token.é", f"rolltape.token.{TOKEN}"):
+        assert close_code(client, path, **elsewhere, **{header: wrong.encode()}) == 4403, wrong  # type: ignore[arg-type]
+    assert close_code(client, f"{path}&rt={TOKEN}", **elsewhere) == 4403
+    assert close_code(client, path, **elsewhere, authorization=f"Bearer {TOKEN}") == 4403
+
+
+def test_a_shown_token_opens_sockets_alone(client: TestClient) -> None:
+    headers = {"sec-websocket-protocol": protocols(TOKEN)}
+    assert client.get("/api/runs", headers=headers).status_code == 401
+    assert client.get("/api/runs", headers={**headers, "host": "evil.example"}).status_code == 421
 
 
 def test_a_gateway_gets_sockets_that_were_let_in(lake: Path) -> None:

@@ -115,7 +115,10 @@ def test_who_comes_late_gets_the_last_value_and_who_comes_back_goes_on() -> None
     assert resumed and again is late
     says(board, again, sub=(0,))
     assert sent(again, 0) == 1
-    assert board.join(late.name)[0] is not late, "an id is not shared by two"
+    taken, resumed = board.join(late.name)
+    assert taken is late and resumed, "its socket broke, and only it has noticed"
+    assert late.pairs[0].skipped == {"disconnected": 2} and late.watched == []
+    assert board.join("nobody.7")[0].name not in ("nobody.7", late.name)
     board.leave(late)
     clock.advance(REMEMBERED_S + 1)
     assert not board.join(late.name)[1]

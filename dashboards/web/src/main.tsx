@@ -206,7 +206,7 @@ function LiveChip(): JSX.Element | null {
   const me = live.status.value?.viewers.find((viewer) => viewer.me);
   const state = live.state.value;
   if (state !== "open") return <Badge state={state === "not_live" ? "ended" : state} />;
-  if (!me) return null;
+  if (!me?.subscribed) return null; // nothing is in view
   return (
     <span class="soft tabnum" title="Pictures a second, and the time from the step to your screen">
       {me.fps.toFixed(1)} fps · {Math.round(me.latency_ms)} ms

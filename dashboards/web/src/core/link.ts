@@ -11,6 +11,8 @@ export interface LinkEvents {
   state(state: LinkState, reason: string): void;
 }
 
+/** Somebody else came back with this name: a new one is taken. */
+const REPLACED = 4409;
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
 
 export class Link {
@@ -123,6 +125,7 @@ export class Link {
     else if (code === 4404) this.finish("not_live", reason);
     else if (code === 4400) this.finish("protocol", reason);
     else {
+      if (code === REPLACED) this.viewer = "";
       const wait = WAITS_MS[Math.min(this.tries, WAITS_MS.length - 1)];
       this.tries += 1;
       this.change("reconnecting", `trying again in ${wait / 1000} s`);

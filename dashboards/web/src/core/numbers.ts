@@ -78,6 +78,11 @@ export function many(n: number, one: string, more = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : more}`;
 }
 
+/** A setting in one line, with all its digits. */
+export function exactly(value: unknown): string {
+  return typeof value === "number" ? value.toLocaleString("en-US", { maximumSignificantDigits: 17 }) : said(value);
+}
+
 /** Any value of the API in one line. */
 export function said(value: unknown): string {
   if (value === null || value === undefined) return "–";

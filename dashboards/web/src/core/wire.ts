@@ -11,7 +11,6 @@ export const STEP = 4;
 export const RAW = 0;
 export const JPEG = 1;
 export const PNG = 2;
-export const JSON_TEXT = 3;
 
 export interface WireRecord {
   kind: number;

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { rowsOf, useApi } from "../api";
-import { ago, said } from "../core/numbers";
+import { ago, exactly, said } from "../core/numbers";
 import { asToml } from "../core/settings";
 import { link, note, place } from "../route";
 import { Copy, Empty, Panel, Shown } from "../ui/parts";
@@ -98,18 +98,18 @@ export function Config({ run }: { run: string }): JSX.Element {
                                 {row.key.split(".").at(-1)}
                               </th>
                               <td class="wrap">
-                                <b>{said(row.value)}</b> <span class="soft">{row.unit}</span>
+                                <b>{exactly(row.value)}</b> <span class="soft">{row.unit}</span>
                                 {JSON.stringify(row.value) !== JSON.stringify(row.default) && (
                                   <>
                                     {" "}
                                     <s>
                                       <span class="hidden">instead of the default </span>
-                                      {said(row.default)}
+                                      {exactly(row.default)}
                                     </s>
                                   </>
                                 )}
                               </td>
-                              {theirs.size > 0 && <td class="wrap">{differs(row) ? said(theirs.get(row.key)?.value) : <span class="soft">the same</span>}</td>}
+                              {theirs.size > 0 && <td class="wrap">{differs(row) ? exactly(theirs.get(row.key)?.value) : <span class="soft">the same</span>}</td>}
                               <td>
                                 <span class={`source ${row.source === "default" ? "" : "said"}`}>
                                   {row.source}

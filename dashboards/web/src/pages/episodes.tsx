@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { address, type Columns, rowsOf, useApi } from "../api";
-import { bytes, count, figure, float, moment, seconds } from "../core/numbers";
+import { ago, bytes, count, figure, float, many, moment, seconds } from "../core/numbers";
 import { go, link, note, place } from "../route";
 import { Badge, type Column, Empty, Figure, Histogram, Pager, Panel, Shown, Table } from "../ui/parts";
 import { Plot } from "../ui/plot";
@@ -237,10 +237,10 @@ function Summary({ data }: { data: any }): JSX.Element {
   return (
     <Panel label="Run">
       <dl class="figures">
-        <Figure name="Environment" value={data.env_id ?? "external"} note={data.num_envs ? `${data.num_envs} sub-environments, ${data.workers} workers` : ""} />
+        <Figure name="Environment" value={data.env_id ?? "external"} note={data.num_envs ? `${many(data.num_envs, "sub-environment")}, ${many(data.workers, "worker")}` : ""} />
         <Figure name="Steps" value={count(data.steps)} />
-        <Figure name="Mean return" value={figure(data.end?.mean_return)} />
-        <Figure name="Took" value={seconds(data.end?.seconds)} />
+        <Figure name="Mean return" value={figure(data.mean_return)} note={data.end ? "" : "so far"} />
+        {data.status === "running" ? <Figure name="Began" value={ago(data.created)} /> : <Figure name="Took" value={seconds(data.end?.seconds)} />}
         <Figure name="On disk" value={bytes(size)} />
         <Figure name="Seed" value={data.seed ?? "–"} />
         <Figure

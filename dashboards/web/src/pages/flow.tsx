@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { useApi } from "../api";
 import { ink, inkChanged } from "../choices";
-import { bytes, clock, count, moment, percent, seconds } from "../core/numbers";
+import { bytes, clock, count, many, moment, percent, seconds } from "../core/numbers";
 import type { Control, Status } from "../core/wire";
 import { Badge, Empty, Figure, Panel, Shown, Table } from "../ui/parts";
 import { Plot } from "../ui/plot";
@@ -42,14 +42,14 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
         <ol class="pipe" aria-label="Pipeline">
           <li>
             <b>Environments</b>
-            {count(status.run.producers)} producers, {count(status.run.steps_per_s)} steps/s
+            {many(status.run.producers, "producer")}, {count(status.run.steps_per_s)} steps/s
             <br />
             <span class="soft">waited {seconds(status.run.waited_s)}</span>
           </li>
           {status.queues.slice(0, 6).map((queue) => (
             <li key={queue.name}>
-              <b>{queue.name === "writer" ? "Writer" : queue.name}</b>
-              {count(queue.depth)} fragments <span class="soft">most {count(marks.current[queue.name])}</span>
+              <b>{queue.name === "writer" ? "Writer" : `Producer ${queue.name.slice(1)}`}</b>
+              {many(queue.depth, "fragment")} <span class="soft">most {count(marks.current[queue.name])}</span>
               <br />
               <span class="soft">{bytes(queue.bytes)}</span>
             </li>
@@ -152,7 +152,7 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
                 ),
               },
               { name: "tr", title: "Transitions", number: true, cell: ({ i }) => count(streams.transitions[i]) },
-              { name: "sv", title: "Starved of 30 s", number: true, cell: ({ i }) => percent(streams.starved_s[i] / 30) },
+              { name: "sv", title: "Starved of 30 s", number: true, cell: ({ index }) => percent(live.starvedShare(index)) },
             ]}
           />
         </div>

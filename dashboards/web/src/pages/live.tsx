@@ -13,8 +13,11 @@ import { Badge, Empty, Figure, Loading, Panel } from "../ui/parts";
 import { Plot } from "../ui/plot";
 import { type LiveRun, liveOf, type Look } from "./live_link";
 
-const size = kept("live.size", 160);
+/** Longer side of tiles in pixels; 0: as `ui_controls.tile_px` says. */
+const size = kept("live.size", 0);
 const paused = kept("live.paused", false);
+/** Seconds without a step after which a tile says so. */
+const STILL_S = 3;
 
 export function useLive(run: string): LiveRun {
   const [live, setLive] = useState(() => liveOf(run));
@@ -90,8 +93,9 @@ export function Live({ run }: { run: string }): JSX.Element {
   const [inView, setInView] = useState<number[]>([]);
   const wanted = paused.value ? [] : mosaicWanted(tiles, live) ? tiles.map((stream) => stream.index) : inView;
   useEffect(() => {
-    live.link.want({ sub: wanted, size: size.value, mode: "auto", lossless: false, steps: [] });
-  }, [live, wanted.join(), size.value]);
+    live.link.want({ sub: wanted, size: sideOf(live), mode: "auto", lossless: false, steps: [] });
+  }, [live, wanted.join(), sideOf(live)]);
+  useEffect(() => () => live.link.want({ sub: [] }), [live]); // nobody looks any more: nothing is sampled
   useEffect(() => {
     const keys = (event: KeyboardEvent): void => {
       if ((event.target as Element).closest("input,select,textarea,button,a") && event.key === " ") return;
@@ -147,6 +151,7 @@ export function Live({ run }: { run: string }): JSX.Element {
           <label class="field">
             Size
             <select value={String(size.value)} onChange={(event) => (size.value = Number(event.currentTarget.value))}>
+              <option value="0">as set</option>
               <option value="96">S</option>
               <option value="160">M</option>
               <option value="320">L</option>
@@ -180,6 +185,10 @@ export function Live({ run }: { run: string }): JSX.Element {
       </div>
     </>
   );
+}
+
+function sideOf(live: LiveRun): number {
+  return size.value || (live.hello.value?.view.size ?? 160);
 }
 
 function mosaicWanted(tiles: Stream[], live: LiveRun): boolean {
@@ -224,11 +233,11 @@ export function Breaks({ live }: { live: LiveRun }): JSX.Element | null {
   return null;
 }
 
-function stateOf(status: Status | null, stream: number): { state: string; starved: number; episode: number | null; t: number | null; return: number | null } {
+function stateOf(status: Status | null, stream: number): { state: string; episode: number | null; t: number | null; return: number | null } {
   const i = status?.streams.index.indexOf(stream) ?? -1;
-  if (!status || i < 0) return { state: "no_viewer", starved: 0, episode: null, t: null, return: null };
-  const { state, starved_s, episode, t, return: sum } = status.streams;
-  return { state: state[i], starved: starved_s[i] / 30, episode: episode[i], t: t[i], return: sum[i] };
+  if (!status || i < 0) return { state: "no_viewer", episode: null, t: null, return: null };
+  const { state, episode, t, return: sum } = status.streams;
+  return { state: state[i], episode: episode[i], t: t[i], return: sum[i] };
 }
 
 function Fleet(props: { live: LiveRun; run: string; streams: Stream[]; status: Status | null; onView: (streams: number[]) => void }): JSX.Element {
@@ -251,7 +260,7 @@ function Fleet(props: { live: LiveRun; run: string; streams: Stream[]; status: S
     return () => watcher.disconnect();
   }, [keys]);
   return (
-    <div class="fleet" ref={box} style={{ "--tile": `${size.value}px` }} onKeyDown={arrows}>
+    <div class="fleet" ref={box} style={{ "--tile": `${sideOf(props.live)}px` }} onKeyDown={arrows}>
       {props.streams.map((stream) => (
         <Tile key={stream.index} live={props.live} run={props.run} stream={stream} status={props.status} />
       ))}
@@ -275,29 +284,32 @@ function arrows(event: KeyboardEvent): void {
 function Tile(props: { live: LiveRun; run: string; stream: Stream; status: Status | null }): JSX.Element {
   const { live, stream } = props;
   const now = stateOf(props.status, stream.index);
-  const words = useRef("");
+  const starved = live.starvedShare(stream.index);
+  const still = live.stillFor(stream.index);
   return (
     <a class="tile" href={link(["run", props.run, "live", stream.index])} data-stream={stream.index} aria-label={`Environment ${stream.sub_environment}, ${now.state.replace("_", " ")}, return ${figure(now.return)}`}>
-      <LiveCanvas live={live} stream={stream} words={words} />
+      <LiveCanvas live={live} stream={stream} />
       <span class="name">
         <span>
           env {stream.sub_environment}
           {stream.agent !== "agent_0" && ` ${stream.agent}`}
         </span>
         <span class="soft">
-          {now.return !== null ? figure(now.return) : ""} {now.t !== null && `t ${now.t}`}
+          {now.return !== null && `return ${figure(now.return)}`} {now.t !== null && `t ${now.t}`}
         </span>
         {now.state === "starved" && <Badge state="starved" />}
       </span>
-      {now.starved > 0.02 && <span class="name soft">starved {percent(now.starved)} of 30 s</span>}
+      {starved > 0.02 && <span class="name soft">starved {percent(starved)} of 30 s</span>}
+      {still >= STILL_S && <span class="name soft">not stepping for {seconds(Math.floor(still))}</span>}
     </a>
   );
 }
 
-function LiveCanvas(props: { live: LiveRun; stream: Stream; words?: { current: string }; height?: string }): JSX.Element {
+function LiveCanvas(props: { live: LiveRun; stream: Stream; height?: string }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [shape, setShape] = useState(1);
   const [words, setWords] = useState("");
+  const [waits, setWaits] = useState(true);
   const colors = inkChanged.value;
   useEffect(
     () =>
@@ -305,6 +317,7 @@ function LiveCanvas(props: { live: LiveRun; stream: Stream; words?: { current: s
         const to = canvas.current;
         const context = to?.getContext("2d");
         if (!to || !context) return;
+        setWaits(false);
         if (look.image) {
           if (to.width !== look.image.width || to.height !== look.image.height) {
             to.width = look.image.width;
@@ -326,7 +339,12 @@ function LiveCanvas(props: { live: LiveRun; stream: Stream; words?: { current: s
     [props.live, props.stream.index, colors],
   );
   const label = `${props.stream.kind} of environment ${props.stream.sub_environment}${words ? `: ${words}` : ""}`;
-  return <canvas ref={canvas} class="live-picture" role="img" aria-label={label} style={{ "--shape": shape, ...(props.height ? { height: props.height } : {}) }} width="160" height="160" />;
+  return (
+    <span class="live-screen">
+      <canvas ref={canvas} class="live-picture" role="img" aria-label={label} style={{ "--shape": shape, ...(props.height ? { height: props.height } : {}) }} width="160" height="160" />
+      {waits && <span class="waits soft">shown with its next step</span>}
+    </span>
+  );
 }
 
 function Mosaic(props: { live: LiveRun; run: string; streams: Stream[]; status: Status | null }): JSX.Element {
@@ -367,7 +385,7 @@ function Mosaic(props: { live: LiveRun; run: string; streams: Stream[]; status: 
         </div>
       </div>
       {others.length > 0 && (
-        <div class="fleet" style={{ "--tile": `${size.value}px` }} onKeyDown={arrows}>
+        <div class="fleet" style={{ "--tile": `${sideOf(live)}px` }} onKeyDown={arrows}>
           {others.map((stream) => (
             <Tile key={stream.index} live={live} run={props.run} stream={stream} status={props.status} />
           ))}
@@ -462,6 +480,7 @@ export function Focus({ run, stream }: { run: string; stream: number }): JSX.Ele
   const about = live.streams.value.find((one) => one.index === stream);
   useEffect(() => {
     live.link.want({ sub: [stream], size: lossless.value ? 0 : 640, mode: "tiles", lossless: lossless.value, steps: [stream] });
+    return () => live.link.want({ sub: [], steps: [] });
   }, [live, stream, lossless.value]);
   useEffect(() => {
     const keys = (event: KeyboardEvent): void => {
@@ -521,15 +540,16 @@ export function Focus({ run, stream }: { run: string; stream: number }): JSX.Ele
           </div>
           <div class="under">
             <span>
-              episode <b>{now.episode ?? "–"}</b>
+              episode <b>{last?.episode ?? now.episode ?? "–"}</b>
             </span>
             <span>
-              t <b>{now.t ?? "–"}</b>
+              t <b>{last?.t ?? now.t ?? "–"}</b>
             </span>
             <span>
-              return <b>{figure(now.return)}</b>
+              return <b>{figure(last?.return ?? now.return)}</b>
             </span>
-            <span>starved {percent(now.starved)} of the last 30 s</span>
+            <span>starved {percent(live.starvedShare(stream))} of the last 30 s</span>
+            {live.stillFor(stream) >= STILL_S && <span>not stepping for {seconds(Math.floor(live.stillFor(stream)))}</span>}
             {about.kind === "rgb" && <span>{lossless.value ? "PNG: the pixels as they are" : "JPEG: reduced for the view, the recording is lossless"}</span>}
           </div>
         </Panel>

@@ -30,7 +30,9 @@ export interface Look {
 }
 
 type Painter = (look: Look) => void;
+/** Statuses that are kept: 5 minutes at two a second. */
 const HISTORY = 600;
+const WINDOW_S = 30;
 
 export class LiveRun {
   readonly state: Signal<LinkState> = signal<LinkState>("connecting");
@@ -42,10 +44,10 @@ export class LiveRun {
   readonly ends: Signal<EpisodeEnd[]> = signal<EpisodeEnd[]>([]);
   readonly logs: Signal<LogRow[]> = signal<LogRow[]>([]);
   readonly layout: Signal<Layout | null> = signal<Layout | null>(null);
-  /** Of each status: time, steps/s, lag, skipped by cause; the newest 5 minutes. */
   readonly history: Signal<Status[]> = signal<Status[]>([]);
   /** State of each stream at each status, by index: for the heat strips. */
   readonly strips = new Map<number, string[]>();
+  private readonly moved = new Map<number, { place: string; time: number }>();
   readonly steps = new Map<number, StepRecord[]>();
   readonly stepped = signal(0);
   private readonly painters = new Map<number, Set<Painter>>();
@@ -89,6 +91,29 @@ export class LiveRun {
     return () => known.delete(paint);
   }
 
+  /** Share of the last 30 s that a stream was starved, 0 to 1. */
+  starvedShare(stream: number): number {
+    const history = this.history.value;
+    const now = history.at(-1);
+    const then = now && history.find((one) => one.time >= now.time - WINDOW_S);
+    const at = now?.streams.index.indexOf(stream) ?? -1;
+    const from = then?.streams.index.indexOf(stream) ?? -1;
+    if (!now || !then || at < 0 || from < 0) return 0;
+    const starved = now.streams.starved_s[at] - then.streams.starved_s[from];
+    return Math.min(1, Math.max(0, starved) / WINDOW_S);
+  }
+
+  /** Seconds since a stream was seen to step; 0 where that is not known. */
+  stillFor(stream: number): number {
+    const now = this.status.value;
+    const moved = this.moved.get(stream);
+    return now && moved && now.run.state === "live" ? now.time - moved.time : 0;
+  }
+
+  private noteStep(stream: number, time: number, place: string): void {
+    if (this.moved.get(stream)?.place !== place) this.moved.set(stream, { place, time });
+  }
+
   paintMosaic(paint: ((image: ImageBitmap, layout: number) => void) | null): void {
     this.mosaicPainter = paint;
   }
@@ -106,6 +131,7 @@ export class LiveRun {
         this.status.value = message;
         this.history.value = [...this.history.value.slice(1 - HISTORY), message];
         message.streams.index.forEach((index, i) => {
+          this.noteStep(index, message.time, `${message.streams.episode[i]}/${message.streams.t[i]}`);
           const strip = this.strips.get(index) ?? [];
           strip.push(message.streams.state[i]);
           if (strip.length > 240) strip.shift();

@@ -69,10 +69,11 @@ export function Logs({ run }: { run: string }): JSX.Element {
       <Shown asked={logs} what="the log">
         {(data) => (
           <>
+            {FACETS.some((facet) => query[facet] || valuesOf(data, facet).length > 1) && (
             <Panel label="Filters">
               <div class="stack" style={{ gap: "8px" }}>
                 {FACETS.map((facet) => {
-                  const values = Object.entries(data.facets[facet] ?? {}).filter(([value]) => value);
+                  const values = valuesOf(data, facet);
                   if (values.length < 2 && !query[facet]) return null;
                   return (
                     <div key={facet} class="chips" role="group" aria-label={facet}>
@@ -87,6 +88,7 @@ export function Logs({ run }: { run: string }): JSX.Element {
                 })}
               </div>
             </Panel>
+            )}
             <Panel class="flush" label="Records">
               {!data.total ? (
                 <Empty title={data.all ? "No record fits" : "Nothing was said"}>{data.all > 0 && <p>{count(data.all)} records are hidden by the filter.</p>}</Empty>
@@ -146,6 +148,10 @@ export function Logs({ run }: { run: string }): JSX.Element {
       </Shown>
     </>
   );
+}
+
+function valuesOf(data: LogsData, facet: string): [string, number][] {
+  return Object.entries(data.facets[facet] ?? {}).filter(([value]) => value);
 }
 
 function where(row: Record<string, any>): string {

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { type Columns, rowsOf, useApi } from "../api";
-import { bytes, count, percent, said } from "../core/numbers";
+import { bytes, count, many, percent, said } from "../core/numbers";
 import { link } from "../route";
 import { Copy, Empty, Figure, Panel, Shown, Table } from "../ui/parts";
 
@@ -134,7 +134,7 @@ function Own(props: { run: string; data: any; meanings: SchemasData["meanings"] 
           <dl class="figures" style={{ marginBottom: "12px" }}>
             <Figure name="Adapter" value={data.adapter?.name ?? "none"} />
             <Figure name="Payload version" value={data.payload_version ?? "–"} />
-            <Figure name="Sub-environments" value={count(data.vector?.num_envs)} note={`${said(data.vector?.workers)} workers`} />
+            <Figure name="Sub-environments" value={count(data.vector?.num_envs)} note={data.vector ? many(data.vector.workers, "worker") : ""} />
           </dl>
           <dl class="facts">
             {Object.entries({ ...data.vector, actions: data.adapter?.action_names, observations: data.adapter?.observation_names })
