@@ -64,8 +64,15 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(chromium: Any, served: Served) -> Iterator[Any]:
-    """A page with the token, 1400 px wide. Requests elsewhere, errors and refused contents fail the test at its end."""
+def page(blank: Any, served: Served) -> Any:
+    """A page with the token."""
+    blank.goto(served.access.url())
+    return blank
+
+
+@pytest.fixture
+def blank(chromium: Any) -> Iterator[Any]:
+    """A page, 1400 px wide. Requests elsewhere, errors and refused contents fail the test at its end."""
     context = chromium.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(20_000)
     made = context.new_page()
@@ -73,7 +80,6 @@ def page(chromium: Any, served: Served) -> Iterator[Any]:
     made.on("request", lambda r: wrong.append(r.url) if not _is_here(r.url) else None)
     made.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     made.on("console", lambda m: wrong.append(m.text) if "Content Security Policy" in m.text else None)
-    made.goto(served.access.url())
     yield made
     context.close()
     assert wrong == []
