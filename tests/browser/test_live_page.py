@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from rolltape.dashboards.app import create_app
 from rolltape.dashboards.auth import Access
 from rolltape.dashboards.server import bound_socket, server_of
-from tests.page_lake import GRAPH, GRID, page_lake
+from tests.page_lake import GRAPH, GRID, LENGTH, PICTURES, page_lake, picture
 
 from .scripted_gateway import TILE, ScriptedGateway, tile
 
@@ -88,6 +88,19 @@ def test_tiles_show_what_was_sent_and_say_so(page: Any, live: SimpleNamespace) -
         document.dispatchEvent(new Event("visibilitychange")); }"""
     )
     until(lambda: any(message.hidden for message in live.kinds.came))
+
+
+def test_what_does_not_step_says_so_and_shows_what_is_recorded(page: Any, live: SimpleNamespace) -> None:
+    live.kinds.still = True
+    live.to(f"run/{PICTURES}/live")  # its streams say that they are in episode 3
+    first = page.locator('[data-stream="0"]')
+    first.get_by_text("shown with its next step").wait_for()
+    first.get_by_text("not stepping for").wait_for()
+    first.get_by_text(f"recorded at t {LENGTH}").wait_for()
+    np.testing.assert_array_equal(pixels(page, '[data-stream="0"] canvas')[1], picture(3, LENGTH))
+    live.kinds.still = False
+    page.locator('[data-stream="0"] canvas[data-seq]').wait_for()
+    expect(first.get_by_text("not stepping")).to_have_count(0)
 
 
 @pytest.mark.long

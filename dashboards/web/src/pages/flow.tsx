@@ -8,7 +8,7 @@ import { bytes, clock, count, many, moment, percent, seconds } from "../core/num
 import type { Control, Status } from "../core/wire";
 import { Badge, Empty, Figure, Panel, Shown, Table } from "../ui/parts";
 import { Plot } from "../ui/plot";
-import { Breaks, Unlive, useLive } from "./live";
+import { Breaks, Unlive, useLive } from "./live_state";
 import type { LiveRun } from "./live_link";
 import { rowsOf, type Columns } from "../api";
 
