@@ -23,7 +23,6 @@ from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.layout import RunFolder
 
-from . import launch
 from .blame import said
 from .digesting import VectorDigests
 from .kept_rows import KeptRows
@@ -33,6 +32,7 @@ from .live_view import LiveView, view_of
 from .log_stream import LogStream
 from .normalization import NotedRows, find_statistics
 from .obituary import Obituary
+from .on_ray import links
 from .pace import Pace
 from .page import ProducerPage, page_path
 from .policies import PolicySource, load_policy
@@ -111,9 +111,9 @@ class EnvWorker:
         self._env = self._sub.env
         folder = RunFolder(Path(order.run_path))
         page = ProducerPage(page_path(folder.producers, key), key, n)
-        hub = launch.RayHubLink(order.hub)
+        hub = links.RayHubLink(order.hub)
         self._source = LogSource(order.schema.run_id, order.recipe.env_id, key.producer, key.incarnation)
-        writer = launch.RayWriterLink(order.writer)
+        writer = links.RayWriterLink(order.writer)
         self._log = LogStream(self._source, writer, order.logs, config.budget)
         rows = VectorRows(
             order.schema.of_rows(),
@@ -138,7 +138,7 @@ class EnvWorker:
         self._rows: VectorRows = checked(kept, validator, n)
         registration = Registration(key, order.schema.run_id, order.offset, n)
         watch = watched(validator, order.schema, str(key))
-        live = LiveFeed(str(key), order.offset, n, rows, self._view, launch.RayGatewayLink())
+        live = LiveFeed(str(key), order.offset, n, rows, self._view, links.RayGatewayLink())
         leaves_out = config.leaves_out
         self._kept = KeptRows(noted, page, **leaves_out) if leaves_out else None
         sent: Any = noted if self._kept is None else self._kept

@@ -30,10 +30,10 @@ from rolltape.storage.run_info import create_run, read_run_info
 from rolltape.storage.settlement import next_key, outstanding, settlement_batches, settlement_header
 from rolltape.storage.wired_run import run_to_resume, take_run_id
 
-from . import launch
 from .demand import program_share
 from .external_program import ExternalProgram, ProgramOrder, ProgramOutput
 from .joined import JOIN_STRIDE
+from .on_ray import cluster, launch, links, remote
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room, package_versions
 from .resuming import PastRun
 from .wiring import Wiring
@@ -78,8 +78,8 @@ class ExternalRecording(Recording):
         key, now_ns = next_key(durable), time.time_ns()
         batches = settlement_batches(self.folder, info, due, key, 1, now_ns // 1000)
         header = settlement_header(key, batches, now_ns)
-        launch.call(self.writer.append, header, tuple(batches), *batches.values(), timeout_s=60)
-        return launch.flush(self.writer, timeout_s=60)
+        remote.call(self.writer.append, header, tuple(batches), *batches.values(), timeout_s=60)
+        return remote.flush(self.writer, timeout_s=60)
 
 
 def run_program(
@@ -117,8 +117,8 @@ def run_program(
     lake = tree.lake.expanduser().resolve()
     check_room(lake)
     past = _past_run(lake)
-    launch.ensure_ray()
-    launch.check_resources(0, tree.resources, program_share(cpus, gpus, memory_bytes))
+    cluster.ensure_ray()
+    cluster.check_resources(0, tree.resources, program_share(cpus, gpus, memory_bytes))
     run_id = past.folder.run_id if past is not None else take_run_id() or new_run_id()
     run = RunFolder.of(lake, run_id)
     name = _name(command)
@@ -136,16 +136,16 @@ def run_program(
         env_id=name,
         command=tuple(command),
         folder=str(folder or Path.cwd()),
-        environment={**(environment or {}), **wiring, "RAY_ADDRESS": launch.cluster_address()},
+        environment={**(environment or {}), **wiring, "RAY_ADDRESS": cluster.cluster_address()},
         writer=recording.writer,
         logs=recording.logs,
         budget=tree.durable.budget,
     )
     supervisor = launch.start_program(
-        ExternalProgram, order, launch.RayWriterLink, cpus=cpus, gpus=gpus, memory_bytes=memory_bytes
+        ExternalProgram, order, links.RayWriterLink, cpus=cpus, gpus=gpus, memory_bytes=memory_bytes
     )
     try:
-        pid = launch.call(supervisor.start, timeout_s=launch.START_S)
+        pid = remote.call(supervisor.start, timeout_s=cluster.START_S)
         begun(run_id, pid)
         exit_code, skipped, stopped, why = _follow(supervisor, show, asked)
     except BaseException as error:
@@ -174,11 +174,11 @@ def _follow(
         while True:
             for number in asked():
                 signals.append(number)
-                launch.call(supervisor.signal, number)
-            output: ProgramOutput = launch.call(supervisor.output, POLL_S)
+                remote.call(supervisor.signal, number)
+            output: ProgramOutput = remote.call(supervisor.output, POLL_S)
             show(output)
             if output.exit_code is not None and not (output.stdout or output.stderr):
-                launch.call(supervisor.close, timeout_s=180)
+                remote.call(supervisor.close, timeout_s=180)
                 code = output.exit_code
                 why = "" if code == 0 else f"the program ended with exit code {code}"
                 return code, output.skipped, bool(signals), why

@@ -32,11 +32,11 @@ from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.configuration import configured_by
 
-from . import launch
 from .blame import said
 from .described import described
 from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
+from .on_ray import cluster, launch, remote
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
@@ -180,8 +180,8 @@ class Fleet:
         self._spaces = observation, action
         self._lake = tree.lake.expanduser().resolve()
         check_room(self._lake)  # before Ray starts, which takes seconds
-        launch.ensure_ray()
-        launch.check_resources(workers, tree.resources)
+        cluster.ensure_ray()
+        cluster.check_resources(workers, tree.resources)
         self._resources = tree.resources
         stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if native else "sync"}
         self._recording = Recording.open(
@@ -206,7 +206,7 @@ class Fleet:
             for slot in self._slots:
                 self._start(slot)
             for call in [slot.worker.ready.remote() for slot in self._slots]:
-                launch.result(call)
+                remote.result(call)
         except BaseException as error:
             self._give_up(error)
             raise self._explained(error) from error
@@ -302,7 +302,7 @@ class Fleet:
             raise RunFailed(f"Run {self.run_id} has ended; what was kept of it is saved.")
         try:
             for call in [slot.worker.save.remote() for slot in self._slots]:
-                launch.result(call)
+                remote.result(call)
         except Exception as error:
             raise self._explained(error) from error
 
@@ -326,12 +326,12 @@ class Fleet:
         meter = RateMeter()
         calls = {self._ask(slot, policy): slot for slot in self._slots}
         while calls:
-            for call in launch.ready(list(calls), POLL_S):
+            for call in remote.ready(list(calls), POLL_S):
                 slot = calls.pop(call)
                 try:
-                    self._done(slot, launch.result(call))
+                    self._done(slot, remote.result(call))
                 except Exception as error:
-                    if not launch.is_death(error):
+                    if not remote.is_death(error):
                         raise self._explained(error) from error
                     if self._go_on_without(slot, error):
                         calls[self._ask(slot, policy)] = slot
@@ -371,7 +371,7 @@ class Fleet:
         """Bury a dead worker and start its successor; steps and episodes of its last work that are durable."""
         order = slot.order
         launch.kill(slot.worker)
-        mark = launch.fence(self._recording.writer, order.key)
+        mark = remote.fence(self._recording.writer, order.key)
         obituary = write_obituary(
             self._recording.folder, order.key, mark, order.offset, order.num_envs, order.stride, order.obituary
         )
@@ -425,10 +425,10 @@ class Fleet:
         for _ in range(MAX_DEATHS):
             try:
                 self._wait_for_end(slot, call)
-                launch.result(call)
+                remote.result(call)
                 break
             except Exception as error:
-                if not launch.is_death(error):
+                if not remote.is_death(error):
                     raise
                 self._replace(slot, error)
                 call = slot.worker.close.remote()
@@ -437,7 +437,7 @@ class Fleet:
     def _wait_for_end(self, slot: _Slot, call: Any) -> None:
         """Wait for a worker's end. A run that is stopped does not wait for an environment that hangs."""
         began = time.monotonic()
-        while not launch.ready([call], POLL_S):
+        while not remote.ready([call], POLL_S):
             if not self._stopping:
                 continue
             self._recording.hub.stop()  # again: a hub that was restarted has forgotten it

@@ -30,7 +30,7 @@ from rolltape.storage.layout import RunFolder
 from rolltape.storage.pages import read_page
 from rolltape.storage.run_info import read_run_info, write_run_info
 
-from . import launch
+from .on_ray import cluster, launch, remote
 from .page import ProducerPage, page_path
 from .recording import EndStatus, EndSummary, EnvDescription, Recording, run_info
 from .served_page import ServedPage
@@ -60,7 +60,7 @@ class JoinedRecording(Recording):
         """Everything of this recorder is durable; the run goes on. The summary is of the run so far."""
         if self.summary is None:
             seconds = time.monotonic() - self._started
-            durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
+            durable = remote.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
             self.summary, _ = self._reconcile(durable, status, reason, seconds)  # others may be stepping: no balance
             self.log.close()
         return self.summary
@@ -86,7 +86,7 @@ def join(
     folder = RunFolder.of(wiring.lake, wiring.run_id)
     config = settings.config.durable
     schema = RunSchema(wiring.run_id, env.env_id, observation, action, config.frames)
-    launch.ensure_ray()
+    cluster.ensure_ray()
     with _locked(folder):
         info = read_run_info(folder)
         if info.get("spaces") is None:

@@ -13,7 +13,7 @@ from rolltape.schema.config import RecordConfig
 from rolltape.schema.messages import ProducerKey, Registration
 from rolltape.storage.layout import RunFolder
 
-from . import launch
+from .on_ray import links
 from .page import ProducerPage, page_path
 from .playback import PlaybackRows, Tables, commits_of, load_commit
 from .producer import Producer
@@ -69,7 +69,7 @@ class Player:
         for key in order.keys:
             page = ProducerPage(page_path(folder.producers, key), key, 1)
             rows = self._rows[key] = PlaybackRows(folder.run_id, key, page, order.config.fragment)
-            link, hub = launch.RayWriterLink(order.writer), launch.RayHubLink(order.hub)
+            link, hub = links.RayWriterLink(order.writer), links.RayHubLink(order.hub)
             registration = Registration(key, folder.run_id, 0, 1)
             self._producers[key] = Producer(registration, rows, page, link, hub, order.config)
             self._producers[key].start()

@@ -16,13 +16,13 @@ from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.messages import Registration
 from rolltape.schema.payload_version import PAYLOAD_VERSION
 
-from . import launch
 from .digesting import SingleDigests, VectorDigests
 from .kept_rows import KeptRows
 from .last_render import LastRender
 from .live_feed import LiveFeed
 from .live_view import view_of
 from .normalization import NotedRows, Statistics, find_statistics, statistics_of
+from .on_ray import links
 from .page import ProducerPage, page_path
 from .producer import Producer
 from .record_session import RecordSession
@@ -105,7 +105,7 @@ class Recorder:
             n,
             rows,
             lambda: view_of(env, self.adapter, images=images, recorded=self._drawn),
-            launch.RayGatewayLink(),
+            links.RayGatewayLink(),
         )
         self._produce(rows if self.kept is None else self.kept, page, n, config, live=live, **watch)
 

@@ -56,8 +56,8 @@ from rolltape.storage.summaries import given_up
 from rolltape.storage.viewing import painter
 from rolltape.storage.wired_run import take_run_id, was_started
 
-from . import launch
 from .log_stream import LogStream
+from .on_ray import cluster, launch, links, remote
 from .resuming import PastRun, Resumed
 from .served_page import ServedPage
 
@@ -164,9 +164,9 @@ class Recording:
         configure_logging(self.logs)
         self._actors = self.begin_actors()
         self.writer = self._actors.writers[0]
-        self.hub = launch.RayHubLink(self._actors.hub)
+        self.hub = links.RayHubLink(self._actors.hub)
         self.hub_actor = self._actors.hub
-        self.writer_link = launch.RayWriterLink(self.writer)
+        self.writer_link = links.RayWriterLink(self.writer)
         self._started = time.monotonic()
         self.lost: dict[ProducerKey, tuple[int, int]] = {}
         self.restarts = 0
@@ -233,13 +233,13 @@ class Recording:
         schema = RunSchema(run_id, env.env_id, observation_space, action_space, config.frames)
         folder = RunFolder.of(root, run_id)
         check_room(root)
-        launch.ensure_ray()
+        cluster.ensure_ray()
         if settings is not None:
-            launch.check_resources(0, settings.config.resources)
+            cluster.check_resources(0, settings.config.resources)
             settings = settings.settled(
                 {
                     "durable.frames.policy": schema.frame_policy,
-                    "durable.budget.total_bytes": launch.total_bytes(config.budget),
+                    "durable.budget.total_bytes": cluster.total_bytes(config.budget),
                 }
             )
         if past is None:
@@ -341,14 +341,14 @@ class Recording:
             return self.summary
         try:
             self.page.end(status)
-            durable = launch.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
+            durable = remote.flush(self.writer, timeout_s=self.config.budget.give_up_s + 10)
             durable = self._say_the_unseen(self._say_the_unsaid(durable))
             seconds = time.monotonic() - self._started
             summary, mismatch = self._reconcile(durable, status, reason, seconds)
             self._say_ended(summary)
             self.log.close()
             write_end_info(self.folder, {**asdict(summary), "ended_ns": time.time_ns()})
-            launch.publish(self.folder.path.parent.parent)
+            links.publish(self.folder.path.parent.parent)
         finally:
             self.log.stop()
             self.page.end(status)
@@ -386,13 +386,13 @@ class Recording:
         key, now_ns = next_key(durable), time.time_ns()
         batches = settlement_batches(self.folder, info, due, key, 1, now_ns // 1000)
         append = self.writer.append
-        launch.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
-        return launch.flush(self.writer, timeout_s=60)
+        remote.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
+        return remote.flush(self.writer, timeout_s=60)
 
     def _say_the_unseen(self, durable: dict[ProducerKey, Watermark]) -> dict[ProducerKey, Watermark]:
         """Declare which live copies nobody got to see; returns what is durable after that."""
         try:
-            unseen = launch.call(self.hub_actor.unseen, timeout_s=HUB_S)
+            unseen = remote.call(self.hub_actor.unseen, timeout_s=HUB_S)
         except ClusterError:  # it restarts, and has forgotten
             return durable
         now_us = time.time_ns() // 1000
@@ -406,12 +406,12 @@ class Recording:
         key, now_ns = next_key(durable), time.time_ns()
         batches = {"ledger": ledger_batch(losses, self.run_id, key, 1)}
         append = self.writer.append
-        launch.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
-        return launch.flush(self.writer, timeout_s=60)
+        remote.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
+        return remote.flush(self.writer, timeout_s=60)
 
     def _hub_cpu_s(self) -> float:
         try:
-            return launch.call(self.hub_actor.cpu_s, timeout_s=HUB_S)
+            return remote.call(self.hub_actor.cpu_s, timeout_s=HUB_S)
         except ClusterError:
             return 0.0
 
@@ -419,7 +419,7 @@ class Recording:
         self, durable: dict[ProducerKey, Watermark], status: EndStatus, reason: str, seconds: float
     ) -> tuple[EndSummary, str]:
         counts = self.counts()
-        statistics = launch.report(self.writer)
+        statistics = remote.report(self.writer)
         hub_cpu_s = self._hub_cpu_s()
         parts = list_tables(self.folder)
         rows = {table: sum(pq.read_metadata(p).num_rows for p in paths) for table, paths in parts.items()}

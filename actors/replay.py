@@ -25,7 +25,7 @@ import gymnasium as gym
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import encode_value
 
-from . import launch
+from .on_ray import cluster, launch
 from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once, stored_columns
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
 from .replay_pass import CarefulPass, SwiftPass, Verdict
@@ -121,7 +121,7 @@ def _parts(run: Run, wanted: list[dict[str, Any]], make: Maker | None, workers: 
     if workers == 1:
         yield from _replayed(run, wanted, make)
         return
-    launch.ensure_ray()
+    cluster.ensure_ray()
     lake = str(run.lake.path)
     jobs = [(lake, run.run_id, [row["episode"] for row in share], make) for share in _shares(wanted, workers)]
     yield from launch.tasks(_job, jobs, workers)

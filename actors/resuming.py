@@ -37,8 +37,8 @@ from rolltape.storage.run_info import read_run_info, write_run_info
 from rolltape.storage.settlement import declare, durable_of, outstanding
 from rolltape.storage.summaries import given_up, newest_markers, summarize
 
-from . import launch
 from .obituary import Obituary, write_obituary
+from .on_ray import remote
 
 if TYPE_CHECKING:
     from .recording import EnvDescription
@@ -275,7 +275,7 @@ class PastRun:
         if not lives:
             return ProducerKey(producer, 0), None
         last = max(lives)
-        mark = launch.fence(writer, last)
+        mark = remote.fence(writer, last)
         left = write_obituary(self.folder, last, mark, offset, num_envs, int(self.info["episode_stride"]))
         return ProducerKey(producer, last.incarnation + 1), left
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from rolltape.schema.config_tree import Config
 
-from . import launch
 from .blame import said
 from .gateway_process import missing_packages
+from .on_ray import launch, remote
 
 SERVED_S: Final = 10.0
 END_S: Final = 3.0
@@ -51,7 +51,7 @@ class ServedPage:
         if self._gateway is None:
             return None
         try:
-            return launch.result(self._served) if launch.ready([self._served], timeout_s) else None
+            return remote.result(self._served) if remote.ready([self._served], timeout_s) else None
         except Exception as error:  # nothing of the recording depends on it
             self.problem = f"The live page is not served: {said(error)} The recording goes on."
             return None
@@ -73,8 +73,8 @@ class ServedPage:
         if gateway is None:
             return
         try:
-            if launch.ready([self._served], 0):  # otherwise it has not begun, and nobody watches
-                launch.call(gateway.stop, status, timeout_s=END_S)
+            if remote.ready([self._served], 0):  # otherwise it has not begun, and nobody watches
+                remote.call(gateway.stop, status, timeout_s=END_S)
         except Exception as error:  # it has died, or does not answer
             self.problem = said(error)
         finally:

@@ -24,7 +24,7 @@ from rolltape.schema.errors import ConfigError, LakeNotFound
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.spaces import space_from_descriptor
 
-from . import launch
+from .on_ray import cluster, launch, remote
 from .player import Played, Player, PlayOrder
 from .progress import RateMeter, Watcher, progress_of, watching
 from .recording import EndSummary, EnvDescription, Recording, check_room
@@ -142,9 +142,9 @@ def stress(
     times = rate.times if rate.steps_per_s is None else rate.steps_per_s / pace if pace else None
     settings = _settings(run, config)
     check_room(target)
-    launch.ensure_ray()
+    cluster.ensure_ray()
     n = min(len(keys), players or max(1, (os.cpu_count() or 2) - 1))
-    launch.check_resources(n, ResourcesConfig(cpus_per_worker=0))
+    cluster.check_resources(n, ResourcesConfig(cpus_per_worker=0))
     observation, action = (space_from_descriptor(run.info["spaces"][name]) for name in ("observation", "action"))
     recording = Recording.open(target, _description(run, rate), observation, action, settings)
     orders = [
@@ -234,15 +234,15 @@ def _play(
     try:
         actors += [launch.start_env_worker(Player, order, cpus=0) for order in orders]
         for call in [actor.ready.remote() for actor in actors]:
-            launch.result(call)
+            remote.result(call)
         recording.begin()
         before, meter, played = recording.counts(), RateMeter(), []
         calls = [actor.play.remote(time.time()) for actor in actors]
         with watching(progress, title) as show:
             while calls:
-                for call in launch.ready(calls, POLL_S):
+                for call in remote.ready(calls, POLL_S):
                     calls.remove(call)
-                    played.append(launch.result(call))
+                    played.append(remote.result(call))
                 counts = recording.counts()
                 show(progress_of(counts, before, steps, None, meter.rate(counts.steps), 0, 0))
         summary = recording.finish()

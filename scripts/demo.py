@@ -70,10 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def record(lake: Path) -> list[EndSummary]:
     """Record the scenes whose packages are installed, one run each."""
-    from rolltape.actors import launch
+    from rolltape.actors.on_ray import cluster
 
     print("starting Ray on this machine …", flush=True)
-    launch.ensure_ray()
+    cluster.ensure_ray()
     return [summary for scene in SCENES if (summary := _record(scene, lake)) is not None]
 
 

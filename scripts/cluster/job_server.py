@@ -149,7 +149,7 @@ def address_of(given: str | None) -> str:
 
 def _bring_token() -> None:
     """Use the token that is there, as for a cluster that is joined."""
-    from rolltape.actors.launch import bring_token, silence
+    from rolltape.actors.on_ray.cluster import bring_token, silence
 
     silence()
     bring_token()

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from rolltape.actors import launch
 from rolltape.actors.env_worker import EnvWorker, WorkerOrder
+from rolltape.actors.on_ray import links
 from rolltape.schema.messages import Ack
 from tests.ray.readback import digest
 
@@ -34,7 +34,7 @@ class EnvWorkerNoting(EnvWorker):
 def _watch(path: Path, patch: pytest.MonkeyPatch) -> None:
     keeper = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     keeper.connect(str(path))
-    link = launch.RayWriterLink
+    link = links.RayWriterLink
     hold, append, answer = link.hold, link.append, link.answer
     digests: dict[int, tuple[Any, str]] = {}
     told: dict[Any, int] = {}

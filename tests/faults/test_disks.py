@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rolltape.actors import launch
 from rolltape.actors.fleet import Fleet
+from rolltape.actors.on_ray import launch
 from rolltape.schema.errors import DiskFull, LakeNotFound, LakeNotWritable, StorageError
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.verify import verify_run

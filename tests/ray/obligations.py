@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rolltape.actors import launch
 from rolltape.actors.env_worker import EnvWorker, WorkerOrder
+from rolltape.actors.on_ray import links
 from rolltape.schema.messages import Ack
 
 from .readback import Found, Fragment, digest
@@ -32,7 +32,7 @@ class Keeper:
 
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """From now on note everything that this process's links answer."""
-        link = launch.RayWriterLink
+        link = links.RayWriterLink
         hold, append, answer = link.hold, link.append, link.answer
 
         def holding(this: Any, batches: dict[str, Any]) -> Any:

@@ -14,8 +14,8 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 import rolltape as rt
-from rolltape.actors import launch
 from rolltape.actors.fleet import Fleet
+from rolltape.actors.on_ray import launch
 from rolltape.actors.recording import Recording
 from rolltape.schema.errors import ConfigError, LakeNotFound, SchemaMismatch
 from rolltape.storage.layout import RunFolder

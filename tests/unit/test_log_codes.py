@@ -14,7 +14,7 @@ from rolltape.schema.log_codes import CATALOGUE, CODE, LEVELS, LogCatalogue, Log
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("schema", "storage", "actors", "dashboards", "scripts", "rolltape")
-MACHINERY = {"schema/log_source.py", "schema/log_policy.py", "schema/log_forms.py", "actors/launch.py"}
+MACHINERY = {"schema/log_source.py", "schema/log_policy.py", "schema/log_forms.py", "actors/on_ray/cluster.py"}
 """Where `logging` itself is used: to carry structured records, and to keep others quiet."""
 OURS = {name: value for name, value in vars(log_codes).items() if isinstance(value, LogCode)}
 AREAS = {

@@ -12,7 +12,7 @@ import gymnasium as gym
 import psutil
 
 import rolltape as rt
-from rolltape.actors import launch
+from rolltape.actors.on_ray import launch
 from rolltape.actors.writer import Writer
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.rolltape_recorder import read_back

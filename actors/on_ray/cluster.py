@@ -1,0 +1,115 @@
+"""The Ray that this process uses: started in this machine or joined, how large it is, and what it has room for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Final
+
+import psutil
+import ray
+
+from rolltape.actors.demand import Share, check_demand, demand_of
+from rolltape.schema.config import BudgetConfig
+from rolltape.schema.config_resources import ResourcesConfig
+from rolltape.schema.errors import ClusterError
+
+NAMESPACE: Final = "rolltape"
+KNOCK_S: Final = 10.0
+START_S: Final = 300.0
+"""A node that has to install a job's packages first takes a minute and more."""
+EMBEDDED_STORE_BYTES: Final = 2 << 30
+
+HOW_TO_CONNECT: Final = (
+    "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 "
+    "turns that on by itself) needs RAY_AUTH_MODE=token and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN."
+)
+
+
+def ensure_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray in this machine; nothing when that is done already.
+
+    Raises ClusterError.
+    """
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    silence()
+    if address:
+        _knock(address)
+    try:
+        if address:
+            bring_token()
+            ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
+        else:
+            ray.init(
+                address="local",  # not a cluster that happens to run on this machine: it would have to be named
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                object_store_memory=_store_bytes(),
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
+        raise ClusterError(
+            f"Cannot reach {where}: {str(error).rstrip('.')}. " + (HOW_TO_CONNECT if address else "")
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise ClusterError where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Nobody answers at RAY_ADDRESS={address} ({error.strerror or error}). Start the cluster, correct "
+            f"the address, or unset RAY_ADDRESS to run on this machine alone."
+        ) from error
+
+
+def bring_token() -> None:
+    """Use the token that is there: a cluster started by `ray start` asks for it, but an explicit address brings
+    none."""
+    try:  # Ray reads its settings when it is imported, and only this function of its own reads them again
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    except ImportError:
+        return  # another Ray: RAY_AUTH_MODE must be set by hand, as HOW_TO_CONNECT says
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def silence() -> None:
+    """Keep from the terminal what Ray and libraries say on every start; what workers print still comes through."""
+    # "Token authentication is enabled": as it should be.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+
+def _store_bytes() -> int:
+    return max(128 << 20, min(EMBEDDED_STORE_BYTES, int(psutil.virtual_memory().available * 0.3)))
+
+
+def store_bytes() -> int:
+    """Size of the object store of the cluster's smallest node, in bytes."""
+    sizes = [int(n["Resources"].get("object_store_memory", 0)) for n in ray.nodes() if n["Alive"]]
+    return min((s for s in sizes if s), default=EMBEDDED_STORE_BYTES)
+
+
+def total_bytes(budget: BudgetConfig) -> int:
+    """What all producers together may have in flight, in bytes; half of the store where nothing was said."""
+    return budget.total_bytes or store_bytes() // 2
+
+
+def check_resources(workers: int, resources: ResourcesConfig, *more: Share) -> None:
+    """Refuse a run that the cluster can never place. Raises ClusterError with what is missing and what would fit."""
+    check_demand([*demand_of(workers, resources), *more], [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def cluster_address() -> str:
+    """Where a program of ours reaches the cluster that this process uses."""
+    return ray.get_runtime_context().gcs_address
+
+
