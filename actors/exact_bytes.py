@@ -17,6 +17,7 @@ ROWS: Final = 4096
 BYTES: Final = 8 << 20
 """So much of a column is made into bytes at once."""
 
+
 def matching(codec: SpaceCodec) -> Matching:
     """What says whether a value has the bytes that `column_bytes` gave for another.
 

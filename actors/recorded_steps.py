@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.errors import SchemaError
-from rolltape.schema.info_json import decode_info, encode_info, encode_value
+from rolltape.schema.info_json import decode_info, encode_info
 from rolltape.schema.picture_digest import picture_digest, picture_digests
 from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
-from .exact_bytes import ColumnBytes, Matching, column_bytes, matching, same_signs
-from .infos import InfoColumns, InfoTypes
+from .compared_infos import InfoRows, unlike_key, unlike_row
+from .exact_bytes import ColumnBytes, Matching, column_bytes, matching
+from .infos import InfoColumns
 from .normalization_again import RecordedStatistics
 from .replayed import Divergence
 
@@ -69,7 +70,7 @@ class Seen:
     truncated: list[bool] = field(default_factory=list)
     resets: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     finals: list[tuple[int, Any]] = field(default_factory=list)
-    closed: tuple[pa.Array | None, pa.Array] | None = None
+    closed: InfoRows | None = None
 
 
 class RecordedSteps:
@@ -104,8 +105,7 @@ class RecordedSteps:
         if "observation_digest" in steps.column_names:
             self._digests = steps["observation_digest"].to_numpy()
             self._finals = _finals_of(run, rows, "final_observation_digest")
-        self._info = steps["info"].combine_chunks() if "info" in steps.column_names else None
-        self._info_json = steps["info_json"].combine_chunks()
+        self._infos = InfoRows.of(steps)
         env = run.info["env"]
         self._loose = env["kind"] == "recorder" and env["vectorization"] != "none"
 
@@ -154,8 +154,7 @@ class RecordedSteps:
 
     def seen(self, first: int) -> Seen:
         """What a replay fills, beginning with the step `first`."""
-        types = {f.name: f.type for f in self._info.type} if self._info is not None else {}
-        return Seen(first, InfoColumns(InfoTypes(lambda _: types)))
+        return Seen(first, self._infos.like())
 
     # ---- comparing ----------------------------------------------------------------------------------------------
 
@@ -299,22 +298,15 @@ class RecordedSteps:
     ) -> Iterator[tuple[int, int, Divergence]]:
         n = stop - start
         unseen = seen.closed is None and not seen.infos.nbytes
-        if n <= 0 or (unseen and self._info is None and self._info_json.slice(start, n).null_count == n):
+        if n <= 0 or (unseen and self._infos.slice(start, n).is_empty):
             return
         if seen.closed is None:
-            seen.closed = seen.infos.close(len(seen.rewards))
-        typed, texts = (None if c is None else c.slice(start - seen.first, n) for c in seen.closed)
-        was_typed = None if self._info is None else self._info.slice(start, n)
-        was_texts = self._info_json.slice(start, n)
-        same = was_typed is None or (was_typed.equals(typed) and same_signs(was_typed, typed))
-        if same and was_texts.equals(texts):
-            return
-        for row in range(n):
-            was, now = _merged(was_typed, was_texts, row), _merged(typed, texts, row)
-            key = self._unlike_key(was, now, ignored)
-            if key is not None:
-                yield self._named(start + row, f"info.{key}", was.get(key), now.get(key))
-                return
+            seen.closed = InfoRows(*seen.infos.close(len(seen.rewards)))
+        replayed = seen.closed.slice(start - seen.first, n)
+        unlike = unlike_row(self._infos.slice(start, n), replayed, ignored, loose=self._loose)
+        if unlike is not None:
+            row, key, was, now = unlike
+            yield self._named(start + row, f"info.{key}", was, now)
 
     def _reset_infos(
         self, resets: list[tuple[int, dict[str, Any]]], ignored: Collection[str]
@@ -325,24 +317,11 @@ class RecordedSteps:
             if text == recorded:
                 continue
             was, now = decode_info(recorded), decode_info(text)
-            key = self._unlike_key(was, now, ignored)
+            key = unlike_key(was, now, ignored, loose=self._loose)
             if key is not None:
                 name = f"reset_info.{key}"
                 yield place, 0, Divergence(0, name, was.get(key), now.get(key), magnitude(was.get(key), now.get(key)))
                 return
-
-    def _unlike_key(self, was: dict[str, Any], now: dict[str, Any], ignored: Collection[str]) -> str | None:
-        for key in (*was, *(k for k in now if k not in was)):
-            if key in ignored:
-                continue
-            if key not in was or key not in now:
-                return key
-            a, b = was[key], now[key]
-            if self._loose and _is_number(a) and _is_number(b):
-                b = type(a)(b)
-            if encode_value(a) != encode_value(b):
-                return key
-        return None
 
     def place_of(self, row: int) -> int:
         """The place of the episode that a step belongs to."""
@@ -486,15 +465,6 @@ def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
     numbers, counts = np.unique(steps["episode"].to_numpy(), return_counts=True)
     lengths = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     return np.cumsum([0, *(lengths.get(row["episode"], 0) for row in rows)])
-
-
-def _merged(typed: pa.StructArray | None, texts: pa.Array, row: int) -> dict[str, Any]:
-    values = {} if typed is None else typed[row].as_py() or {}
-    return {key: value for key, value in values.items() if value is not None} | decode_info(texts[row].as_py())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float) or (isinstance(value, np.generic) and value.dtype.kind in "biuf")
 
 
 def _encodes(codec: SpaceCodec, value: Any) -> bool:

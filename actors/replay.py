@@ -216,7 +216,7 @@ class Replayer:
         if kinds["batch"]:
             from .replay_batch import replay_batches
 
-            yield from replay_batches(self._run, kinds["batch"], recipe_of(self._run, self._given))
+            yield from replay_batches(self._run, kinds["batch"], recipe_of(self._run, self._given), self.uncompared)
         if kinds["none"]:
             yield [_not(row, self._why_not(row)) for row in kinds["none"]]
 

@@ -1,12 +1,18 @@
 """Replay of native vector environments: one random state for all sub-environments, so that only whole batches replay.
 
-The rows of a producer are laid out again as the batch that they were: step k of the batch holds one row of each
-sub-environment, except where that one was being reset (NEXT_STEP autoreset ignores an action and gives no row).
+Rules:
+1. The rows of a producer are laid out again as the batch that they were: step k of the batch holds one row of each
+   sub-environment, except where that one was being reset (NEXT_STEP autoreset ignores an action and gives no row).
+2. Under SAME_STEP the step that ends an episode gives the first observation and info of the next; its own are in
+   `infos["final_obs"]` and `infos["final_info"]`.
+3. A swift pass says only whether all is the same, a careful one what differs first. Where two careful ones differ from
+   each other in an info key alone, that is left out and named: a clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,44 +21,54 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from rolltape.schema.errors import EnvError, ReplayFailed
+from rolltape.schema.info_json import decode_info, encode_info
+from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 from rolltape.storage.run_info import leaves_out
 
 from .blame import said
-from .recorded_steps import leaves, magnitude
-from .remaking import HOW
+from .compared_infos import InfoRows, unlike_key, unlike_row
+from .infos import InfoColumns
+from .recorded_steps import leaves, magnitude, picture_difference
+from .remaking import HOW, vector_wrappers
 from .replayed import Divergence, Replayed
-from .stepping import EnvRecipe, import_namespace
+from .stepping import EnvRecipe, import_namespace, is_entry_point, make_env
+from .vector_infos import Reader, final_reader, info_reader, nothing
 
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
 
-COLUMNS: Final = ("sub_env", "episode", "length", "status", "seed", "seed_episode")
+COLUMNS: Final = ("sub_env", "episode", "length", "status", "seed", "seed_episode", "reset_info")
 STEPS_AT_ONCE: Final = 256
 Found = dict[int, tuple[int, Divergence]]
 """By place in the batch: the episode that differs first, and how."""
 
 
-def replay_batches(run: Run, wanted: list[dict[str, Any]], recipe: EnvRecipe) -> Iterator[list[Replayed]]:
-    """Replay the batches to which the wanted episodes belong; the verdicts on the wanted ones."""
+def replay_batches(
+    run: Run, wanted: list[dict[str, Any]], recipe: EnvRecipe, uncompared: set[str]
+) -> Iterator[list[Replayed]]:
+    """Replay the batches to which the wanted episodes belong; the verdicts on the wanted ones.
+
+    `uncompared` gets the info keys that no two replays repeat.
+    """
     for worker, incarnation in dict.fromkeys((row["worker"], row["incarnation"]) for row in wanted):
         mine = {r["episode"] for r in wanted if (r["worker"], r["incarnation"]) == (worker, incarnation)}
         where = f"worker = {worker} and incarnation = {incarnation} and status <> 'lost'"
         rows = run.episodes(where).order("sub_env", "episode").select(*COLUMNS).to_dicts()
-        yield [result for result in _replay(run, worker, incarnation, rows, recipe) if result.episode in mine]
+        found = _replay(run, worker, incarnation, rows, recipe, uncompared)
+        yield [result for result in found if result.episode in mine]
 
 
 def _replay(
-    run: Run, worker: int, incarnation: int, rows: list[dict[str, Any]], recipe: EnvRecipe
+    run: Run, worker: int, incarnation: int, rows: list[dict[str, Any]], recipe: EnvRecipe, uncompared: set[str]
 ) -> Iterator[Replayed]:
     reason = _unreplayable(run, rows)
     if reason:
         for row in rows:
             yield Replayed(row["episode"], "not replayable", row["status"], reason=reason)
         return
-    batch = _Batch(run, worker, incarnation, rows[0]["seed"], recipe)
-    bad = {} if batch.is_same() else batch.step_through()
-    steady = not bad or _first(batch.step_through()) == _first(bad)
+    batch = _Batch(run, worker, incarnation, rows, recipe, uncompared)
+    bad, steady = _differences(batch, uncompared, bool(vector_wrappers(run)))
     for row in rows:
         episode, status, length = row["episode"], row["status"], row["length"]
         first = bad.get(row["sub_env"] - batch.offset)
@@ -65,6 +81,20 @@ def _replay(
         else:
             reason = "two replays with the same seed and actions differ: the environment is not deterministic"
             yield Replayed(episode, "nondeterministic", status, first[1].t + 1, reason, first[1])
+
+
+def _differences(batch: _Batch, uncompared: set[str], wrapped: bool) -> tuple[Found, bool]:
+    """What differs, and whether a second replay says the same. `wrapped`: recorded above vector wrappers."""
+    while True:
+        if batch.is_same():
+            return {}, True
+        bad, again = batch.step_through(), batch.step_through()
+        brought = {d.field for _, d in bad.values() if wrapped and d.replayed is None}
+        unsteady = set() if _first(bad) == _first(again) else {d.field for f in (bad, again) for _, d in f.values()}
+        keys = {name.partition("info.")[2] for name in brought | unsteady} - {"", *uncompared}
+        if not keys:
+            return bad, not unsteady
+        uncompared |= keys
 
 
 def _first(bad: Found) -> list[tuple[int, int, str]]:
@@ -80,52 +110,93 @@ def _unreplayable(run: Run, rows: list[dict[str, Any]]) -> str:
         return "its batch was reset in between"
     if leaves_out(run.info):
         return "steps of its batch were left out on purpose when it was recorded (keep_last or sample)"
-    if run.info["env"]["autoreset"] != "next_step":
-        return "a batch that does not reset in the next step is not laid out again"
+    if run.info["env"]["autoreset"] not in ("next_step", "same_step"):
+        return "a batch that does not reset itself is not laid out again"
     if not all(SpaceCodec(space).is_fixed for space in run.info["spaces"].values()):
         return "its batch has spaces of no fixed size"
-    if "observation" not in run.steps().columns:
-        return "pictures that a native vector environment observes are not compared"
+    if "observation_digest" in run.steps().columns:
+        return "digests of pictures that a native vector environment observes are not compared"
     return ""
 
 
 class _Batch:
-    def __init__(self, run: Run, worker: int, incarnation: int, seed: int, recipe: EnvRecipe) -> None:
-        self._info, self._recipe, self._seed = run.info, recipe, seed
+    """The recorded rows of one producer, and the ways through them.
+
+    Args:
+        rows: its episodes, but for lost ones.
+        ignored: info keys that are not compared; more may be added.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        worker: int,
+        incarnation: int,
+        rows: list[dict[str, Any]],
+        recipe: EnvRecipe,
+        ignored: set[str],
+    ) -> None:
+        self._run, self._info, self._recipe, self._ignored = run, run.info, recipe, ignored
+        self._seed = rows[0]["seed"]
         self._observation, self._action = run.codec("observation"), run.codec("action")
         mine = f"worker = {worker} and incarnation = {incarnation}"
         table = run.steps(where=mine).order("sub_env", "episode", "t").to_arrow().combine_chunks()
         sub_env = table["sub_env"].to_numpy()
-        known = run.episodes(f"{mine} and status <> 'lost'")
-        self.offset, last = known.select("min(sub_env) as a", "max(sub_env) as b").fetchall()[0]
+        self.offset, last = min(row["sub_env"] for row in rows), max(row["sub_env"] for row in rows)
         self.n = last - self.offset + 1
         self._place = sub_env - self.offset
         self._episode = table["episode"].to_numpy()
         self._t = table["t"].to_numpy()
-        self._slot = _slots(self._place, self._episode)
+        self._same_step = run.info["env"]["autoreset"] == "same_step"
+        self._slot = _slots(self._place, self._episode, 0 if self._same_step else 1)
         self._order = np.lexsort((self._place, self._slot))
         self._actions = leaves(self._action.decode_batch(table["action"]))
-        self._observations = leaves(self._observation.decode_batch(table["observation"]))
         self._rewards = table["reward"].to_numpy()
         self._ends = {name: table[name].to_numpy(zero_copy_only=False) for name in ("terminated", "truncated")}
-        ended = run.episodes(f"{mine} and status = 'completed'").to_arrow()
-        self._finals = leaves(self._observation.decode_batch(ended["final_observation"])) if len(ended) else []
-        self._final_of = {episode: i for i, episode in enumerate(ended["episode"].to_pylist())}
+        self._infos = InfoRows.of(table)
+        self._reset_infos = {row["episode"]: row["reset_info"] for row in rows}
+        self._seen_pictures = False
+        self._observations: list[np.ndarray] = []
+        self._finals: list[np.ndarray] = []
+        self._final_of: dict[int, int] = {}
+        if "observation" in table.column_names:
+            self._observations = leaves(self._observation.decode_batch(table["observation"]))
+            ended = run.episodes(f"{mine} and status = 'completed'").to_arrow()
+            ended = ended.filter(ended["final_observation"].is_valid())
+            self._finals = leaves(self._observation.decode_batch(ended["final_observation"])) if len(ended) else []
+            self._final_of = {episode: i for i, episode in enumerate(ended["episode"].to_pylist())}
+        else:
+            self._seen_pictures = run.info["frames"]["policy"] in STORING
 
     def _make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
         recipe = self._recipe
         source: Any = recipe.source
-        import_namespace(recipe.env_id)
         try:
-            env = gym.make_vec(source, num_envs=self.n, vectorization_mode="vector_entry_point", **recipe.kwargs)
+            if callable(source) or is_entry_point(source if isinstance(source, str) else ""):
+                env: Any = make_env(recipe)
+            else:
+                import_namespace(recipe.env_id)
+                env = gym.make_vec(source, num_envs=self.n, vectorization_mode="vector_entry_point", **recipe.kwargs)
         except Exception as error:
             what = f"The native {recipe.env_id} cannot be made again. It raised {said(error)}. {HOW}"
             raise EnvError(what) from error
+        if not isinstance(env, gym.vector.VectorEnv) or env.num_envs != self.n:
+            env.close()
+            raise ReplayFailed(
+                f"{recipe.env_id} makes {env}; a replay of this run needs the native vector environment of {self.n} "
+                f"sub-environments that was recorded. {HOW}"
+            )
         for name, space in (("observation", env.single_observation_space), ("action", env.single_action_space)):
             if SpaceCodec(space).signature != self._info["space_signature"][name]:
                 env.close()
                 raise ReplayFailed(f"Made again, {recipe.env_id} has the {name} space {space}, not the recorded one.")
         return env
+
+    def _split(self, observations: Any) -> list[np.ndarray]:
+        """The arrays of batched observations in the order of the recorded ones; a dict may have its own order."""
+        return self._observation.split_batch(observations, self.n)
+
+    # ---- swift --------------------------------------------------------------------------------------------------
 
     def is_same(self) -> bool:
         """Whether a replay gives the same; where it does not, or cannot be told, `step_through` says what differs."""
@@ -138,45 +209,134 @@ class _Batch:
             env.close()
 
     def _is_same(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
-        """Steps some hundred times, then compares all of it at once."""
+        """Steps some hundred times, then compares all of it at once; pictures and infos of resets at once."""
         if not len(self._order):
             return True
         slots = int(self._slot.max()) + 1
         row_of = np.full((slots, self.n), -1, np.int64)
         row_of[self._slot, self._place] = np.arange(len(self._slot))
         batched = batch_space(env.single_action_space, self.n)
-        observations, _ = env.reset(seed=self._seed)
+        films = self._films()
+        observations, infos = env.reset(seed=self._seed)
+        given = info_reader(infos)
         for start in range(0, slots, STEPS_AT_ONCE):
             rows = row_of[start : start + STEPS_AT_ONCE]
             some = np.where(rows >= 0, rows, self._order[0])  # while it is being reset, an action counts for nothing
             actions = [leaf[some] for leaf in self._actions]
-            seen = [np.empty((len(rows) + 1, *leaf.shape), leaf.dtype) for leaf in leaves(observations)]
+            kept = self._split(observations) if self._observations else []
+            seen = [np.empty((len(rows) + 1, *leaf.shape), leaf.dtype) for leaf in kept]
             rewards = np.empty(rows.shape, np.float64)
             ends = np.empty((2, *rows.shape), bool)
+            noted, places_of = self._infos.like(), rows.tolist()
+            finals: dict[int, Any] = {}
             for k in range(len(rows)):
-                for kept, leaf in zip(seen, leaves(observations), strict=True):
-                    kept[k] = leaf
+                for whole, leaf in zip(seen, self._split(observations) if seen else (), strict=True):
+                    whole[k] = leaf
+                if not self._begins_same(places_of[k], given):
+                    return False
+                if films is not None and any(films.unlike(places_of[k], observations)):
+                    return False
                 taken = _shaped(batched, [leaf[k] for leaf in actions])
-                observations, rewards[k], ends[0, k], ends[1, k], _ = env.step(taken)
-            for kept, leaf in zip(seen, leaves(observations), strict=True):
-                kept[-1] = leaf
-            if not self._are_same(rows, seen, rewards, ends):
+                observations, rewards[k], ends[0, k], ends[1, k], infos = env.step(taken)
+                given = info_reader(infos) if infos else None
+                if infos or films is not None:
+                    done = ends[0, k] | ends[1, k]
+                    self._note_infos(noted, k * self.n, places_of[k], done, infos)
+                    last = self._last_observations(places_of[k], done, observations, infos)
+                    if films is not None and any(films.unlike_last(last)):
+                        return False
+                    if self._same_step:
+                        finals |= {places_of[k][place]: value for place, value in last.items()}
+            for whole, leaf in zip(seen, self._split(observations) if seen else (), strict=True):
+                whole[-1] = leaf
+            if not self._are_same(rows, seen, rewards, ends, finals) or not self._same_infos(noted, rows):
                 return False
         return True
 
-    def _are_same(self, rows: np.ndarray, seen: list[np.ndarray], rewards: np.ndarray, ends: np.ndarray) -> bool:
-        """`rows`: by step and place, which recorded row it is, -1: none. `seen` has one observation more."""
+    def _begins_same(self, rows: list[int], given: Reader | None) -> bool:
+        return next(self._unlike_resets(rows, given), None) is None
+
+    def _unlike_resets(self, rows: list[int], given: Reader | None) -> Iterator[tuple[int, Divergence]]:
+        """Places in which the info of a reset differs; `given` reads those that came with the observations."""
+        if given is None and not self._has_reset_infos:
+            return
+        for place, row in enumerate(rows):
+            if row < 0 or self._t[row] != 0:
+                continue
+            info = given(place) if given is not None else {}
+            recorded, text = self._reset_infos.get(int(self._episode[row])), encode_info(info) if info else None
+            if text == recorded:
+                continue
+            was, now = decode_info(recorded), decode_info(text)
+            if (key := unlike_key(was, now, self._ignored)) is not None:
+                found = was.get(key), now.get(key)
+                yield place, Divergence(0, f"reset_info.{key}", *found, magnitude(*found))
+
+    @cached_property
+    def _has_reset_infos(self) -> bool:
+        return any(self._reset_infos.values())
+
+    def _note_infos(
+        self, noted: InfoColumns, first: int, rows: list[int], done: np.ndarray, infos: dict[str, Any]
+    ) -> None:
+        of_step = of_last = info_reader(infos) or nothing
+        if self._same_step:
+            of_last = final_reader(infos) or nothing
+        for place, row in enumerate(rows):
+            if row >= 0 and (info := (of_last if done[place] else of_step)(place)):
+                noted.add(first + place, info)
+
+    def _last_observations(
+        self, rows: list[int], done: np.ndarray, observations: Any, infos: dict[str, Any]
+    ) -> dict[int, Any]:
+        """By place: what was observed after the last step of an episode that ends, where it is known."""
+        places = [place for place, row in enumerate(rows) if row >= 0 and done[place]]
+        if not self._same_step:
+            return {place: observations[place] for place in places} if self._seen_pictures else {}
+        final = infos.get("final_obs")
+        return {} if final is None else {place: final[place] for place in places if final[place] is not None}
+
+    def _same_infos(self, noted: InfoColumns, rows: np.ndarray) -> bool:
+        where = np.flatnonzero(rows.ravel() >= 0)
+        recorded = self._infos.take(rows.ravel()[where])
+        if not noted.nbytes and recorded.is_empty:
+            return True
+        to_row = np.full(rows.size, -1, np.int64)
+        to_row[where] = np.arange(len(where))
+        replayed = InfoRows(*noted.close(len(where), lambda at: to_row[np.asarray(at, np.int64)]))
+        return unlike_row(recorded, replayed, self._ignored) is None
+
+    def _are_same(
+        self, rows: np.ndarray, seen: list[np.ndarray], rewards: np.ndarray, ends: np.ndarray, finals: dict[int, Any]
+    ) -> bool:
+        """Whether what some steps gave is as recorded.
+
+        Args:
+            rows: by step and place, which recorded row it is, -1: none.
+            seen: observations before each step, and one more.
+            finals: under SAME_STEP the last observations of episodes, by their last row.
+        """
         there = rows >= 0
         which = rows[there]
         pairs = [(was[which], kept[:-1][there]) for was, kept in zip(self._observations, seen, strict=True)]
         pairs.append((self._rewards[which], rewards[there]))
         pairs += [(self._ends[name][which], ends[i][there]) for i, name in enumerate(("terminated", "truncated"))]
         done = there & (ends[0] | ends[1])
-        episodes = self._episode[rows[done]].tolist()
-        known = np.array([episode in self._final_of for episode in episodes], bool)
-        at = [self._final_of[episode] for episode in episodes if episode in self._final_of]
-        pairs += [(was[at], kept[1:][done][known]) for was, kept in zip(self._finals, seen, strict=False) if at]
+        if self._same_step:
+            for row in rows[done].tolist():
+                if (at := self._final_of.get(int(self._episode[row]))) is not None:
+                    if row not in finals:
+                        return False
+                    now = self._observation.split(finals[row])
+                    pairs += [(was[at], value) for was, value in zip(self._finals, now, strict=True)]
+        else:
+            episodes = self._episode[rows[done]].tolist()
+            known = np.array([episode in self._final_of for episode in episodes], bool)
+            at = [self._final_of[episode] for episode in episodes if episode in self._final_of]
+            pairs += [(was[at], kept[1:][done][known]) for was, kept in zip(self._finals, seen, strict=False) if at]
         return all(was.dtype == now.dtype and was.tobytes() == now.tobytes() for was, now in pairs)
+
+    # ---- careful ------------------------------------------------------------------------------------------------
 
     def step_through(self) -> Found:
         """The first difference of each sub-environment that has one: its episode and what differs."""
@@ -190,7 +350,8 @@ class _Batch:
         bad: Found = {}
         if not len(self._order):
             return bad
-        observations, _ = env.reset(seed=self._seed)
+        films = self._films()
+        observations, infos = env.reset(seed=self._seed)
         slots = self._slot[self._order]
         edges = np.flatnonzero(np.diff(slots, prepend=-1, append=slots[-1] + 1))
         batched = batch_space(env.single_action_space, self.n)
@@ -200,29 +361,71 @@ class _Batch:
             rows = self._order[first:last]
             slot = int(slots[first])
             while expected < slot:  # every sub-environment was being reset at once
-                observations, *_ = env.step(_shaped(batched, actions))
+                observations, *_, infos = env.step(_shaped(batched, actions))
                 expected += 1
             places = self._place[rows]
+            by_place = [-1] * self.n
+            for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+                by_place[place] = row
             for whole, leaf in zip(actions, self._actions, strict=True):
                 whole[places] = leaf[rows]
-            for was, now in zip(self._observations, leaves(observations), strict=True):
+            for place, divergence in self._unlike_resets(by_place, info_reader(infos)):
+                self._note_one(bad, by_place[place], divergence)
+            for was, now in zip(self._observations, self._split(observations) if self._observations else (), strict=True):
                 self._note(bad, rows, places, "observation", was[rows], now[places])
-            observations, rewards, terminated, truncated, _ = env.step(_shaped(batched, actions))
+            if films is not None:
+                for place, divergence in films.unlike(by_place, observations):
+                    self._note_one(bad, by_place[place], divergence)
+            observations, rewards, terminated, truncated, infos = env.step(_shaped(batched, actions))
             expected += 1
             self._note(bad, rows, places, "reward", self._rewards[rows], rewards[places].astype(np.float64))
-            done = self._ends["terminated"][rows] | self._ends["truncated"][rows]
+            ends = self._ends["terminated"][rows] | self._ends["truncated"][rows]
             for name, flags in (("terminated", terminated), ("truncated", truncated)):
                 self._note(bad, rows, places, name, self._ends[name][rows], np.asarray(flags, bool)[places])
-            if done.any():
-                self._note_finals(bad, rows[done], observations)
+            done = np.zeros(self.n, bool)
+            done[places] = ends
+            self._note_unlike_infos(bad, by_place, done, infos)
+            last_seen = self._last_observations(by_place, done, observations, infos)
+            if films is not None:
+                for place, divergence in films.unlike_last(last_seen):
+                    self._note_one(bad, by_place[place], divergence)
+            if ends.any() and self._observations:
+                self._note_finals(bad, rows[ends], observations, last_seen)
         return bad
 
-    def _note_finals(self, bad: Found, rows: np.ndarray, observations: Any) -> None:
+    def _note_unlike_infos(self, bad: Found, by_place: list[int], done: np.ndarray, infos: dict[str, Any]) -> None:
+        for place, row in enumerate(by_place):
+            if row < 0 or place in bad or ((recorded := self._infos.slice(row, 1)).is_empty and not infos):
+                continue
+            noted = self._infos.like()
+            alone = [row if at == place else -1 for at in range(self.n)]
+            self._note_infos(noted, -place, alone, done, infos)
+            unlike = unlike_row(recorded, InfoRows(*noted.close(1)), self._ignored)
+            if unlike is not None:
+                _, key, was, now = unlike
+                divergence = Divergence(int(self._t[row]), f"info.{key}", was, now, magnitude(was, now))
+                self._note_one(bad, row, divergence)
+
+    def _note_finals(self, bad: Found, rows: np.ndarray, observations: Any, last: dict[int, Any]) -> None:
         """The observation after an episode's last step, where its row is durable."""
         rows = np.array([row for row in rows.tolist() if int(self._episode[row]) in self._final_of], np.int64)
         at = [self._final_of[int(self._episode[row])] for row in rows]
-        for was, now in zip(self._finals, leaves(observations), strict=True):
-            self._note(bad, rows, self._place[rows], "observation", was[at], now[self._place[rows]], after=1)
+        places = self._place[rows]
+        if not self._same_step:
+            for was, now in zip(self._finals, self._split(observations), strict=True):
+                self._note(bad, rows, places, "observation", was[at], now[places], after=1)
+            return
+        for row, place, known in zip(rows.tolist(), places.tolist(), at, strict=True):
+            if place not in last:
+                was = self._finals[0][known].tolist()
+                self._note_one(bad, row, Divergence(int(self._t[row]) + 1, "observation", was, None, None))
+                continue
+            one = np.array([row]), np.array([place])
+            for was, now in zip(self._finals, self._observation.split(last[place]), strict=True):
+                self._note(bad, *one, "observation", was[known : known + 1], now[None], after=1)
+
+    def _note_one(self, bad: Found, row: int, divergence: Divergence) -> None:
+        bad.setdefault(int(self._place[row]), (int(self._episode[row]), divergence))
 
     def _note(
         self, bad: Found, rows: np.ndarray, places: np.ndarray, field: str, was: Any, now: Any, after: int = 0
@@ -230,21 +433,55 @@ class _Batch:
         if was.tobytes() == np.ascontiguousarray(now).tobytes():
             return
         for i, row in enumerate(rows.tolist()):
-            place = int(places[i])
-            if place in bad or was[i].tobytes() == np.ascontiguousarray(now[i]).tobytes():
+            if was[i].tobytes() == np.ascontiguousarray(now[i]).tobytes():
                 continue
             t = int(self._t[row]) + after
             found = Divergence(t, field, was[i].tolist(), now[i].tolist(), magnitude(was[i], now[i]))
-            bad[place] = (int(self._episode[row]), found)
+            self._note_one(bad, row, found)
+
+    def _films(self) -> _Films | None:
+        return _Films(self._run, self._episode, self._t) if self._seen_pictures else None
 
 
-def _slots(place: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    """The step of the batch in which each row was made; rows are sorted by sub-environment, episode and t."""
+class _Films:
+    """The recorded pictures that sub-environments observed, each read while its episode is replayed."""
+
+    def __init__(self, run: Run, episode: np.ndarray, t: np.ndarray) -> None:
+        self._run, self._episode, self._t = run, episode, t
+        self._open: dict[int, Iterator[np.ndarray]] = {}
+        self._at: dict[int, int] = {}
+
+    def unlike(self, rows: list[int], observations: Any) -> Iterator[tuple[int, Divergence]]:
+        """Places whose picture before a step differs; `rows` by place, -1: none."""
+        for place, row in enumerate(rows):
+            if row < 0:
+                continue
+            t = self._at[place] = int(self._t[row])
+            if t == 0:
+                self._open[place] = iter(self._run.frames(int(self._episode[row]), kind="observation"))
+            if (was := next(self._open[place], None)) is None:
+                yield place, Divergence(t, "observation", "no picture", "a picture", None)
+            elif (found := picture_difference(t, was, observations[place])) is not None:
+                yield place, found
+
+    def unlike_last(self, last: dict[int, Any]) -> Iterator[tuple[int, Divergence]]:
+        """The same of the pictures after the last steps of episodes, where they are durable."""
+        for place, picture in last.items():
+            was = next(self._open[place], None)
+            if was is not None and (found := picture_difference(self._at[place] + 1, was, picture)) is not None:
+                yield place, found
+
+
+def _slots(place: np.ndarray, episode: np.ndarray, resets: int) -> np.ndarray:
+    """The step of the batch in which each row was made; rows are sorted by sub-environment, episode and t.
+
+    `resets`: steps that a reset takes, 0 or 1.
+    """
     if not len(place):
         return place
     new_place = np.diff(place, prepend=-1) != 0
     new_episode = (np.diff(episode, prepend=-1) != 0) & ~new_place
-    running = np.arange(len(place)) + np.cumsum(new_episode)
+    running = np.arange(len(place)) + resets * np.cumsum(new_episode)
     return running - np.maximum.accumulate(np.where(new_place, running, 0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 
 
 class Garden(gym.Env[Any, Any]):
@@ -68,6 +71,73 @@ class Garden(gym.Env[Any, Any]):
 def make_garden(**kwargs: Any) -> gym.Env[Any, Any]:
     """An entry point."""
     return Garden(**kwargs)
+
+
+class Allotment(VectorEnv[Any, Any, Any]):
+    """A native vector environment: one random state for all, nested observations, infos that come and go, nested and
+    at the end, in both modes in which it resets itself. `clock` puts into each info what nobody can repeat."""
+
+    single_observation_space = spaces.Dict(
+        {"soil": spaces.Box(-np.inf, np.inf, (2,), np.float32), "season": spaces.Discrete(4)}
+    )
+    single_action_space = spaces.Discrete(3)
+
+    def __init__(self, num_envs: int = 3, mode: str = "same_step", clock: bool = False) -> None:
+        self.num_envs, self._clock = num_envs, clock
+        self._same = mode == "same_step"
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP if self._same else AutoresetMode.NEXT_STEP}
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._t, self._length = np.zeros(num_envs, int), np.zeros(num_envs, int)
+        self._ended = np.zeros(num_envs, bool)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._ended[:] = False
+        infos: dict[str, Any] = {}
+        for place in range(self.num_envs):
+            infos = self._begin(place, infos)
+        return self._observe(), infos
+
+    def step(self, actions: Any) -> Any:
+        infos: dict[str, Any] = {}
+        resets = self._ended & (not self._same)
+        for place in np.flatnonzero(resets).tolist():
+            infos = self._begin(place, infos)
+        self._t += ~resets
+        rewards = np.where(resets, 0.0, self.np_random.normal(size=self.num_envs) + actions)
+        ended = self._ended = ~resets & (self._t >= self._length)
+        seen = self._observe()
+        final: dict[str, Any] = {}
+        for place in np.flatnonzero(~resets).tolist():
+            info: dict[str, Any] = {"grown": float(rewards[place]) / 3, "bed": {"wet": bool(actions[place])}}
+            if self._t[place] % 2:
+                info["odd"] = int(self._t[place])
+            if self._clock:
+                info["clock"] = random.SystemRandom().random()
+            if ended[place]:
+                info["harvest"] = float(self._t[place])
+            if ended[place] and self._same:
+                final = self._add_info(final, info, place)
+            else:
+                infos = self._add_info(infos, info, place)
+        if self._same and ended.any():
+            last = np.full(self.num_envs, None, object)
+            for place in np.flatnonzero(ended).tolist():
+                last[place] = {key: value[place].copy() for key, value in seen.items()}
+                infos = self._begin(place, infos)
+            infos |= {"final_obs": last, "_final_obs": ended.copy(), "final_info": final, "_final_info": ended.copy()}
+            fresh = self._observe()
+            seen = {key: np.where(ended.reshape(-1, *[1] * (v.ndim - 1)), fresh[key], v) for key, v in seen.items()}
+        return seen, rewards, ended & (self._length % 2 == 0), ended & (self._length % 2 == 1), infos
+
+    def _begin(self, place: int, infos: dict[str, Any]) -> dict[str, Any]:
+        self._t[place], self._length[place] = 0, self.np_random.integers(3, 9)
+        return self._add_info(infos, {"planned": int(self._length[place])}, place)
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        soil = self.np_random.normal(size=(self.num_envs, 2)).astype(np.float32)
+        return {"soil": soil, "season": self.np_random.integers(0, 4, self.num_envs)}
 
 
 class LateInfo(gym.Wrapper[Any, Any, Any, Any]):

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rolltape
 from rolltape.schema.errors import ReplayFailed, UnknownEnvironment
 from rolltape.scripts.cli import main
 from rolltape.storage.runs import Run
 
-from .environments import Fragile
+from .environments import Allotment, Fragile
+from .rewriting import change
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -39,22 +39,6 @@ def cartpole(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def copied(cartpole: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(cartpole, tmp_path / "copy"))
-
-
-def change(lake: Path, table: str, column: str, where: dict[str, int], edit: Callable[[Any], Any]) -> None:
-    """Change one value of one row in the parts of the only run."""
-    changed = 0
-    for path in (lake / "runs").glob(f"*/{table}/*.parquet"):
-        rows = pq.read_table(path)
-        fits = np.all([rows[key].to_numpy() == value for key, value in where.items()], axis=0)
-        if not fits.any():
-            continue
-        place = rows.column_names.index(column)
-        values = [edit(v) if fit else v for v, fit in zip(rows[column].to_pylist(), fits, strict=True)]
-        field = rows.schema.field(column)
-        pq.write_table(rows.set_column(place, field, pa.array(values, field.type)), path)
-        changed += int(fits.sum())
-    assert changed == 1
 
 
 def only_run(lake: Path) -> Run:
@@ -207,6 +191,38 @@ def test_a_clock_among_infos_is_left_out_and_said(lake: Path) -> None:
     report = rolltape.replay(only_run(lake))
     found = check_only(report, episode)
     assert (found.t, found.field, found.recorded, found.replayed) == (2, "info.steady", 8, 7)
+
+
+def test_a_native_batch(lake: Path) -> None:
+    """Infos of steps, of ends and of resets, and last observations are compared; a clock, and what a wrapper brought,
+    are left out and named."""
+    make = functools.partial(Allotment, clock=True)
+    env = rolltape.record(RecordEpisodeStatistics(make()), lake)
+    env.action_space.seed(3)
+    env.reset(seed=3)
+    for _ in range(40):
+        env.step(env.action_space.sample())
+    env.close()
+    report = rolltape.replay(only_run(lake), make=make)
+    assert set(report.counts) == {"exact"} and report.steps == len(only_run(lake).steps()), report.divergence
+    assert report.uncompared == {"clock", "episode"}
+    row = only_run(lake).episodes("sub_env = 1 and status = 'completed'").order("episode").to_dicts()[1]
+    episode, last = row["episode"], row["length"] - 1
+    season = row["final_observation"]["season"]
+    for table, column, where, edit, t, field in (
+        ("steps", "info", {"t": 1}, lambda was: {**was, "grown": 0.5}, 1, "info.grown"),
+        ("steps", "info", {"t": last}, lambda was: {**was, "harvest": -1.0}, last, "info.harvest"),
+        ("episodes", "reset_info", {}, lambda was: '{"planned":77}', 0, "reset_info.planned"),
+        ("episodes", "final_observation", {}, lambda was: {**was, "season": 3 - season}, last + 1, "observation"),
+    ):
+        copy = Path(shutil.copytree(lake, lake.parent / field))
+        change(copy, table, column, {"episode": episode, **where}, edit)
+        report = rolltape.replay(only_run(copy), make=make)
+        assert report.counts["diverged"] == 1 and report.divergence is not None
+        found = report.divergence.divergence
+        assert found is not None and (report.divergence.episode, found.t, found.field) == (episode, t, field)
+    with pytest.raises(ReplayFailed, match="native vector environment of 3 sub-environments"):
+        rolltape.replay(only_run(lake), make=lambda: gym.make("CartPole-v1"))
 
 
 def test_versions_that_differ_are_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
