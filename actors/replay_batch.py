@@ -371,7 +371,8 @@ class _Batch:
                 whole[places] = leaf[rows]
             for place, divergence in self._unlike_resets(by_place, info_reader(infos)):
                 self._note_one(bad, by_place[place], divergence)
-            for was, now in zip(self._observations, self._split(observations) if self._observations else (), strict=True):
+            before = self._split(observations) if self._observations else ()
+            for was, now in zip(self._observations, before, strict=True):
                 self._note(bad, rows, places, "observation", was[rows], now[places])
             if films is not None:
                 for place, divergence in films.unlike(by_place, observations):
