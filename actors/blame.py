@@ -35,6 +35,28 @@ def full(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
 
+def cause_of_death(error: BaseException) -> str:
+    """A sentence on how its process ended, as far as Ray knows."""
+    text = str(error)
+    if "SYSTEM_ERROR" in text or "unexpectedly" in text:
+        return "Its process crashed in native code (then it said so on stderr) or was killed, as for want of memory."
+    told = [line.strip() for line in text.splitlines() if "The actor is dead" in line]
+    return told[-1] if told else f"{first_line(error).rstrip('.')}."
+
+
+def why_stopped(error: BaseException) -> str:
+    """Why a run ended early, in words."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by the user"
+    return "terminated" if isinstance(error, SystemExit) else said(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def _is_library(filename: str) -> bool:
     ours = Path(filename).is_relative_to(HERE) and not Path(filename).is_relative_to(HERE / "tests")
     return ours or filename.startswith("<frozen") or any(part in filename for part in LIBRARIES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from .joined import JOIN_STRIDE
-from .recording import EnvDescription
-from .stepping import autoreset_of
+from .run_description import EnvDescription
+from .stepping import EnvRecipe, autoreset_of
 from .wrapper_chain import told_arguments, told_spec
 
 _MODE_NAMES = {
@@ -33,6 +34,26 @@ def description_of(env: Any, *, named: bool) -> EnvDescription:
         autoreset=_MODE_NAMES[autoreset_of(env)] if vector else None,
         render_mode=env.render_mode,
         metadata=described(env),
+    )
+
+
+def description_of_fleet(
+    recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_envs: int, workers: int
+) -> EnvDescription:
+    """A fleet's environments; `probe` is one that was made to be asked."""
+    return EnvDescription(
+        env_id=recipe.env_id,
+        kind="fleet",
+        num_envs=num_envs,
+        workers=workers,
+        stride=num_envs,
+        source=recipe.importable,
+        kwargs=recipe.kwargs,
+        spec=told_spec(probe.spec)[0] if isinstance(recipe.source, str) else None,
+        vectorization="native" if native else "sync",
+        autoreset=recipe.autoreset,
+        render_mode=probe.render_mode,
+        metadata=described(probe),
     )
 
 

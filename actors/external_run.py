@@ -26,16 +26,19 @@ from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.storage.host import this_process
 from rolltape.storage.layout import RunFolder, new_run_id
 from rolltape.storage.ledger import accounts, read_losses, read_pages
+from rolltape.storage.room import check_room
 from rolltape.storage.run_info import create_run, read_run_info
 from rolltape.storage.settlement import next_key, outstanding, settlement_batches, settlement_header
 from rolltape.storage.wired_run import run_to_resume, take_run_id
 
 from .demand import program_share
+from .end_summary import EndStatus, EndSummary
 from .external_program import ExternalProgram, ProgramOrder, ProgramOutput
 from .joined import JOIN_STRIDE
 from .on_ray import cluster, launch, links, remote
-from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room, package_versions
+from .recording import Recording
 from .resuming import PastRun
+from .run_description import EnvDescription, package_versions
 from .wiring import Wiring
 
 POLL_S: Final = 0.25

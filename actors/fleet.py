@@ -31,20 +31,21 @@ from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.configuration import configured_by
+from rolltape.storage.room import check_room
 
-from .blame import said
-from .described import described
+from .blame import cause_of_death, first_line, said, why_stopped
+from .described import description_of_fleet
+from .end_summary import EndStatus, EndSummary
 from .env_worker import Collected, EnvWorker, WorkerOrder
 from .obituary import Obituary, write_obituary
 from .on_ray import cluster, launch, remote
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
-from .recording import EndStatus, EndSummary, EnvDescription, Recording, check_room
+from .recording import Recording
 from .remaking import check_drawable
 from .resuming import PastRun, lake_of
 from .state_infos import state_reader
 from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
-from .wrapper_chain import told_spec
 
 if TYPE_CHECKING:
     from rolltape.storage.lake import Run
@@ -171,7 +172,7 @@ class Fleet:
             if durable.adapter.state:
                 recipe = _with_state(recipe, adapter, durable)
             native = uses_native(recipe, probe)
-            description = _describe(recipe, probe, native, num_envs, workers)
+            description = description_of_fleet(recipe, probe, native, num_envs, workers)
         finally:
             probe.close()
         if past is not None:
@@ -286,7 +287,7 @@ class Fleet:
             with watching(progress, self._recording.env.env_id) as show:
                 self._work(policy, steps, episodes, show)
         except (KeyboardInterrupt, SystemExit) as error:
-            self._interrupt(_why_stopped(error))
+            self._interrupt(why_stopped(error))
             raise
         except BaseException as error:
             self._fail(error)
@@ -317,7 +318,7 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.summary is None and not self._abandoned:
-            self._end("completed" if error is None else "stopped", "" if error is None else _why_stopped(error))
+            self._end("completed" if error is None else "stopped", "" if error is None else why_stopped(error))
 
     # ---- the work ---------------------------------------------------------------------------------------------------
 
@@ -358,7 +359,7 @@ class Fleet:
             order = slot.order
             raise RunFailed(
                 f"Worker {order.key.producer} ({order.recipe.env_id}) died {slot.deaths} times before a "
-                f"step was durable. {_cause_of_death(error)} Step the environment alone to see why, or "
+                f"step was durable. {cause_of_death(error)} Step the environment alone to see why, or "
                 f"give each worker fewer sub-environments if memory is short."
             ) from error
         if slot.steps_left is not None:
@@ -382,7 +383,7 @@ class Fleet:
             key=str(order.key),
             lost_steps="unknown" if obituary.lost_steps is None else obituary.lost_steps,
             lost_episodes=len(obituary.lost_episodes),
-            cause=_cause_of_death(error),
+            cause=cause_of_death(error),
         )
         steps = mark.steps + mark.skipped - slot.steps_before
         completed = obituary.durable_completed - slot.episodes_before
@@ -456,14 +457,14 @@ class Fleet:
         self._stopping = True
         self._recording.hub.stop()
         try:
-            self._end("failed", _first_line(error))
+            self._end("failed", first_line(error))
         except Exception as second:  # the first error is what the user must see
             if str(second) != str(error):
                 error.add_note(f"While ending the run: {second}")
         error.add_note(f"What was recorded before is readable: run {self.run_id} in {self._lake}.")
 
     def _give_up(self, error: BaseException) -> None:
-        self._abandoned = _first_line(error)
+        self._abandoned = first_line(error)
         for slot in self._slots:
             if slot.worker is not None:
                 launch.kill(slot.worker)
@@ -532,23 +533,6 @@ def _shares(total: int | None, slots: list[_Slot]) -> list[int | None]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _describe(recipe: EnvRecipe, probe: gym.Env[Any, Any], native: bool, num_envs: int, workers: int) -> EnvDescription:
-    return EnvDescription(
-        env_id=recipe.env_id,
-        kind="fleet",
-        num_envs=num_envs,
-        workers=workers,
-        stride=num_envs,
-        source=recipe.importable,
-        kwargs=recipe.kwargs,
-        spec=told_spec(probe.spec)[0] if isinstance(recipe.source, str) else None,
-        vectorization="native" if native else "sync",
-        autoreset=recipe.autoreset,
-        render_mode=probe.render_mode,
-        metadata=described(probe),
-    )
-
-
 def _with_state(recipe: EnvRecipe, adapter: EnvironmentAdapter, settings: RecordConfig) -> EnvRecipe:
     """The recipe of environments whose state is recorded: plain ones. Raises ConfigError."""
     state_reader(adapter, settings)
@@ -558,24 +542,3 @@ def _with_state(recipe: EnvRecipe, adapter: EnvironmentAdapter, settings: Record
             "vectorization 'sync', or leave it off."
         )
     return replace(recipe, vectorization="sync")
-
-
-def _cause_of_death(error: BaseException) -> str:
-    """A sentence on how its process ended, as far as Ray knows."""
-    text = str(error)
-    if "SYSTEM_ERROR" in text or "unexpectedly" in text:
-        return "Its process crashed in native code (then it said so on stderr) or was killed, as for want of memory."
-    told = [line.strip() for line in text.splitlines() if "The actor is dead" in line]
-    return told[-1] if told else f"{_first_line(error).rstrip('.')}."
-
-
-def _why_stopped(error: BaseException) -> str:
-    """Why a run ended early, in words."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted by the user"
-    return "terminated" if isinstance(error, SystemExit) else said(error)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

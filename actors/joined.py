@@ -30,9 +30,11 @@ from rolltape.storage.layout import RunFolder
 from rolltape.storage.pages import read_page
 from rolltape.storage.run_info import read_run_info, write_run_info
 
+from .end_summary import EndStatus, EndSummary
 from .on_ray import cluster, launch, remote
 from .page import ProducerPage, page_path
-from .recording import EndStatus, EndSummary, EnvDescription, Recording, run_info
+from .recording import Recording
+from .run_description import EnvDescription, run_info
 from .served_page import ServedPage
 from .wiring import Wiring
 

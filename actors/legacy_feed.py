@@ -18,11 +18,12 @@ from rolltape.schema.payload_v0 import Problem
 from rolltape.schema.space_json import value_from_json
 from rolltape.storage.configuration import configured_by
 
+from .end_summary import EndSummary
 from .joined import JOIN_STRIDE
 from .legacy_rows import LegacyRows, Meaning
 from .page import ProducerPage, page_path
 from .recorder import Recorder
-from .recording import EndSummary, EnvDescription
+from .run_description import EnvDescription
 from .stepping import EnvRecipe, make_env
 
 

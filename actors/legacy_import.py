@@ -31,11 +31,13 @@ from rolltape.schema.space_inference import SpaceInference
 from rolltape.schema.space_json import value_from_json
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
+from rolltape.storage.files import folder_bytes
 from rolltape.storage.layout import RunFolder, new_run_id
+from rolltape.storage.room import check_room
 from rolltape.storage.run_info import create_run, write_end_info
 
 from .legacy_rows import LegacyRows, Meaning
-from .recording import EnvDescription, check_room, disk_bytes, run_info
+from .run_description import EnvDescription, run_info
 from .stepping import EnvRecipe, make_env
 
 LONGEST_LINE: Final = 64 << 20
@@ -184,7 +186,7 @@ def import_v0(
         problems=tuple(problems),
         mismatches=rows.mismatches.frozen(),
         seconds=time.monotonic() - began,
-        bytes=disk_bytes(folder.path),
+        bytes=folder_bytes(folder.path),
     )
     mean = rows.return_sum / rows.completed if rows.completed else None
     _end(folder, {"status": "completed", "reason": "", "mean_return": mean, **asdict(report)})

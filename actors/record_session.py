@@ -17,9 +17,11 @@ from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.lake import Lake
 
+from .end_summary import EndStatus
 from .joined import JOIN_STRIDE, join, take_number
-from .recording import EndStatus, EnvDescription, Recording
+from .recording import Recording
 from .resuming import PastRun
+from .run_description import EnvDescription
 from .wiring import Wiring, wiring
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import configured_by
 
 from .described import description_of, env_id_of
+from .end_summary import EndSummary
 from .last_render import LastRender
 from .pace import Pace
 from .record_session import RecordSession
 from .recorder import Recorder
-from .recording import EndSummary
 from .remaking import check_drawable
 from .resuming import PastRun, Resumed, lake_of
 from .single_rows import SingleRows

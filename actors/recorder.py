@@ -26,8 +26,8 @@ from .on_ray import links
 from .page import ProducerPage, page_path
 from .producer import Producer
 from .record_session import RecordSession
-from .recording import EnvDescription
 from .resuming import PastRun
+from .run_description import EnvDescription
 from .single_rows import SingleRows
 from .state_infos import state_reader
 from .stepping import autoreset_of

@@ -11,15 +11,11 @@ Rules of the end:
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import os
-import platform
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import pyarrow as pa
@@ -28,11 +24,10 @@ import pyarrow.parquet as pq
 
 from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
-from rolltape.schema.columns import PAYLOAD_VERSION
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.config_provenance import Resolved
-from rolltape.schema.errors import ClusterError, CountMismatch, DiskFull, LakeNotWritable, RolltapeError
+from rolltape.schema.errors import ClusterError, CountMismatch, RolltapeError
 from rolltape.schema.log_policy import configure_logging, is_program
 from rolltape.schema.log_section import LogSections
 from rolltape.schema.log_source import LogSource
@@ -40,9 +35,9 @@ from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermar
 from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
-from rolltape.storage.host import this_process
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
 from rolltape.storage.ledger import Loss, accounts, balance_text, ledger_batch, read_losses, read_pages
+from rolltape.storage.room import check_room
 from rolltape.storage.run_info import create_run, read_run_info, write_end_info
 from rolltape.storage.settlement import (
     declare,
@@ -53,98 +48,21 @@ from rolltape.storage.settlement import (
     settlement_header,
 )
 from rolltape.storage.summaries import given_up
-from rolltape.storage.viewing import painter
 from rolltape.storage.wired_run import take_run_id, was_started
 
+from .end_summary import EndStatus, EndSummary
 from .log_stream import LogStream
 from .on_ray import cluster, launch, links, remote
 from .resuming import PastRun, Resumed
+from .run_description import EnvDescription, run_info
 from .served_page import ServedPage
 
-EndStatus = Literal["completed", "stopped", "failed"]
-PACKAGES = ("rolltape", "gymnasium", "numpy", "ray", "pyarrow", "duckdb", "ale-py", "box2d", "minigrid", "pygame-ce")
-MIN_FREE_BYTES = 64 << 20
 ABANDON_S = 2.0
 """How long a run that is given up waits for its last log records."""
 SAID = frozenset({"run_id", "env_id", "status", "path", "reconciled"})
 """Fields of a summary that its section does not repeat."""
 HUB_S = 1.0
 """How long is waited for counts: they are shown and summed up, but nothing depends on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnvDescription:
-    """What `run.json` says of the environment.
-
-    Attributes:
-        kind: `fleet` or `recorder`.
-        source: an id or `module:callable` from which the environment is made again with `kwargs`; None: by `spec`.
-        spec: Gymnasium's specification of one environment as JSON, None where there is none.
-        autoreset: `next_step`, `same_step`, `disabled`, or None for a single environment.
-    """
-
-    env_id: str
-    kind: str
-    num_envs: int
-    workers: int
-    stride: int
-    source: str | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    spec: Any = None
-    vectorization: str = "none"
-    autoreset: str | None = None
-    render_mode: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EndSummary:
-    """How a run ended; also the content of `end.json`.
-
-    `steps`, `episodes`, `frames` are rows in the recording; `completed` are the episodes that came to their end, and
-    `mean_return` is theirs. `seconds` go from the first possible step until everything was durable. `bytes` is what the
-    run's folder takes on disk. `inflight_high_bytes` sums the producers' high-water marks; `lag_high_s` is the longest
-    time from a row's step to its being durable; `waited_s` the time that producers stood still for room; `mismatches`
-    are the counts of validation, by code; `skipped` the steps that `keep_last` or `sample` left out.
-    """
-
-    run_id: str
-    env_id: str
-    status: EndStatus
-    reason: str
-    path: str
-    seconds: float
-    steps: int
-    episodes: int
-    completed: int
-    frames: int
-    mean_return: float | None
-    lost_steps: int
-    lost_episodes: int
-    bytes: int
-    inflight_high_bytes: int
-    lag_high_s: float
-    waited_s: float
-    resent: int
-    restarts: int
-    cpu_s: dict[str, float]
-    reconciled: dict[str, dict[str, int]]
-    mismatches: dict[str, int] = field(default_factory=dict)
-    steps_before: int = 0
-    skipped: int = 0
-
-    @property
-    def steps_per_s(self) -> float:
-        """Recorded steps a second, the final drain included."""
-        return (self.steps - self.steps_before) / self.seconds if self.seconds else 0.0
-
-    @property
-    def bytes_per_step(self) -> float:
-        """Bytes on disk a step."""
-        return self.bytes / self.steps if self.steps else 0.0
-
-    def _repr_html_(self) -> str:
-        return painter().summary_html(self)
 
 
 class Recording:
@@ -457,7 +375,7 @@ class Recording:
                 mean_return=float(returns.to_numpy().mean()) if len(returns) else None,
                 lost_steps=sum(book.lost for book in books),
                 lost_episodes=self.lost_episodes_before + sum(lost for _, lost in self.lost.values()),
-                bytes=disk_bytes(self.folder.path),
+                bytes=folder_bytes(self.folder.path),
                 inflight_high_bytes=counts.inflight_high_bytes,
                 lag_high_s=counts.lag_high_s,
                 waited_s=counts.waited_s,
@@ -485,78 +403,3 @@ def _returns_of_completed(parts: list[Path]) -> pa.ChunkedArray:
     tables = [pq.read_table(path, columns=["return", "status"]) for path in parts]
     found = [table.filter(pc.field("status").cast("string") == "completed")["return"] for table in tables]
     return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.float64())
-
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on disk, as `du` counts it."""
-    return folder_bytes(folder)
-
-
-def check_room(root: Path) -> None:
-    """Make the lake `root` where there is none. Raises LakeNotWritable or DiskFull where nothing could be recorded."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = "a file has that name" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        if isinstance(error, NotADirectoryError):
-            why = f"{next(p for p in root.parents if p.is_file())} is a file"
-        raise LakeNotWritable(f"Cannot make the lake {root}: {why}. Choose another folder.") from error
-    room = os.statvfs(root)
-    if not os.access(root, os.W_OK | os.X_OK):
-        why = "its disk is mounted read-only" if room.f_flag & os.ST_RDONLY else "this user may not"
-        raise LakeNotWritable(f"Cannot write into the lake {root}: {why}. Choose another folder, or change that.")
-    free = room.f_bavail * room.f_frsize
-    if free < MIN_FREE_BYTES:
-        raise DiskFull(
-            f"No room in the lake {root}: its disk has {free >> 20} MiB free, and a recording needs at least "
-            f"{MIN_FREE_BYTES >> 20} MiB to start. Free some, or choose another folder."
-        )
-
-
-def run_info(
-    env: EnvDescription,
-    schema: RunSchema,
-    config: RecordConfig,
-    adapter: EnvironmentAdapter | None,
-    settings: Resolved | None = None,
-) -> dict[str, Any]:
-    """The content of `run.json`, but for the format."""
-    layouts = {"observation": schema.layout.describe()} if schema.layout is not None else {}
-    return {
-        "run_id": schema.run_id,
-        "created_ns": time.time_ns(),
-        "payload_version": PAYLOAD_VERSION,
-        "env_id": env.env_id,
-        "env": _plain(asdict(env)),
-        "num_envs": env.num_envs,
-        "workers": env.workers,
-        "episode_stride": env.stride,
-        "seed": config.seed,
-        "spaces": {"observation": schema.observation.descriptor, "action": schema.action.descriptor},
-        "adapter": None if adapter is None else _plain(adapter.describe()),
-        "space_signature": {"observation": schema.observation.signature, "action": schema.action.signature},
-        "frames": {
-            "policy": schema.frame_policy,
-            "every": schema.every,
-            "layouts": {kind: layout for kind, layout in layouts.items() if layout is not None},
-        },
-        "config": config.model_dump(mode="json"),
-        "settings": None if settings is None else {"values": settings.table(), "evidence": dict(settings.evidence)},
-        "versions": package_versions(),
-        "host": this_process(),
-    }
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what an environment does, where they are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=repr))

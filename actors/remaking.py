@@ -107,7 +107,7 @@ def vector_wrappers(run: Run) -> list[str]:
 
 def version_differences(run: Run) -> dict[str, tuple[str, str | None]]:
     """Packages whose version differs from the recording's: name -> (recorded, here or None)."""
-    from .recording import package_versions
+    from .run_description import package_versions
 
     here = package_versions()
     return {name: (was, here.get(name)) for name, was in run.info.get("versions", {}).items() if here.get(name) != was}

@@ -41,7 +41,7 @@ from .obituary import Obituary, write_obituary
 from .on_ray import remote
 
 if TYPE_CHECKING:
-    from .recording import EnvDescription
+    from .run_description import EnvDescription
 
 Kind = Literal["fleet", "recorder"]
 HOW: Final[dict[Any, str]] = {

@@ -23,11 +23,14 @@ from rolltape.schema.config_resources import ResourcesConfig
 from rolltape.schema.errors import ConfigError, LakeNotFound
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.spaces import space_from_descriptor
+from rolltape.storage.room import check_room
 
+from .end_summary import EndSummary
 from .on_ray import cluster, launch, remote
 from .player import Played, Player, PlayOrder
 from .progress import RateMeter, Watcher, progress_of, watching
-from .recording import EndSummary, EnvDescription, Recording, check_room
+from .recording import Recording
+from .run_description import EnvDescription
 from .synthetic import ENV_ID
 
 if TYPE_CHECKING:

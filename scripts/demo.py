@@ -21,7 +21,7 @@ from rolltape.schema.errors import MissingExtra, RolltapeError
 if TYPE_CHECKING:
     import numpy as np
 
-    from rolltape.actors.recording import EndSummary
+    from rolltape.actors.end_summary import EndSummary
     from rolltape.storage.lake import Lake
     from rolltape.storage.relation import Relation
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .output import console, facts
 
 if TYPE_CHECKING:
-    from rolltape.actors.recording import EndSummary
+    from rolltape.actors.end_summary import EndSummary
 
 
 def print_summary(summary: EndSummary, lake: Path) -> None:

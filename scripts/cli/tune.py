@@ -102,7 +102,7 @@ def _print(found: Tuned) -> None:
 
 
 def _write(found: Tuned, lake: Path, rounds: int, seconds: float, *, keep: bool) -> None:
-    from rolltape.actors.recording import package_versions
+    from rolltape.actors.run_description import package_versions
     from rolltape.storage.host import host_name, host_of, user_folder
     from rolltape.storage.preset_file import preset_name, preset_text, write_preset
 

@@ -209,7 +209,7 @@ def test_an_empty_lake_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_run_is_shown() -> None:
-    from rolltape.actors.recording import EndSummary
+    from rolltape.actors.end_summary import EndSummary
 
     counts = dict.fromkeys(("inflight_high_bytes", "lag_high_s", "waited_s", "resent", "restarts"), 0)
     summary = EndSummary(
