@@ -22,7 +22,8 @@ RENDER = RecordConfig.of(frames="render")
 def test_renders_need_an_environment_that_draws_arrays() -> None:
     assert _renderer(Sampled(), RecordConfig()) is None
     env = Sampled(render_mode="rgb_array")
-    assert _renderer(env, RENDER) == env.render
+    renderer = _renderer(env, RENDER)
+    assert renderer is not None and np.array_equal(renderer(), env.render())
     with pytest.raises(ConfigError, match=r"needs an environment made with render_mode='rgb_array' \(got None\)"):
         _renderer(Sampled(), RENDER)
 
