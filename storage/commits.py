@@ -27,7 +27,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -303,13 +303,14 @@ class CommitLog:
             if self._dirty:
                 self._clear(commits)  # rule 8
             self._dirty = True
-            parts = tuple(self._write_parts(commits, batch))
+            watermarks = self._sequences.durable | advanced
+            marker = Marker(commits, self._wall_ns(), (), fragments, watermarks, batch.fenced)
+            parts = tuple(self._write_parts(marker, batch))
             for part in parts:  # rule 4
                 self._staging.publish(part.table, self.run.path / part.file)
             for part in parts:
                 self._staging.sync_folder(self.run.table(part.table))
-            watermarks = self._sequences.durable | advanced
-            marker = Marker(commits, self._wall_ns(), parts, fragments, watermarks, batch.fenced)
+            marker = replace(marker, parts=parts, time_ns=self._wall_ns())
             self._staging.put("marker", marker.to_bytes())  # rule 5
             self._link_marker(commits)
         except Fenced as error:
@@ -328,11 +329,14 @@ class CommitLog:
             self._dirty = True  # the commit stands; what is left is removed before the next
         return marker
 
-    def _write_parts(self, commits: CommitRange, batch: Batch) -> Iterable[PartEntry]:
-        for table in TABLES:
-            batches = [f.batches[table] for f in batch.fragments if table in f.batches and f.batches[table].num_rows]
-            if not batches:
-                continue
+    def _write_parts(self, marker: Marker, batch: Batch) -> Iterable[PartEntry]:
+        """The parts of a commit; the first says what the marker will say, so that it can be made again."""
+        commits = marker.commits
+        by_table = {table: [f.batches[table] for f in batch.fragments if table in f.batches] for table in TABLES}
+        rows = {table: n for table, some in by_table.items() if (n := sum(b.num_rows for b in some))}
+        outline = marker.outline(rows)
+        for table in rows:
+            batches = [b for b in by_table[table] if b.num_rows]
             level = self._config.frames_level if table == "frames" else self._config.steps_level
             try:
                 part = encode_part(
@@ -342,9 +346,11 @@ class CommitLog:
                     commits=commits,
                     level=level,
                     group_bytes=self._config.frames_group_bytes,
+                    outline=outline,
                 )
             except pa.ArrowException as error:
                 raise SchemaMismatch(f"The {table} of this run cannot be stored as Parquet: {error}") from error
+            outline = ""
             self._staging.put(table, part.data)  # rule 3
             yield PartEntry(table, f"{table}/{commits.part_name}", part.rows, len(part.data), part.digest)
 

@@ -25,7 +25,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
@@ -261,16 +261,22 @@ class Compactor:
                 f"{free:,} are free. Nothing was changed; free some space."
             )
         try:
-            parts = tuple(self._write(t, entries, commits, level) for t, entries in by_table.items() if entries)
             marker = Marker(
                 commits,
                 max(m.time_ns for m in markers),
-                parts,
+                (),
                 _joined_ranges(f for m in markers for f in m.fragments),
                 merged(m.watermarks for m in markers),
                 frozenset().union(*(m.fenced for m in markers)),
                 level,
             )
+            outline = marker.outline({t: sum(e.rows for e in entries) for t, entries in by_table.items() if entries})
+            parts: list[PartEntry] = []
+            for table, entries in by_table.items():
+                if entries:
+                    said = "" if parts else outline
+                    parts.append(self._write(table, entries, commits, level, said))
+            marker = replace(marker, parts=tuple(parts))
             for part in parts:
                 self._staging.publish(part.table, self.run.path / part.file)
             for part in parts:
@@ -311,7 +317,9 @@ class Compactor:
 
     # ---- inside ----
 
-    def _write(self, table: str, entries: list[PartEntry], commits: CommitRange, level: Level) -> PartEntry:
+    def _write(
+        self, table: str, entries: list[PartEntry], commits: CommitRange, level: Level, outline: str
+    ) -> PartEntry:
         reader = PartReader(self.run, entries, self._files)
         reader.check()
         schemas = reader.schemas()
@@ -326,7 +334,7 @@ class Compactor:
             encoding = choose_encoding(reader, schemas[0], table, asked)
         try:
             with self._staging.fill(table) as sink:
-                entry = merge_parts(reader, schemas[0], sink, table, self.run.run_id, commits, encoding)
+                entry = merge_parts(reader, schemas[0], sink, table, self.run.run_id, commits, encoding, outline)
         except pa.ArrowException as error:
             raise CorruptRecording(f"The parts of {commits.stem} in {table} cannot be merged: {error}") from error
         rows = sum(e.rows for e in entries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -57,7 +57,20 @@ class Marker:
 
     def to_bytes(self) -> bytes:
         """The file's content."""
-        content = {
+        parts = [
+            {"table": p.table, "file": p.file, "rows": p.rows, "bytes": p.bytes, "digest": p.digest} for p in self.parts
+        ]
+        return (json.dumps(sealed(self._content({"parts": parts}))) + "\n").encode()
+
+    def outline(self, rows: Mapping[str, int]) -> str:
+        """What a part says of its whole commit, so that the marker can be made again: all but digests of parts.
+
+        `rows` are those of each table that has some.
+        """
+        return json.dumps(sealed(self._content({"rows": dict(rows)})))
+
+    def _content(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "writer": str(self.commits.writer),
             "first": self.commits.first,
@@ -65,19 +78,32 @@ class Marker:
             **({"again": self.commits.again} if self.commits.again else {}),
             **({"level": self.level} if self.level else {}),
             "time_ns": self.time_ns,
-            "parts": [
-                {"table": p.table, "file": p.file, "rows": p.rows, "bytes": p.bytes, "digest": p.digest}
-                for p in self.parts
-            ],
+            **parts,
             "fragments": [list(f) for f in self.fragments],
             "watermarks": {str(key): _watermark_to_json(w) for key, w in sorted(self.watermarks.items())},
             "fenced": [str(key) for key in sorted(self.fenced)],
         }
-        return (json.dumps(sealed(content)) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Marker:
         """The inverse of `to_bytes`; `name` is the file's name. Raises CorruptRecording, naming it."""
+        return cls._read(data, name, lambda content: tuple(PartEntry(**part) for part in content["parts"]))
+
+    @classmethod
+    def from_outline(cls, text: bytes, name: str) -> tuple[Marker, dict[str, int]]:
+        """The inverse of `outline`: a marker without parts, and the rows. Raises CorruptRecording."""
+        rows: dict[str, int] = {}
+
+        def none_of(content: dict[str, Any]) -> tuple[PartEntry, ...]:
+            if seal_of(content) is not True:
+                raise ValueError("its digest does not fit its content")
+            rows.update({str(table): int(count) for table, count in content["rows"].items()})
+            return ()
+
+        return cls._read(text, name, none_of), rows
+
+    @classmethod
+    def _read(cls, data: bytes, name: str, parts_of: Callable[[dict[str, Any]], tuple[PartEntry, ...]]) -> Marker:
         try:
             content: dict[str, Any] = json.loads(data)
             if seal_of(content) is False:
@@ -91,7 +117,7 @@ class Marker:
             return cls(
                 commits=commits,
                 time_ns=int(content["time_ns"]),
-                parts=tuple(PartEntry(**part) for part in content["parts"]),
+                parts=parts_of(content),
                 fragments=tuple(FragmentRange(*item) for item in content["fragments"]),
                 watermarks={ProducerKey.parse(k): _watermark_of(w) for k, w in content["watermarks"].items()},
                 fenced=frozenset(ProducerKey.parse(key) for key in content.get("fenced", ())),

@@ -53,7 +53,6 @@ class Encoding:
     frame_group_bytes: int = 0
 
 
-
 class PartReader:
     """The rows of several parts of one table in their order.
 
@@ -103,7 +102,14 @@ class PartReader:
 
 
 def merge_parts(
-    reader: PartReader, schema: pa.Schema, sink: Sink, table: str, run_id: str, commits: CommitRange, encoding: Encoding
+    reader: PartReader,
+    schema: pa.Schema,
+    sink: Sink,
+    table: str,
+    run_id: str,
+    commits: CommitRange,
+    encoding: Encoding,
+    outline: str = "",
 ) -> PartEntry:
     """Write all rows of `reader` into `sink` as the part of `commits`.
 
@@ -112,6 +118,7 @@ def merge_parts(
         table: a key of `TABLES`.
         run_id: goes into the part's metadata.
         encoding: how.
+        outline: of the whole range, kept in its first part (markers.py).
     """
     counted = _CountingSink(sink)
     options: dict[str, Any] = {"data_page_size": PAGE_BYTES, "compression_level": 1}
@@ -130,7 +137,7 @@ def merge_parts(
         for group in groups:
             writer.write_table(group, row_group_size=max(1, group.num_rows))
             rows += group.num_rows
-        writer.add_key_value_metadata(part_metadata(table, run_id, commits))
+        writer.add_key_value_metadata(part_metadata(table, run_id, commits, outline))
     return PartEntry(table, f"{table}/{commits.part_name}", rows, counted.size, f"sha256:{counted.digest.hexdigest()}")
 
 

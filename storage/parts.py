@@ -44,6 +44,8 @@ LARGE_FRAME_GROUP_BYTES: Final = 16 * MIB
 ROW_GROUP_BYTES: Final = 64 * MIB
 ROW_GROUP_ROWS: Final = 1 << 20
 PAGE_BYTES: Final = 1 * MIB
+OUTLINE: Final = "commit_outline"
+"""The key in a part's metadata of what it says of its whole commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def encode_part(
     commits: CommitRange,
     level: int = 0,
     group_bytes: int = 0,
+    outline: str = "",
 ) -> Part:
     """Encode all rows of `batches`, which have one schema, as the part of `commits`.
 
@@ -73,6 +76,7 @@ def encode_part(
         run_id: goes into the part's key-value metadata, like writer, commit, table and versions.
         level: zstd level; 0 chooses: 1, or by the size of frames.
         group_bytes: of pictures in a row group; 0 chooses by their size.
+        outline: of the whole commit, kept in its first part (markers.py).
     """
     whole = _unified(batches)
     sink = pa.BufferOutputStream()
@@ -86,13 +90,13 @@ def encode_part(
     with pq.ParquetWriter(sink, whole.schema, **column_options(table, whole.schema), **options) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
-        writer.add_key_value_metadata(part_metadata(table, run_id, commits))
+        writer.add_key_value_metadata(part_metadata(table, run_id, commits, outline))
     data = sink.getvalue()
     return Part(table, data, whole.num_rows, digest_of(data))
 
 
-def part_metadata(table: str, run_id: str, commits: CommitRange) -> dict[str, str]:
-    """What a part says of itself."""
+def part_metadata(table: str, run_id: str, commits: CommitRange, outline: str = "") -> dict[str, str]:
+    """What a part says of itself, and the first one of its commit."""
     return {
         "format": str(FORMAT),
         "payload_version": str(PAYLOAD_VERSION),
@@ -100,6 +104,7 @@ def part_metadata(table: str, run_id: str, commits: CommitRange) -> dict[str, st
         "table": table,
         "writer": str(commits.writer),
         "commit": f"{commits.first}-{commits.last}" if commits.first != commits.last else str(commits.last),
+        **({OUTLINE: outline} if outline else {}),
     }
 
 

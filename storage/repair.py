@@ -7,8 +7,9 @@ Rules:
    declares nothing twice.
 3. A marker that speaks of a part that is gone is replaced, by rename, with one that does not; the old one is kept. What
    it says of fragments and watermarks stays: they were durable.
-4. `run.json` comes back from its copy. A damaged `end.json` is written anew, from the parts.
-5. A run that somebody writes is left alone.
+4. A lost marker is made again where the parts of its commit are whole (rebuilding.py), before anything is declared.
+5. `run.json` comes back from its copy. A damaged `end.json` is written anew, from the parts.
+6. A run that somebody writes is left alone.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from rolltape.schema.messages import ProducerKey, Watermark
 from .files import FileOps, make_folder, storage_errors
 from .findings import RunReport
 from .json_seal import seal_of
-from .layout import CommitRange, RunFolder, list_tables
+from .layout import PART_SUFFIX, CommitRange, RunFolder, list_tables
 from .ledger import Loss
 from .markers import FragmentRange, Marker, PartEntry
+from .rebuilding import rebuilt_markers
 from .run_info import check_format, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
 from .summaries import is_alive
-from .verify import Inspection, hole_declared, not_of, produced_of, verify_run
+from .verify import Inspection, durable_steps, hole_declared, not_of, produced_of
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""
@@ -41,7 +43,8 @@ ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that a repair does: `quarantine`, `restore`, `rewrite`, `declare`, or `end`; to which name, and why."""
+    """One thing that a repair does: `rebuild`, `quarantine`, `restore`, `rewrite`, `declare`, or `end`; to which name,
+    and why."""
 
     kind: str
     path: str
@@ -85,35 +88,43 @@ def repair_run(run: RunFolder, *, dry_run: bool = False, files: FileOps | None =
     """
     files = files or FileOps()
     _refuse_living(run)
-    report = RepairReport(run.run_id, verify_run(run, settle_it=False))
+    found = _inspected(run)
+    report = RepairReport(run.run_id, found.report)
     for _ in range(1 if dry_run else ROUNDS):
-        repair = _Repair(run, files, dry_run)
+        repair = _Repair(run, files, dry_run, found)
         repair.do()
         report.actions += repair.actions
         report.losses += repair.losses
-        if not repair.actions:
+        if not repair.actions or dry_run:
             break
+        found = _inspected(run)
     if not dry_run:
         if report.actions:
             _note(run, report, files)
-        report.after = verify_run(run, settle_it=False)
+        report.after = found.report
     return report
 
 
-class _Repair:
-    """One round: an inspection, and what follows from it."""
+def _inspected(run: RunFolder) -> Inspection:
+    found = Inspection(run)
+    found.report_of(settle_it=False)
+    return found
 
-    def __init__(self, run: RunFolder, files: FileOps, dry_run: bool) -> None:
-        self.run, self.files, self.dry_run = run, files, dry_run
+
+class _Repair:
+    """One round: what follows from an inspection."""
+
+    def __init__(self, run: RunFolder, files: FileOps, dry_run: bool, found: Inspection) -> None:
+        self.run, self.files, self.dry_run, self.found = run, files, dry_run, found
         self.actions: list[Action] = []
         self.losses: list[Loss] = []
+        self.refused: dict[CommitRange, str] = {}
         self.end_is_wrong = False
         self.now_us = time.time_ns() // 1000
 
     def do(self) -> None:
         self._restore_info()
-        found = Inspection(self.run)
-        found.report_of(settle_it=False)
+        found = _inspected(self.run) if self.actions and not self.dry_run else self.found
         if any(finding.code == "copy" for finding in found.report.findings):
             self._copy_info()
         if found.info is None:
@@ -122,6 +133,8 @@ class _Repair:
             make_folder(self.files, folder, durable=True)
         if found.end_damaged:
             self._aside(self.run.end_json, "it cannot be used")
+        found = self._rebuild(found)
+        assert found.info is not None
         rewritten = self._rewritten(found)
         self.losses = self._of_parts(found) + self._of_fragments(found)
         if self.losses:
@@ -190,6 +203,27 @@ class _Repair:
             with storage_errors(self.files, self.run.run_copy):
                 self.files.write(self.run.run_copy, self.files.read(self.run.run_json))
                 self.files.sync(self.run.run_copy)
+
+    # ---- markers ----
+
+    def _rebuild(self, found: Inspection) -> Inspection:
+        """Make lost markers again where that can be done; what is found after that."""
+        unmarked = {c for path in found.unmarked if (c := CommitRange.parse(path.name, PART_SUFFIX)) is not None}
+        certain = {*found.bad_markers, *(c for c in unmarked if found.in_a_hole(c))}
+        behind = {c for c in unmarked if all(c.first > o.last for o in found.markers if o.writer == c.writer)}
+        end = None if found.end_damaged else found.end
+        made, self.refused = rebuilt_markers(self.run, certain | behind, found.markers, certain, durable_steps(end))
+        for commits, marker in made.items():
+            name = f"commits/{commits.marker_name}"
+            self._act("rebuild", name, f"from its {len(marker.parts)} parts, which are whole")
+            if not self.dry_run:
+                self._replace_marker(commits, marker)
+        if not made:
+            return found
+        if self.dry_run:
+            found.take_in(made)
+            return found
+        return _inspected(self.run)
 
     # ---- losses ----
 
@@ -281,7 +315,8 @@ class _Repair:
     def _aside_with_parts(self, commits: CommitRange) -> None:
         for table in reversed(list(list_tables(self.run))):
             self._aside(self.run.table(table) / commits.part_name, "its marker is damaged")
-        self._aside(self.run.commits / commits.marker_name, "it cannot be read")
+        why = self.refused.get(commits, "none of its parts is there")
+        self._aside(self.run.commits / commits.marker_name, f"it cannot be read, nor made again: {why}")
 
     def _rewrite(self, commits: CommitRange, marker: Marker, parts: tuple[PartEntry, ...]) -> None:
         name = f"commits/{commits.marker_name}"
@@ -289,13 +324,18 @@ class _Repair:
         self._act("rewrite", name, f"it speaks of {', '.join(gone)}")
         if self.dry_run:
             return
+        self._replace_marker(commits, replace(marker, parts=parts))
+
+    def _replace_marker(self, commits: CommitRange, marker: Marker) -> None:
+        """Write a marker in place of the one that is there, if any, which is kept."""
         path = self.run.commits / commits.marker_name
         temporary = self.run.commits / f".{commits.marker_name}.repair"
         with storage_errors(self.files, path):
-            self.files.write(self._free_name(name), self.files.read(path))
+            if path.exists():
+                self.files.write(self._free_name(f"commits/{commits.marker_name}"), self.files.read(path))
             if self.files.exists(temporary):
                 self.files.unlink(temporary)
-            self.files.write(temporary, replace(marker, parts=parts).to_bytes())
+            self.files.write(temporary, marker.to_bytes())
             self.files.sync(temporary)
             self.files.rename(temporary, path)
             self.files.sync(self.run.commits)
@@ -307,12 +347,14 @@ class _Repair:
         info = found.info
         assert info is not None
         end = None if found.end_damaged else found.end
+        counts_changed = any(action.kind != "rebuild" for action in self.actions)
         if self.dry_run and (self.actions or end is None or self.end_is_wrong):
-            self._act("end", "end.json", "written anew from what is there")
+            if counts_changed or end is None or self.end_is_wrong:
+                self._act("end", "end.json", "written anew from what is there")
             return
         cause = "tail_lost" if found.bad_markers else "crashed" if end is None else "gave_up"
         due = outstanding(self.run, info, durable_of(self.run), cause=cause, produced=produced_of(end))
-        if not (due or self.actions or end is None or self.end_is_wrong):
+        if not (due or counts_changed or end is None or self.end_is_wrong):
             return
         if self.dry_run:
             self._act("declare", "ledger", "; ".join(map(str, due.losses)))

@@ -41,6 +41,7 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import ProducerKey, Watermark
 
+from .files import FileOps
 from .findings import RunReport
 from .json_seal import seal_of
 from .layout import (
@@ -55,7 +56,7 @@ from .layout import (
     outermost,
 )
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
-from .markers import FragmentRange, Marker, merged
+from .markers import FragmentRange, Marker, merged, read_newest
 from .part_checks import NO_SEGMENTS, PartCheck, check_part
 from .run_info import check_format, read_json
 from .settlement import is_settleable
@@ -64,7 +65,10 @@ from .summaries import created_at, is_alive
 
 CLOCK_SLACK_US: Final = 60_000_000
 """How far clocks of two machines may differ before it is worth a note."""
+THREADS_FROM_BYTES: Final = 4 << 20
+"""Parts of fewer bytes together are read before threads have begun."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
+REBUILD: Final = "rolltape repair makes it again from its parts, or declares what they held"
 WHOLE: Final = pa.array(["completed", "aborted"])
 """Episodes with one of these have all their steps."""
 PAGE_NAME: Final = re.compile(r"p\d+\.\d+")
@@ -255,6 +259,8 @@ class Inspection:
     def _settle(self) -> None:
         assert self.info is not None
         try:
+            if read_newest(self.run, FileOps())[2]:
+                raise StorageError("the newest marker cannot be read. Rolltape repair mends it first")
             said = settle(self.run, self.info, self.end)
         except CorruptRecording:
             return  # found again, with its name, among the parts
@@ -281,7 +287,7 @@ class Inspection:
                 continue  # compacted meanwhile
             except (CorruptRecording, OSError) as error:
                 self.bad_markers.append(commits)
-                self.report.add("damage", "marker", f"commits/{name}", " ".join(str(error).split()), REPAIR)
+                self.report.add("damage", "marker", f"commits/{name}", " ".join(str(error).split()), REBUILD)
                 continue
             if b'"digest": "sha256:' not in data[data.rfind(b'"fenced"') :]:
                 self.report.add("note", "no_seal", f"commits/{name}", "it carries no digest of itself")
@@ -293,8 +299,18 @@ class Inspection:
             hole = CommitRange(writer, first, last)
             if not hole_declared(hole, declared):
                 text = f"commits {first} to {last} of {writer} have no marker, though later ones have"
-                remedy = "rolltape repair declares what they held"
-                self.report.add("damage", "hole", f"commits/{hole.marker_name}", text, remedy)
+                self.report.add("damage", "hole", f"commits/{hole.marker_name}", text, REBUILD)
+
+    def in_a_hole(self, commits: CommitRange) -> bool:
+        """Whether these commits have no marker though later ones of their writer have."""
+        return any(w == commits.writer and a <= commits.first and commits.last <= b for w, a, b in self.holes)
+
+    def take_in(self, made: Mapping[CommitRange, Marker]) -> None:
+        """Go on as if these markers had been there."""
+        self.markers |= made
+        self.bad_markers = [commits for commits in self.bad_markers if commits not in made]
+        self.holes = missing_commits(c.marker_name for c in (*self.markers, *self.bad_markers))
+        self.unmarked = [p for p in self.unmarked if CommitRange.parse(p.name, PART_SUFFIX) not in made]
 
     # ---- 3 ----
 
@@ -313,10 +329,13 @@ class Inspection:
         def one(job: tuple[Path, str, Any]) -> PartCheck:
             return check_part(*job, self.run.run_id, rows=self.rows)
 
-        with ThreadPoolExecutor(self.threads or os.cpu_count() or 1, thread_name_prefix="verify") as pool:
-            for check in pool.map(one, jobs):
-                if not check.vanished:
-                    self.checks.append(check)
+        threads = self.threads or os.cpu_count() or 1
+        if threads == 1 or sum(job[2].bytes for job in jobs if job[2]) < THREADS_FROM_BYTES:
+            checks = list(map(one, jobs))
+        else:
+            with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+                checks = list(pool.map(one, jobs))
+        self.checks += [check for check in checks if not check.vanished]
         self.checks.sort(key=lambda check: (check.table, check.commits))
         self.report.parts = len(self.checks)
         self.report.bytes = sum(check.bytes for check in self.checks)
@@ -582,11 +601,20 @@ def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
 
 def produced_of(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
     """What each life produced, as the end of a run noted it."""
+    return _noted(end, "produced")
+
+
+def durable_steps(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
+    """How many steps of each life were durable, as the end of a run noted it."""
+    return _noted(end, "durable")
+
+
+def _noted(end: Mapping[str, Any] | None, what: str) -> dict[ProducerKey, int]:
     found: dict[ProducerKey, int] = {}
     noted = (end or {}).get("reconciled")
     for key, numbers in noted.items() if isinstance(noted, Mapping) else ():
         try:
-            found[ProducerKey.parse(key)] = int(numbers["produced"])
+            found[ProducerKey.parse(key)] = int(numbers[what])
         except (ValueError, KeyError, TypeError):
             continue  # damaged: then the pages alone say it
     return found

@@ -21,9 +21,10 @@ def repair(
 ) -> None:
     """Put aside what is damaged, declare what is missing, and write the catalog anew.
 
-    Nothing is deleted: damaged files are moved to the run's quarantine/ folder,
-    with a note. What was lost by that stands in the ledger afterwards. A run
-    that is being recorded is refused.
+    A lost marker is made again where the parts of its commit are whole. Nothing
+    is deleted: damaged files are moved to the run's quarantine/ folder, with a
+    note. What was lost by that stands in the ledger afterwards. A run that is
+    being recorded is refused.
 
     Exit code 0: clean now. 3: rows are missing, and the recording says which.
     1: something stays damaged.

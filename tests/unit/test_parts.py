@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.schema.columns import TABLES, table_schema
+from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.storage import parts
 from rolltape.storage.layout import CommitRange, WriterId
+from rolltape.storage.markers import FragmentRange, Marker
 from rolltape.storage.parts import (
     FRAME_GROUP_BYTES,
     LARGE_FRAME_BYTES,
@@ -68,6 +71,17 @@ def test_a_part_says_of_itself_what_it_is() -> None:
         b"writer": b"w0.0",
         b"commit": b"5",
     }
+
+
+def test_the_first_part_of_a_commit_says_what_its_marker_says() -> None:
+    batches = [Producer().fragment().batches["steps"]]
+    marker = Marker(COMMITS, 7, (), (FragmentRange(0, 0, 1, 1),), {ProducerKey(0, 0): Watermark(1, 4, 0)})
+    part = encode_part("steps", batches, run_id=RUN_ID, commits=COMMITS, outline=marker.outline({"steps": 4}))
+    said = open_part(part).metadata.metadata[b"commit_outline"]
+    assert Marker.from_outline(said, COMMITS.marker_name) == (marker, {"steps": 4})
+    for text in (said.replace(b"4", b"5"), said[:-9], marker.to_bytes()):
+        with pytest.raises(CorruptRecording):
+            Marker.from_outline(text, COMMITS.marker_name)
 
 
 def test_dictionaries_of_fragments_become_one() -> None:

@@ -19,11 +19,13 @@ from rolltape.schema.errors import CorruptRecording, RolltapeError, StorageError
 from rolltape.scripts.cli import app
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
+from rolltape.storage.compaction import compact_run
 from rolltape.storage.files import FileOps
 from rolltape.storage.findings import Finding
-from rolltape.storage.lake import open_lake
+from rolltape.storage.lake import Lake, open_lake
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.repair import repair_run
+from rolltape.storage.run_info import write_end_info
 from rolltape.storage.verify import verify_run
 from tests.fragments import Producer
 from tests.lakes import QUICK, commit, new_run
@@ -61,14 +63,117 @@ def test_damage_becomes_a_declared_loss(tmp_path: Path, code: str, damage: Calla
     assert report.after.exit_code == (3 if found.gaps() else 0)
 
 
+def keep(run: RunFolder) -> list[Path]:
+    return sorted(run.commits.glob("*"))
+
+
+def compacted(run: RunFolder) -> None:
+    compact_run(run, grace_s=0)
+    flip(keep(run)[0])
+
+
+LOST_MARKERS: dict[str, Callable[[RunFolder], object]] = {
+    "a bit": lambda run: flip(keep(run)[1]),
+    "torn": lambda run: keep(run)[1].write_bytes(b""),
+    "gone": lambda run: keep(run)[1].unlink(),
+    "two gone": lambda run: [path.unlink() for path in keep(run)[:2]],
+    "newest": lambda run: flip(keep(run)[2]),
+    "newest gone": lambda run: keep(run)[2].unlink(),
+    "all": lambda run: [flip(path) for path in keep(run)],
+    "compacted": compacted,
+}
+
+
+@pytest.mark.parametrize("damage", LOST_MARKERS.values(), ids=LOST_MARKERS)
+def test_a_lost_marker_is_made_again_from_whole_parts(tmp_path: Path, damage: Callable[[RunFolder], object]) -> None:
+    run = ended(tmp_path)
+    before = {path.name: json.loads(path.read_text()) for path in keep(run)}
+    damage(run)
+    assert verify_run(run).exit_code == 1
+    kinds = {action.kind for action in repair_run(run, dry_run=True).actions}
+    report = repair_run(run)
+    assert kinds == {action.kind for action in report.actions} == {"rebuild"}
+    assert report.after is not None and (report.after.verdict, report.losses) == ("clean", [])
+    assert len(open_lake(tmp_path).run().steps()) == 18
+    for path in keep(run):
+        if path.name in before:  # not what a compaction wrote
+            unlike = {"time_ns", "digest"}
+            now, then = json.loads(path.read_text()), before[path.name]
+            assert {k: v for k, v in now.items() if k not in unlike} == {k: v for k, v in then.items() if k not in unlike}
+
+
+def test_a_crashed_run_whose_newest_marker_is_damaged(tmp_path: Path) -> None:
+    """Verify leaves it alone: who settles would put aside what repair can make again."""
+    run = crashed(tmp_path)
+    flip(keep(run)[-1])
+    report = verify_run(run)
+    assert report.exit_code == 1 and not report.settled and "not_settled" in {f.code for f in report.findings}
+    report = repair_run(run)
+    assert [str(loss) for loss in report.losses] == ["steps of p0.0: 4 rows (crashed), its steps 25 to 28"]
+    assert report.after is not None and report.after.verdict == "lossy"
+
+
+def plain(path: Path) -> None:
+    """The part as writers of before wrote it: it says nothing of its commit."""
+    table = pq.read_table(path)
+    said = {k: v for k, v in pq.read_metadata(path).metadata.items() if k not in (b"commit_outline", b"ARROW:schema")}
+    with pq.ParquetWriter(path, table.schema.remove_metadata()) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(said)
+
+
+NOT_WHOLE: list[tuple[str, Callable[[Path, Path], object]]] = [
+    ("its parts of episodes are not there", lambda steps, episodes: episodes.unlink()),
+    ("none of its parts says what it said", lambda steps, episodes: plain(steps)),
+    ("cannot be read", lambda steps, episodes: flip(steps, 60)),
+    ("cannot be read", lambda steps, episodes: episodes.write_bytes(b"")),
+    ("says of itself commit = 3, expected 2", lambda s, e: shutil.copy(e.with_name(e.name.replace("2", "3")), e)),
+    ("has 6 rows, its marker says 2", lambda steps, episodes: shutil.copy(steps, episodes)),
+]
+
+
+@pytest.mark.parametrize(("why", "damage"), NOT_WHOLE)
+def test_a_lost_marker_whose_parts_are_not_whole(
+    tmp_path: Path, why: str, damage: Callable[[Path, Path], object]
+) -> None:
+    run = ended(tmp_path)
+    marker = keep(run)[1]
+    flip(marker)
+    damage(*(run.table(table) / f"{marker.stem}.parquet" for table in ("steps", "episodes")))
+    report = repair_run(run)
+    (said,) = [action.why for action in report.actions if action.path == f"commits/{marker.name}"]
+    assert said.startswith("it cannot be read, nor made again: ") and why in said
+    assert [(str(loss.of), loss.first_fragment) for loss in report.losses if loss.table == "steps"] == [("p0.0", 2)]
+    assert report.after is not None and report.after.verdict == "lossy"
+
+
+def test_a_commit_that_never_happened_is_not_made(tmp_path: Path) -> None:
+    """Its writer died between its parts and its marker; the fragments came again, to another writer."""
+    run = new_run(tmp_path)
+    source = Producer(run_id=run.run_id)
+    log = CommitLog.open(run, 0, QUICK)
+    commit(log, [source.fragment(3)])
+    again = source.fragment(3)
+    commit(log, [again])
+    (run.commits / "w0.0-00000002-00000002.json").unlink()
+    for table in ("steps", "episodes"):
+        shutil.copy(run.table(table) / "w0.0-00000002-00000002.parquet", tmp_path / table)
+    log = CommitLog.open(run, 0, QUICK)
+    commit(log, [again])
+    for table in ("steps", "episodes"):
+        shutil.copy(tmp_path / table, run.table(table) / "w0.0-00000002-00000002.parquet")
+    counts = {"produced": source.steps, "durable": source.steps, "lost": 0}
+    write_end_info(run, {"status": "completed", "steps": 12, "episodes": 4, "reconciled": {"p0.0": counts}})
+    assert "rebuild" not in {action.kind for action in repair_run(run).actions}
+    assert len(open_lake(tmp_path).run().steps()) == 12
+
+
 def test_what_a_part_held_is_declared_by_producer(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     log = CommitLog.open(run, 0, QUICK)
     one, two = Producer(0, run_id=run.run_id), Producer(1, run_id=run.run_id)
     for _ in range(2):
         commit(log, [one.fragment(3), two.fragment(6)])
-    from rolltape.storage.run_info import write_end_info
-
     write_end_info(run, {"status": "completed", "steps": 36, "episodes": 12})
     flip(first(run))
     report = repair_run(run)
@@ -171,8 +276,8 @@ UNCHECKED = ("writers/", "run.json.copy", "quarantine/", "staging/")
 """Nothing reads their content: the names of claims are all that counts, and a copy is checked when it is needed."""
 
 
-def read_all(lake: Path, run: RunFolder) -> None:
-    found = open_lake(lake, threads=1).run(run.run_id)
+def read_all(lake: Lake, run: RunFolder) -> None:
+    found = lake.run(run.run_id)
     for table in ("steps", "episodes"):
         getattr(found, table)().to_arrow()
     found.gaps()
@@ -198,9 +303,10 @@ def one_tree(base: Path, folder: Path, seed: int, mutations: int = 1) -> None:
         assert report.findings, f"{story}: nobody noticed"
     damaged = report.exit_code == 1
     try:
-        read_all(folder, run)
+        read_all(open_lake(folder, threads=1), run)
     except (RolltapeError, CorruptRecording):
         assert damaged, f"{story}: cannot be read, and verify does not say so"
+    opened = open_lake(folder, threads=1)
     try:
         repaired = repair_run(run)
     except RolltapeError as error:
@@ -209,12 +315,12 @@ def one_tree(base: Path, folder: Path, seed: int, mutations: int = 1) -> None:
         assert repaired.after is not None
         left = [finding for finding in repaired.after.of("damage") if not nothing_better(finding, what)]
         assert left == [], f"{story}: {left}"
-        read_all(folder, run)
+        read_all(opened, run)
+    assert len(opened.runs()) >= 1, "a damaged run hides the others"
     if seed % 10 == 0:  # it takes a while
         publish_catalog(folder)
     log = CommitLog.open(other, 0, QUICK)
     commit(log, [Producer(7, run_id=other.run_id).fragment(1)])
-    assert len(open_lake(folder, threads=1).runs()) >= 1
     shutil.rmtree(folder)
 
 
@@ -233,7 +339,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutations(base: Path, tmp_path: Path, quick_disk: None) -> None:
-    for seed in range(20):
+    for seed in range(40):
         one_tree(base, tmp_path / str(seed), seed)
 
 
