@@ -30,6 +30,7 @@ from .recorder import Recorder
 from .remaking import check_drawable
 from .resuming import PastRun, Resumed, lake_of
 from .single_rows import SingleRows
+from .state_infos import state_inside
 from .vector_rows import VectorRows
 
 
@@ -236,13 +237,15 @@ class RecordedVectorEnv(_Recorded, VectorWrapper[Any, Any, Any, Any, Any]):
         self._recorder = Recorder(env, description, settings, run, past, self._pictures)
         self._mutex = self._recorder.producer.mutex
         self._rows: VectorRows = self._recorder.rows
+        self._state = state_inside(env, self._recorder.adapter, settings.config.durable)
         self._env_step = _held_back(env.step, env.num_envs, settings.config.durable)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all sub-environments and record the transitions."""
         result = self._env_step(actions)
         with self._mutex:
-            if self._rows.step(actions, *result, pictures=self._pictures):
+            inside = None if self._state is None else self._state(result[4], None)
+            if self._rows.step(actions, *result, inside=inside, pictures=self._pictures):
                 self._recorder.producer.attend(actions, *result[:4])
         return result
 
@@ -253,12 +256,14 @@ class RecordedVectorEnv(_Recorded, VectorWrapper[Any, Any, Any, Any, Any]):
         kept = None if options is None else {k: v for k, v in options.items() if k != "reset_mask"}
         observations, infos = self.env.reset(seed=seed, options=options)
         with self._mutex:
+            seeds = self._seeds(seed)
             if self._rows.reset(
                 observations,
                 infos,
                 mask=mask,
-                seeds=self._seeds(seed),
+                seeds=seeds,
                 options=kept,
+                inside=None if self._state is None else self._state(infos, seeds),
                 pictures=self._pictures,
             ):
                 self._recorder.producer.flush()

@@ -394,6 +394,8 @@ def first_row(was: np.ndarray, now: np.ndarray) -> int | None:
 
 def magnitude(a: Any, b: Any) -> float | None:
     """The largest absolute difference of two numbers or arrays of numbers; None where they are something else."""
+    if isinstance(a, bool | np.bool_):
+        return None
     try:
         x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
         return float(np.abs(x - y).max()) if x.shape == y.shape and x.size and a is not None else None

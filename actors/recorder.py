@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of
@@ -186,13 +186,21 @@ def adapter_for(env: Any, config: RecordConfig) -> EnvironmentAdapter | None:
     Raises AdapterError, or ConfigError where its state was asked for and cannot be had.
     """
     if isinstance(env, VectorEnv):
-        if config.adapter.state:
-            raise ConfigError(
-                "adapter.state: rolltape.record reads it from single environments. Record those, or use a Fleet, or "
-                "leave it off."
-            )
         inside = getattr(env.unwrapped, "envs", None) if isinstance(env.unwrapped, SyncVectorEnv) else None
-        return adapter_of(inside[0], config.adapter.name) if inside else None
+        if config.adapter.state and not inside:
+            raise ConfigError(
+                "adapter.state: rolltape.record reads it from single environments and from those in a SyncVectorEnv, "
+                "not from native ones or other processes. Record such, or use a Fleet, or leave it off."
+            )
+        if config.adapter.state and autoreset_of(env) == AutoresetMode.SAME_STEP:
+            raise ConfigError(
+                "adapter.state: under SAME_STEP your sub-environments are reset before their last state can be read. "
+                "Use AutoresetMode.NEXT_STEP or DISABLED, or a Fleet, or leave it off."
+            )
+        adapter = adapter_of(inside[0], config.adapter.name) if inside else None
+        if adapter is not None:
+            state_reader(adapter, config)
+        return adapter
     adapter = adapter_of(env, config.adapter.name)
     state_reader(adapter, config)
     return adapter

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+from gymnasium.vector import VectorEnv
 
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
 from rolltape.schema.adapters.registry import adapter_of, named_adapter
 from rolltape.schema.adapters.state_reader import StateReader
 from rolltape.schema.errors import AdapterError
+
+from .vector_infos import info_reader, nothing
+from .vector_rows import Inside
 
 if TYPE_CHECKING:
     from rolltape.schema.config import RecordConfig
@@ -38,6 +42,28 @@ class StateInfos(gym.Wrapper[Any, Any, Any, Any]):
 def state_reader(adapter: EnvironmentAdapter, config: RecordConfig) -> StateReader | None:
     """What reads the state that a configuration asks for; None where it asks for none. Raises ConfigError."""
     return StateReader(adapter, config.adapter.keys) if config.adapter.state else None
+
+
+def state_inside(
+    env: VectorEnv[Any, Any, Any], adapter: EnvironmentAdapter | None, config: RecordConfig
+) -> Callable[[dict[str, Any], Sequence[int | None] | None], Inside] | None:
+    """What makes, of the infos that a SyncVectorEnv of the user's gave and the seeds of a reset, infos with the states.
+
+    None where a configuration asks for no state. What the loop gets stays as it is.
+    """
+    if adapter is None or not config.adapter.state:
+        return None
+    envs, read = env.unwrapped.envs, StateReader(adapter, config.adapter.keys).read  # type: ignore[attr-defined]
+
+    def inside(infos: dict[str, Any], seeds: Sequence[int | None] | None) -> Inside:
+        given = info_reader(infos) or nothing
+
+        def told(place: int) -> dict[str, Any]:
+            return {**given(place), **read(envs[place])}
+
+        return Inside(lambda place: None if seeds is None else seeds[place], told, told, lambda place: None)
+
+    return inside
 
 
 def adapter_again(run: Run, env: gym.Env[Any, Any]) -> EnvironmentAdapter:

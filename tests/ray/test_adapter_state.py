@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rolltape
 from rolltape.actors.stepping import EnvRecipe, make_env
@@ -122,6 +122,33 @@ def test_a_loop_sees_nothing_of_it(tmp_path: Path) -> None:
     assert rolltape.replay(run).exact
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, pytest.param(AutoresetMode.DISABLED, marks=pytest.mark.long)])
+def test_of_a_vector_environment_of_the_users(tmp_path: Path, mode: AutoresetMode) -> None:
+    base = SyncVectorEnv([lambda: gym.make("FrozenLake-v1", max_episode_steps=9)] * 2, autoreset_mode=mode)
+    env = rolltape.record(base, tmp_path, adapter={"state": True})
+    env.action_space.seed(3)
+    env.reset(seed=5)
+    at: list[list[tuple[int, int]]] = [[], []]
+    for _ in range(30):
+        *_, terminated, truncated, infos = env.step(env.action_space.sample())
+        assert infos.keys() <= {"prob", "_prob"}, "a loop sees nothing of it"
+        for place, inner in enumerate(base.envs):
+            at[place].append(divmod(int(inner.unwrapped.s), 4))  # type: ignore[attr-defined]
+        if mode == AutoresetMode.DISABLED and (done := terminated | truncated).any():
+            env.reset(options={"reset_mask": done})
+    env.close()
+    run = rolltape.open(tmp_path).run(env.run_id)
+    report = rolltape.replay(run)
+    assert set(report.counts) == {"exact"} and report.steps == len(run.steps()), report.divergence
+    walks: list[list[tuple[int, int]]] = [[], []]
+    for row in run.episodes().order("sub_env", "episode").to_dicts():
+        states = [run.episode(row["episode"]).state(t) for t in range(row["length"] + 1)]
+        walked = [(state["row"], state["column"]) for state in states]
+        assert walked[0] == (0, 0)
+        walks[row["sub_env"]] += walked if mode == AutoresetMode.NEXT_STEP and walks[row["sub_env"]] else walked[1:]
+    assert walks == at
+
+
 def test_what_cannot_be_had_is_refused_before_anything_starts(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     with pytest.raises(ConfigError, match=r"adapter\.state: a native CartPole-v1 has no single environments"):
@@ -130,8 +157,15 @@ def test_what_cannot_be_had_is_refused_before_anything_starts(tmp_path: Path) ->
         rolltape.Fleet("Taxi-v4", lake=lake, adapter={"state": True, "keys": ["wheels"]})
     with pytest.raises(AdapterError, match=r"there is no 'taxy'. Did you mean 'taxi'\?"):
         rolltape.Fleet("Taxi-v4", lake=lake, adapter="taxy")
-    with pytest.raises(ConfigError, match=r"reads it from single environments"):
-        rolltape.record(SyncVectorEnv([lambda: gym.make("Taxi-v4")]), lake, adapter={"state": True})
+    native = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point")
+    with pytest.raises(ConfigError, match=r"not from native ones or other processes"):
+        rolltape.record(native, lake, adapter={"state": True})
+    taxis = SyncVectorEnv([lambda: gym.make("Taxi-v4")], autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(ConfigError, match=r"before their last state can be read\. Use AutoresetMode\.NEXT_STEP"):
+        rolltape.record(taxis, lake, adapter={"state": True})
+    with pytest.raises(ConfigError, match=r"adapter\.keys: 'taxi' has no 'wheels'"):
+        later = SyncVectorEnv([lambda: gym.make("Taxi-v4")])
+        rolltape.record(later, lake, adapter={"state": True, "keys": ["wheels"]})
     assert not lake.exists()
 
 

@@ -115,6 +115,7 @@ def test_an_end(copied: Path, last: bool) -> None:
     change(copied, "steps", "terminated", {"episode": episode, "t": t}, lambda was: not was)
     found = check_only(rolltape.replay(only_run(copied)), episode)
     assert (found.t, found.field, found.recorded, found.replayed) == (t, "terminated", not last, last)
+    assert found.magnitude is None
 
 
 def test_a_seed(copied: Path) -> None:
