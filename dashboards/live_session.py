@@ -80,6 +80,8 @@ class LiveSession:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._replaced.is_set():
+                for task in tasks:
+                    task.cancel()  # first: what the viewer has in view now goes to its other socket
                 with contextlib.suppress(Exception):  # most likely nobody is there
                     await asyncio.wait_for(self._socket.close(CLOSE_REPLACED), 0.5)
                 return

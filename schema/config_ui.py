@@ -27,6 +27,6 @@ class UiConfig(Frozen):
     """What tiles show: the first of these kinds that an environment offers. `rgb` is an observation that is an image,
     a recorded render, or a render for the view; `text` also the numbers of an observation. A state comes first: it
     costs least and has words."""
-    scalars_hz: Annotated[float, Field(gt=0, le=20), Unit("1/s")] = 2.0
+    scalars_hz: Annotated[float, Field(ge=0.5, le=20), Unit("1/s")] = 2.0
     """How often counters and plots of a live page move. Producers report four times a second; beyond that only
     credits and latencies move."""

@@ -66,6 +66,7 @@ class Watcher:
         self.hello = json.loads(self.socket.recv(WAIT_S))
         self.control: list[dict[str, Any]] = []
         self.status: dict[str, Any] = {}
+        self.said_at: list[float] = []
         self.records: list[wire.Record] = []
 
     def say(self, **message: Any) -> None:
@@ -80,6 +81,7 @@ class Watcher:
                 self.control.append(told)
             elif told["type"] == "status":
                 self.status = told
+                self.said_at.append(told["time"])
             return
         for record in wire.unpack(message):
             self.records.append(record)
@@ -101,7 +103,7 @@ class Looping:
             Counted(),
             lake,
             live={"enabled": True, "credits": 20, "low_water": 2, "early_events": 64},
-            ui_controls={"view_hz": 30},
+            ui_controls={"view_hz": 30, "scalars_hz": 10},
             throttle={"steps_per_s": 300},
         )
         self.page = wait_for(lambda: self.env.page, "the page", WAIT_S)
@@ -162,6 +164,7 @@ def test_a_viewer_sees_what_is_there_and_costs_nothing_when_it_freezes(loop: Loo
     viewer.until(lambda: viewer.status["viewers"][0]["shown"] > 0)
     row, mine = viewer.status["viewers"][0], viewer.status["streams"]
     assert row["published"] == row["shown"] + sum(row["skipped"].values()) + row["in_flight"]
+    assert min(np.diff(viewer.said_at)) < 0.4, "ten a second; two would be the default"
     assert viewer.status["run"]["durable_lost"] == 0 and mine["transitions"] == [2]
     viewer.socket.close()
     loop.end()

@@ -16,6 +16,7 @@ from rolltape.actors.live_feed import PATIENCE_S, LiveFeed
 from rolltape.actors.live_view import LiveView, plain
 from rolltape.schema.adapters.generic import GenericAdapter
 from rolltape.schema.live_messages import (
+    KINDS,
     ControlEvent,
     EpisodeEnd,
     GatewayReport,
@@ -290,6 +291,9 @@ def test_each_producer_hears_what_is_wanted_of_its_own_streams() -> None:
     assert found is not None and (found.hz, [s.stream for s in found.streams], found.scalars) == (10.0, [5], True)
     desk.report(report(1, demand=()), "hub", RunCounts())
     assert desk.demand_of(B0) == found, "the same report twice is one"
+    desk.report(report(2, kinds=("text",)), "hub", RunCounts())
+    chosen = desk.demand_of(B0)
+    assert chosen is not None and (found.kinds, chosen.kinds) == (KINDS, ("text",))
     clock.advance(SILENT_S + 0.1)
     silent = desk.demand_of(B0)
     assert silent is not None and (silent.hz, silent.streams, silent.scalars) == (0.0, (), False)

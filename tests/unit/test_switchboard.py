@@ -64,6 +64,26 @@ def test_nobody_watches_and_nothing_is_wanted() -> None:
     assert board.demand(OWNER).streams == ()
 
 
+def test_producers_are_told_which_kinds_are_shown() -> None:
+    board = Switchboard("aa", "gateway", LiveConfig(), UiConfig(renderers=("rgb", "text")))
+    assert board.demand(OWNER).kinds == ("rgb", "text")
+
+
+def test_nobody_in_view_takes_no_credit() -> None:
+    board, _ = board_of()
+    viewer, _ = board.join()
+    says(board, viewer, sub=(1,))
+    says(board, viewer, sub=())
+    push(board, 1, 1)
+    assert board.streams[1].pool.credits == board.streams[1].pool.size and board.skipped() == {1: {"no_viewer": 1}}
+
+
+def test_between_two_episodes_a_stream_stays_where_it_was() -> None:
+    board, _ = board_of()
+    board.take(OWNER, [LiveItem(1, 1, 0.0, 7, 12, 3.5, payload=b"{}"), LiveItem(1, 2, 0.0, 7, -1, 0.0, payload=b"{}")])
+    assert (board.streams[1].episode, board.streams[1].t, board.streams[1].returns) == (7, 12, 3.5)
+
+
 def test_who_freezes_starves_before_its_stream_runs_dry() -> None:
     """Samples that come in bunches are held back by the view's rate: they cost the stream nothing either."""
     board, clock = board_of(1, credits=4)

@@ -35,8 +35,6 @@ function apply(): void {
 effect(apply);
 darkScreen.addEventListener("change", apply);
 
-export const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
 /** Colours of the page for a canvas. */
 export function ink(): Record<string, string> {
   const style = getComputedStyle(document.documentElement);
