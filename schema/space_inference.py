@@ -24,6 +24,8 @@ MOST_CHOICES: Final = 4096
 DEEPEST: Final = 8
 ESCAPED: Final = 3
 """Characters of JSON in ASCII for a byte of UTF-8, at most."""
+NO_ROWS: Final = (0,)
+"""Shape of `[]`, which has no rows of whatever shape."""
 ASCII: Final = "".join(map(chr, range(32, 127)))
 
 
@@ -135,14 +137,14 @@ class SpaceInference:
             return "other"
         if array.size:
             self._numbers.add(kind)
-        if self._shape is None or (self._shape != array.shape and 0 in self._shape and not self._ragged):
-            self._ragged = self._shape is not None
+        if self._shape is None:
             self._shape = array.shape
         elif array.shape != self._shape:
-            same_rows = array.shape[1:] == self._shape[1:] or not array.size
-            if not same_rows:
+            if NO_ROWS not in (array.shape, self._shape) and array.shape[1:] != self._shape[1:]:
                 return "other"
             self._ragged = True
+            if self._shape == NO_ROWS:
+                self._shape = array.shape
         return "array"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rolltape.actors import legacy_import, legacy_rows
@@ -303,8 +303,22 @@ def test_an_empty_key_is_kept_as_json() -> None:
     assert found.to_value({"0": {"": False}}) == {"0": '{"":false}'}
 
 
+@pytest.mark.parametrize(
+    ("values", "is_json"),
+    [([[[]], []], False), ([[], [[]]], False), ([[[], []], [[1.0], [2.0]]], True), ([[[1], [2]], [[], []]], True)],
+)
+def test_arrays_without_numbers(values: list[Any], is_json: bool) -> None:
+    """`[]` has rows of any shape; `[[]]` has one row, without columns."""
+    found = SpaceInference()
+    for value in values:
+        found.add(value, 20)
+    assert isinstance(found.space(), gym.spaces.Text if is_json else gym.spaces.Sequence)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=5))
+@example([([[]], None), ([], None)])
+@example([([[], []], None), ([[1.0], [2.0]], None)])
 def test_whatever_the_values_are_a_space_is_found(tmp_path_factory: pytest.TempPathFactory, pairs: list[Any]) -> None:
     tmp_path = tmp_path_factory.mktemp("v0")
     lines = [line(t, observation=seen, action=0 if done is None else done) for t, (seen, done) in enumerate(pairs)]
