@@ -60,6 +60,7 @@ class LiveView:
     ) -> None:
         self._envs, self._images, self._batched, self._clock = envs, images, batched, clock
         self._payloads = None if adapter is None or envs is None else LivePayload(adapter)
+        self._offers = frozenset(() if adapter is None else adapter.describe_render().kinds) - {"rgb"}
         self._said: dict[int, str] = {}
         """By place, the kind of what the adapter said last."""
         self._names = names if adapter is None else adapter.describe_space().observation_names
@@ -77,13 +78,16 @@ class LiveView:
             size: longer side of pictures in pixels, about; 0 for their own.
             kinds: that may be shown, the first that it offers wins.
         """
-        payload, later = self._payload(place) if {*kinds} - {"rgb"} else (None, False)
-        said = self._said.get(place, "")
+        payload, later, asked = None, False, False
         for kind in kinds:
             if kind == "rgb" and self._has_picture(place):
                 return self._picture(place, observations, size)
-            if kind == said and kind != "rgb":
-                return None if later else Look(payload=payload)
+            if kind in self._offers:
+                if not asked:
+                    payload, later = self._payload(place)
+                    asked = True
+                if self._said.get(place) == kind:
+                    return None if later else Look(payload=payload)
             if kind == "text":
                 return Look(payload=self._numbers(place, observations))
         return Look(payload=_text(("not shown:", "renderers =", *kinds)))

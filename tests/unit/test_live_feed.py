@@ -14,6 +14,7 @@ from rolltape.actors.last_render import LastRender
 from rolltape.actors.live_desk import SILENT_S, LiveDesk
 from rolltape.actors.live_feed import PATIENCE_S, LiveFeed
 from rolltape.actors.live_view import LiveView, plain
+from rolltape.schema.adapters.adapter import RenderDescription
 from rolltape.schema.adapters.generic import GenericAdapter
 from rolltape.schema.live_messages import (
     KINDS,
@@ -197,6 +198,9 @@ class Drawing(gym.Env[Any, Any]):
 class Says(GenericAdapter):
     payload: Any = None
 
+    def describe_render(self) -> RenderDescription:
+        return RenderDescription(("grid", "text"))
+
     def render_payload(self, env: gym.Env[Any, Any]) -> Any:
         return self.payload
 
@@ -230,6 +234,16 @@ def test_the_first_kind_that_it_offers_is_shown(payload: Any, kinds: tuple[str, 
         assert look.picture is not None
     else:
         assert look.payload is not None and shown in look.payload.decode()
+
+
+def test_an_adapter_that_has_no_other_look_is_not_asked() -> None:
+    env = Drawing()
+    env.observation_space = env.action_space = gym.spaces.Box(-1, 1, (2,))
+    adapter = GenericAdapter(env)
+    adapter.render_payload = lambda env: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    view = LiveView(adapter, [env], images=False, batched=False)
+    look = view.look(0, np.zeros(2), 0)
+    assert look is not None and look.picture is not None
 
 
 def test_what_was_drawn_for_the_recording_is_not_drawn_again() -> None:
