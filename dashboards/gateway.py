@@ -37,6 +37,7 @@ from rolltape.storage.ledger import read_losses
 
 from .app import create_app
 from .auth import Access
+from .live_address import write_live
 from .live_session import LiveSession
 from .server import bound_socket, server_of
 from .switchboard import Switchboard
@@ -158,11 +159,7 @@ class Gateway:
         listening = _bound(self._host, int(before.get("port") or 0))
         access = Access.make(listening.getsockname()[1], host=self._host, token=token, allow_remote=True)
         said = {"protocol": PROTOCOL, "host": self._host, "port": access.port, "token": token, "pid": os.getpid()}
-        temporary = path.with_suffix(".partial")
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({**said, "url": access.url(), "node": socket.gethostname()}, file)
-        temporary.replace(path)
+        write_live(path, {**said, "url": access.url(), "node": socket.gethostname()})
         return listening, access
 
     async def _take(self, owner: str, items: tuple[LiveItem, ...]) -> LiveDemand:

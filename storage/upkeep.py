@@ -15,12 +15,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, RolltapeError
 
+from .catalog import CATALOG_NAME, LOCK_NAME
 from .compaction import GRACE_S, CompactionReport, Compactor, Level, compact_run
 from .files import FileOps, folder_bytes, storage_errors
 from .lake import Lake
@@ -199,8 +201,9 @@ def vacuum(
                 _remove(left)
 
     with storage_errors(files, path):
-        for left in sorted(path.glob(".catalog.duckdb.*")):
-            leftover(left, "a catalog that was never published", grace_s)
+        with _nobody_publishes(path, files, dry_run) as sure:
+            for left in sorted(path.glob(f".{CATALOG_NAME}.*")) if sure else ():
+                leftover(left, "a catalog that was never published", grace_s)
         for left in sorted((path / TRASH_NAME).glob("*")):
             leftover(left, "a run that was retired", 0.0)
     for run in _all_runs(path):
@@ -228,6 +231,19 @@ def vacuum(
 
 
 # ---- inside ----
+
+
+@contextmanager
+def _nobody_publishes(path: Path, files: FileOps, dry_run: bool) -> Iterator[bool]:
+    """Whether what looks like a catalog's leftover is one: a large catalog may take longer than any grace.
+
+    A dry run deletes nothing, so that it needs no lock, and works where nothing may be written.
+    """
+    if dry_run:
+        yield True
+        return
+    with files.locked(path / LOCK_NAME, wait=False) as mine:
+        yield mine
 
 
 def _path(lake: Lake | str | os.PathLike[str]) -> Path:

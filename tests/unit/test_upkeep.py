@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import rolltape as rt
+from rolltape.dashboards.live_address import write_live
 from rolltape.schema.errors import ConfigError
 from rolltape.scripts.cli import main
 from rolltape.scripts.cli.amounts import seconds, size
 from rolltape.storage.compaction import compact_run
-from rolltape.storage.layout import RETIRED_NAME
+from rolltape.storage.files import FileOps
+from rolltape.storage.layout import RETIRED_NAME, RunFolder
 from rolltape.storage.upkeep import retain, vacuum
+from rolltape.storage.verify import verify_run
 from tests.lakes import record, run_id
 
 DAY = 86400
@@ -99,6 +102,31 @@ def test_vacuum(lake: Path) -> None:
     vacuum(lake, dry_run=False, quarantine_age_s=0)
     assert not list(run.quarantine.iterdir())
     assert rt.open(lake).sql("select count(*) from steps").fetchall() == [(3 * 24 + 40,)]
+
+
+def test_a_catalog_that_is_being_published_stays(lake: Path) -> None:
+    """A large one takes longer than the grace."""
+    fresh = lake / ".catalog.duckdb.abc"
+    fresh.write_text("half")
+    os.utime(fresh, (0, 0))
+    with FileOps().locked(lake / ".catalog.lock", wait=True):
+        vacuum(lake, dry_run=False)
+        assert fresh.exists()
+    vacuum(lake, dry_run=False)
+    assert not fresh.exists()
+
+
+def test_a_gateway_killed_while_it_writes_its_address(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder.of(lake, run_id(0))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        write_live(run.path / "live.json", {"port": 1})
+    assert [f for f in verify_run(run).findings if f.code == "alien"] == []
+    assert len(list(run.path.glob(".live.json.*"))) == 1
+    vacuum(lake, dry_run=False, grace_s=0)
+    assert list(run.path.glob(".live.json.*")) == []
+    write_live(run.path / "live.json", {"port": 1})
+    assert (run.path / "live.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_no_rule_and_wrong_values(lake: Path) -> None:
