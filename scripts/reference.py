@@ -210,10 +210,10 @@ def _command_line() -> Iterator[str]:
 
     import typer.main
 
-    from .cli import app
+    from .cli import app_of
 
     yield "# Command line\n"
-    yield from _commands("rolltape", typer.main.get_command(app))
+    yield from _commands("rolltape", typer.main.get_command(app_of()))
 
 
 def _commands(path: str, command: Any) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The command line `rolltape`: one small file a command, each importing what it needs when it runs.
 
+Only the command that was called is loaded: making the options of all of them took longer than refusing a wrong one.
+
 Never here: logic that a library user would need as well.
 """
 
@@ -15,7 +17,7 @@ import typer
 import rolltape
 from rolltape.schema.errors import RolltapeError
 
-__all__ = ["app", "main"]
+__all__ = ["app_of", "main"]
 
 COMMANDS = (
     "record",
@@ -50,14 +52,6 @@ GROUPS = ("schema", "config")
 
 DEBUG = "--debug"
 
-app = typer.Typer(
-    name="rolltape",
-    help="The flight recorder for reinforcement-learning environments.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -65,7 +59,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -75,19 +68,38 @@ def _options(
     pass
 
 
-for _name in COMMANDS:
-    _module = _name.replace("-", "_")
-    _how = {"allow_interspersed_args": _name not in CARRIERS}
-    app.command(_name, context_settings=_how)(getattr(importlib.import_module(f"{__name__}.{_module}"), _module))
+def app_of(names: Sequence[str] = (*COMMANDS, *GROUPS)) -> typer.Typer:
+    """The command line with the commands of these names, which are loaded."""
+    app = typer.Typer(
+        name="rolltape",
+        help="The flight recorder for reinforcement-learning environments.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name in names:
+        module = name.replace("-", "_")
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), module)
+        if name in GROUPS:
+            app.add_typer(found, name=name)
+        else:
+            app.command(name, context_settings={"allow_interspersed_args": name not in CARRIERS})(found)
+    return app
 
-for _name in GROUPS:
-    app.add_typer(getattr(importlib.import_module(f"{__name__}.{_name}"), _name), name=_name)
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """With the command that is called alone, with all where help is asked for or a word is none of them."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if word is None and "--version" in arguments:
+        return app_of([])
+    return app_of([word]) if word in (*COMMANDS, *GROUPS) else app_of()
 
 
 def run_command(arguments: Sequence[str]) -> Any:
     """Run a command in this process; what its function returns. Raises SystemExit for wrong usage, RolltapeError."""
     given = list(arguments)
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(app_for(given))
     try:
         return command.main(args=given, prog_name="rolltape", standalone_mode=False)
     except Exception as error:
@@ -105,8 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
+    given = [argument for argument in given if argument != DEBUG]
     try:
-        app(args=[argument for argument in given if argument != DEBUG], prog_name="rolltape")
+        app_for(given)(args=given, prog_name="rolltape")
     except RolltapeError as error:
         if debug:
             raise

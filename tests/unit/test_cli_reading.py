@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rolltape.schema.errors import ConfigError
-from rolltape.scripts.cli import main
+from rolltape.scripts.cli import COMMANDS, GROUPS, app_for, main
 from tests.lakes import record, run_id
 
 
@@ -163,3 +163,26 @@ def test_a_closed_pipe_brings_no_message(lake: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands"),
+    [
+        (["--debug", "runs", "--lake", "record"], ["runs"]),
+        (["import-v0", "--help"], ["import-v0"]),
+        (["schema", "dump"], ["schema"]),
+        (["--version"], []),
+        (["--help"], [*COMMANDS, *GROUPS]),
+        (["recrod", "runs"], [*COMMANDS, *GROUPS]),
+        ([], [*COMMANDS, *GROUPS]),
+    ],
+)
+def test_only_the_command_that_is_called_is_loaded(arguments: list[str], commands: list[str]) -> None:
+    app = app_for(arguments)
+    assert [one.name for one in (*app.registered_commands, *app.registered_groups)] == commands
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert not ended.value.code and re.fullmatch(r"rolltape \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)

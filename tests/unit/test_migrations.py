@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rolltape.schema.errors import CorruptRecording, UnsupportedFormat
-from rolltape.scripts.cli import app
+from rolltape.scripts.cli import app_of
 from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import FORMAT, RunFolder
 from rolltape.storage.migrations import STEPS, migrate_run, restore_run
@@ -84,9 +84,9 @@ def test_command(tmp_path: Path) -> None:
     run = old(tmp_path)
     lake = str(run.path.parent.parent)
     runner = CliRunner()
-    result = runner.invoke(app, ["migrate", "--all", "--lake", lake, "--dry-run"])
+    result = runner.invoke(app_of(), ["migrate", "--all", "--lake", lake, "--dry-run"])
     assert result.exit_code == 0 and "would go from format 0 to 1" in result.stdout
-    result = runner.invoke(app, ["migrate", "--lake", lake, "--json"])
+    result = runner.invoke(app_of(), ["migrate", "--lake", lake, "--json"])
     assert json.loads(result.stdout)[0]["reached"] == FORMAT
-    assert "nothing to do" in runner.invoke(app, ["migrate", "--lake", lake]).stdout
-    assert "restored from" in runner.invoke(app, ["migrate", "--lake", lake, "--back"]).stdout
+    assert "nothing to do" in runner.invoke(app_of(), ["migrate", "--lake", lake]).stdout
+    assert "restored from" in runner.invoke(app_of(), ["migrate", "--lake", lake, "--back"]).stdout

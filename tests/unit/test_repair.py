@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rolltape.schema.errors import CorruptRecording, RolltapeError, StorageError
-from rolltape.scripts.cli import app
+from rolltape.scripts.cli import app_of
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.compaction import compact_run
@@ -214,14 +214,14 @@ def test_command(tmp_path: Path) -> None:
     run = ended(tmp_path)
     flip(first(run))
     runner = CliRunner()
-    result = runner.invoke(app, ["repair", "latest", "--lake", str(tmp_path), "--dry-run"])
+    result = runner.invoke(app_of(), ["repair", "latest", "--lake", str(tmp_path), "--dry-run"])
     assert result.exit_code == 1 and "would quarantine steps/" in result.stdout
-    result = runner.invoke(app, ["repair", "latest", "--lake", str(tmp_path)])
+    result = runner.invoke(app_of(), ["repair", "latest", "--lake", str(tmp_path)])
     assert result.exit_code == 3 and "steps of p0.0: 6 rows (damaged), its steps 1 to 6" in result.stdout
     assert (tmp_path / "catalog.duckdb").exists()
-    result = runner.invoke(app, ["verify", "--lake", str(tmp_path), "--json"])
+    result = runner.invoke(app_of(), ["verify", "--lake", str(tmp_path), "--json"])
     assert (result.exit_code, json.loads(result.stdout)["verdict"]) == (3, "lossy")
-    assert runner.invoke(app, ["repair", "XYZ", "--lake", str(tmp_path)]).exit_code == 1
+    assert runner.invoke(app_of(), ["repair", "XYZ", "--lake", str(tmp_path)]).exit_code == 1
 
 
 # ---- fuzz ----

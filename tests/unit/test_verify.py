@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rolltape.schema.errors import CorruptRecording
-from rolltape.scripts.cli import app
+from rolltape.scripts.cli import app_of
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.lake import open_lake
@@ -176,12 +176,12 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_command(tmp_path: Path) -> None:
     run, crash = ended(tmp_path, 1), crashed(tmp_path)
     runner = CliRunner()
-    result = runner.invoke(app, ["verify", run.run_id, "--lake", str(tmp_path)])
+    result = runner.invoke(app_of(), ["verify", run.run_id, "--lake", str(tmp_path)])
     assert result.exit_code == 0 and "clean" in result.stdout and "18 steps" in result.stdout
-    result = runner.invoke(app, ["verify", "--all", "--lake", str(tmp_path), "--json"])
+    result = runner.invoke(app_of(), ["verify", "--all", "--lake", str(tmp_path), "--json"])
     found = json.loads(result.stdout)
     assert (result.exit_code, found["verdict"]) == (3, "lossy")
     assert {r["run_id"]: r["verdict"] for r in found["runs"]} == {run.run_id: "clean", crash.run_id: "lossy"}
     flip(first(run))
-    result = runner.invoke(app, ["verify", "--lake", str(tmp_path)])
+    result = runner.invoke(app_of(), ["verify", "--lake", str(tmp_path)])
     assert result.exit_code == 1 and "part_digest" not in result.stdout and "rolltape repair" in result.stdout
