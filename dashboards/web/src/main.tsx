@@ -206,7 +206,8 @@ function LiveChip(): JSX.Element | null {
   if (!live) return null;
   const me = live.status.value?.viewers.find((viewer) => viewer.me);
   const state = live.state.value;
-  if (state !== "open") return <Badge state={state === "not_live" ? "ended" : state} />;
+  if (state === "not_live") return null; // the state of the run says it
+  if (state !== "open") return <Badge state={state} />;
   if (!me?.subscribed) return null; // nothing is in view
   return (
     <span class="soft tabnum" title="Pictures a second, and the time from the step to your screen">

@@ -289,13 +289,32 @@ function Recorded({ run }: { run: string }): JSX.Element {
               ]}
             />
           ) : (
-            <Empty title="It lacks nothing">
-              <p class="soft">Every step that was produced is durable, or still on its way. Losses would be declared here, with their cause.</p>
-            </Empty>
+            <Nothing run={run} status={about.data?.status} />
           )
         }
       </Shown>
     </Panel>
+  );
+}
+
+/** Why the ledger is empty: nothing is lost, or nobody has declared it yet. */
+function Nothing({ run, status }: { run: string; status: string | undefined }): JSX.Element {
+  if (status === "crashed")
+    return (
+      <Empty title="Nothing is declared yet">
+        <p class="soft">
+          This run has no end, so that nobody has counted what it lacks. <code>rolltape verify {run.slice(-8)}</code> does, and declares it here.
+        </p>
+      </Empty>
+    );
+  return (
+    <Empty title="It lacks nothing">
+      <p class="soft">
+        {status === "running"
+          ? "Every step that was produced is durable, or still on its way. Losses would be declared here, with their cause."
+          : "Every step that was produced is durable. Losses would be declared here, with their cause."}
+      </p>
+    </Empty>
   );
 }
 

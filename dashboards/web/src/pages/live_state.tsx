@@ -47,7 +47,7 @@ export function Unlive({ live, run }: { live: LiveRun; run: string }): JSX.Eleme
         <p class="prose">
           {going
             ? "This server shows the history of the lake, and the run's own page has the live pictures. What is committed so far can be seen here as well."
-            : `It is ${about.data?.status ?? "not live"}; nothing moves any more. Everything that was recorded can be played back.`}
+            : `Its state is ${about.data?.status ?? "unknown"}, and nothing moves any more. Everything that was recorded can be played back.`}
         </p>
         {going && about.data.live_page && (
           <p>

@@ -153,7 +153,7 @@ function Player(props: { run: string; episode: number; about: EpisodeData }): JS
         </dl>
         {about.gaps.length > 0 && (
           <p class="prose" style={{ color: "var(--bad)", marginTop: "8px" }}>
-            ✕ {about.gaps.length === 1 ? "A stretch" : `${about.gaps.length} stretches`} of this episode is not recorded: t {about.gaps.map(([a, b]) => (a === b ? a : `${a}–${b}`)).join(", ")}. The ledger says why.
+            ✕ {about.gaps.length === 1 ? "A stretch" : `${about.gaps.length} stretches`} of this episode is not recorded: t {about.gaps.map(([a, b]) => (a === b ? a : `${a}–${b}`)).join(", ")}. <a href={link(["run", run, "flow"])}>The ledger</a> says why, once it is settled.
           </p>
         )}
       </Panel>

@@ -113,7 +113,7 @@ export function Screen(props: {
             <p>{why || frames?.why}</p>
             {nothing && !why && (
               <p style={{ marginTop: "8px" }}>
-                Record with <code>--frames render</code> to have pictures, or <code>--frames replay</code> to have them drawn again when asked for. Plots and steps are complete.
+                Record with <code>--frames render</code> to have pictures, or <code>--frames replay</code> to have them drawn again when asked for.{about.gaps.length === 0 && " Plots and steps are complete."}
               </p>
             )}
           </div>

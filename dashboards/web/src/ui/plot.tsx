@@ -51,7 +51,7 @@ export function Plot(props: {
       {
         width: Math.max(120, box.current.clientWidth),
         height,
-        padding: [8, 8, 0, 0],
+        padding: [8, 14, 0, 0],
         legend: { show: lines.length > 1 && lines.length <= 12 },
         cursor: { y: false, points: { size: 6 }, drag: { x: !props.onSeek, y: false } },
         scales: { x: { time: Boolean(props.time) }, y: { range: rangeOf } },
