@@ -34,11 +34,6 @@ class ProducerKey(NamedTuple):
     def __str__(self) -> str:
         return f"p{self.producer}.{self.incarnation}"
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether it brings log records and no steps."""
-        return self.producer <= FIRST_STREAM
-
     @classmethod
     def parse(cls, text: str) -> ProducerKey:
         """The inverse of `str`. Raises ValueError for anything else."""

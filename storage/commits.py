@@ -181,12 +181,6 @@ class CommitLog:
             return self._pending_bytes
 
     @property
-    def pending_rows(self) -> int:
-        """Steps of accepted fragments that no commit has taken."""
-        with self._lock:
-            return sum(fragment.header.steps for fragment in self._pending)
-
-    @property
     def held_bytes(self) -> int:
         """Arrow bytes of all fragments that are not durable: pending and being committed."""
         with self._lock:

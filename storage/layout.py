@@ -19,7 +19,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -217,13 +217,9 @@ def is_run_id(text: str) -> bool:
     return _ULID.fullmatch(text) is not None
 
 
-def existing_parts(markers: Iterable[str], parts: Iterable[str]) -> list[str]:
-    """The names among one table's `parts` that exist by rules 1 to 3, given the names in `commits/`; in order
+def existing_parts(marked: Set[CommitRange], parts: Iterable[str]) -> list[str]:
+    """The names among one table's `parts` that exist by rules 1 to 3, given the ranges that have a marker; in order
     of writer and first commit."""
-    return _existing(set(_ranges(markers, MARKER_SUFFIX)), parts)
-
-
-def _existing(marked: set[CommitRange], parts: Iterable[str]) -> list[str]:
     return [part.part_name for part in outermost(r for r in _ranges(parts, PART_SUFFIX) if r in marked)]
 
 
@@ -275,7 +271,7 @@ def list_tables(run: RunFolder, tables: Sequence[str] = tuple(TABLES)) -> dict[s
     listed: dict[str, list[Path]] = {}
     for table in tables:
         folder = run.table(table)
-        listed[table] = [folder / name for name in _existing(marked, names[table])]
+        listed[table] = [folder / name for name in existing_parts(marked, names[table])]
     return listed
 
 

@@ -75,7 +75,7 @@ def test_a_name_is_as_the_format_says() -> None:
 )
 def test_alien_names_are_no_parts(name: str) -> None:
     assert CommitRange.parse(name, PART_SUFFIX) is None
-    assert existing_parts(["w0.0-00000001-00000001.json", name], [name]) == []
+    assert existing_parts({CommitRange(WriterId(0, 0), 1, 1)}, [name]) == []
 
 
 @pytest.mark.parametrize("text", ["w0", "w0.", "p0.0", "w-1.0", "w0.01", "w0.0.0", ""])
@@ -116,7 +116,7 @@ def test_existing_parts_are_those_of_the_rules(markers: set[CommitRange], parts:
     markers, parts = markers & set(nested), parts & set(nested)
     marked = [part for part in parts if part in markers]
     expected = {part for part in marked if not any(part.inside(other) for other in marked)}
-    found = existing_parts([m.marker_name for m in markers], [p.part_name for p in parts])
+    found = existing_parts(markers, [p.part_name for p in parts])
     assert len(found) == len(set(found))
     assert set(found) == {part.part_name for part in expected}
 
@@ -131,7 +131,7 @@ def test_parts_come_in_the_order_of_writers_and_commits() -> None:
     commits = [
         CommitRange(WriterId(w, i), n, n) for w, i, n in [(10, 0, 1), (2, 0, 10), (2, 0, 9), (0, 11, 1), (0, 2, 1)]
     ]
-    assert existing_parts([c.marker_name for c in commits], [c.part_name for c in commits]) == [
+    assert existing_parts(set(commits), [c.part_name for c in commits]) == [
         c.part_name for c in sorted(commits)
     ]
 

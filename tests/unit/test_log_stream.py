@@ -15,7 +15,7 @@ from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import DiskFull
 from rolltape.schema.log_source import EVENT, LogEvent, LogSource
-from rolltape.schema.messages import Ack, FragmentHeader
+from rolltape.schema.messages import FIRST_STREAM, Ack, FragmentHeader
 from tests.fakes import Clock
 
 SOURCE = LogSource("01K00000000000000000000000", "CartPole-v1", 2, 1)
@@ -80,7 +80,7 @@ def test_records_wait_for_others_and_go_together() -> None:
     assert stage.writer.headers == []
     stage.turn(0.6)
     (header,) = stage.writer.headers
-    assert (header.sequence, header.steps, header.key.is_stream) == (1, 0, True)
+    assert (header.sequence, header.steps) == (1, 0) and header.key.producer <= FIRST_STREAM
     first, *_ = rows = stage.writer.rows()
     assert [row["message"] for row in rows] == [f"x raised while it was closed: {k}" for k in range(3)]
     assert (first["worker"], first["incarnation"], first["sub_env"], first["episode"]) == (2, 1, 4, 9)
