@@ -21,9 +21,9 @@ class LiveConfig(Frozen):
     """Events that a viewer may have on their way for each stream. Some seconds of scalars; pictures have windows of
     their own."""
     low_water: Annotated[int, Field(ge=0, le=100_000), Unit("events")] = 10
-    """Credits at which a pool asks its viewer to grant, before it starves."""
+    """A viewer that still shows something when only so many credits are left is far away: its pool grows by half."""
     max_credits: Annotated[int, Field(ge=0, le=200_000), Unit("events")] = 0
-    """A viewer's grants are capped here; 0 becomes twice `credits`, so that one that grants too much is bounded."""
+    """A pool that grows for a viewer that is far away ends here; 0 becomes twice `credits`."""
     early_events: Annotated[
         int, Field(ge=0, le=100_000), Unit("events"), Risk("a viewer starts with nothing to show", equal=0)
     ] = 256
