@@ -28,7 +28,7 @@ from rolltape.scripts.bench.figure import Figure, FigureOrder
 
 TITLE = "log records a second that a fleet stores, and what 100 a second cost a worker"
 WORKERS = 2
-RATE = 5_000
+RATE = 7_500
 """Records a second of each worker."""
 RUN_ID = "01K00000000000000000000000"
 
