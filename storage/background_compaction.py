@@ -23,6 +23,7 @@ from rolltape.schema.errors import RolltapeError
 
 from .compaction import compact_run
 from .layout import MARKER_SUFFIX, CommitRange, RunFolder
+from .merging import allocate_for_merging
 
 NICE: Final = ((4, 19), (8, 10))
 """Up to so many times the usual number of parts, the niceness; above, that of everybody."""
@@ -77,6 +78,7 @@ def main(arguments: list[str]) -> int:
     run, every = RunFolder(Path(arguments[0])), int(arguments[1])
     try:
         _be_nice(run, every)
+        allocate_for_merging()
         report = compact_run(run, live=True, singles=every)
     except (RolltapeError, FileNotFoundError) as error:
         if not run.run_json.exists():

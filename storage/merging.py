@@ -40,6 +40,16 @@ WINDOW_BYTES: Final = 128 * MIB
 BUFFER_BYTES: Final = 4 * MIB
 
 
+def allocate_for_merging() -> None:
+    """Give Arrow's memory of this process to the allocator that merges fastest; for a process that does nothing else.
+
+    Row groups come and go by the hundred megabytes. mimalloc, the default, gives their pages back each time, and has
+    them cleared again; jemalloc keeps them for a second. Where there is none, nothing changes.
+    """
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How a merged part is encoded; the defaults are those of a writer.

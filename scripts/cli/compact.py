@@ -36,12 +36,14 @@ def compact(
 
     Readers and a run that goes on are not disturbed. Compaction also goes on by itself while a long run is recorded.
     """
+    from rolltape.storage.merging import allocate_for_merging
     from rolltape.storage.upkeep import compact as compact_lake
 
     from .amounts import seconds
     from .output import console
 
     grace_s = seconds(grace, "--grace")
+    allocate_for_merging()
     reports = compact_lake(lake, None if all else run, level=level.value, grace_s=grace_s, wait=wait)
     for report in reports:
         if report.merged:

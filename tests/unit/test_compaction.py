@@ -374,3 +374,13 @@ def test_a_writer_that_starts_while_markers_are_deleted_knows_how_far_all_is() -
     world.deliver_all(log)
     world.commit(log)
     world.check()
+
+
+def test_a_process_that_only_compacts_takes_the_quicker_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(pa, "set_memory_pool", lambda pool: taken.append(pool.backend_name))
+    merging.allocate_for_merging()
+    assert taken == (["jemalloc"] if "jemalloc" in pa.supported_memory_backends() else [])
+    monkeypatch.setattr(pa, "supported_memory_backends", lambda: ["system"])
+    merging.allocate_for_merging()
+    assert len(taken) < 2

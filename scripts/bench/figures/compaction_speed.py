@@ -14,6 +14,7 @@ import rolltape as rt
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.workloads import breakout
 from rolltape.storage.compaction import Level, compact_run
+from rolltape.storage.merging import allocate_for_merging
 
 from .recordings import record_pictures, record_steps
 
@@ -29,6 +30,7 @@ def measure(order: FigureOrder) -> list[Figure]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
+    allocate_for_merging()  # as `rolltape compact` does
     found: list[Figure] = []
     for level in ("normal", "archive"):
         found += [
