@@ -11,13 +11,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
 import numpy as np
+import pyarrow as pa
 from gymnasium.vector.utils import batch_space
 
 from rolltape.schema.errors import EnvError, ReplayFailed
@@ -29,7 +30,7 @@ from rolltape.storage.run_info import leaves_out
 from .blame import said
 from .compared_infos import InfoRows, unlike_key, unlike_row
 from .infos import InfoColumns
-from .recorded_steps import leaves, magnitude, picture_difference
+from .recorded_steps import STEP_COLUMNS, leaves, magnitude, picture_difference, stored_columns
 from .remaking import HOW, vector_wrappers
 from .replayed import Divergence, Replayed
 from .stepping import EnvRecipe, import_namespace, is_entry_point, make_env
@@ -140,10 +141,12 @@ class _Batch:
         self._seed = rows[0]["seed"]
         self._observation, self._action = run.codec("observation"), run.codec("action")
         mine = f"worker = {worker} and incarnation = {incarnation}"
-        table = run.steps(where=mine).order("sub_env", "episode", "t").to_arrow().combine_chunks()
+        table = _sorted(run.steps(where=mine).select(*_there(run, "steps", STEP_COLUMNS)).to_arrow())
         sub_env = table["sub_env"].to_numpy()
         self.offset, last = min(row["sub_env"] for row in rows), max(row["sub_env"] for row in rows)
         self.n = last - self.offset + 1
+        parts = self._observation.leaves
+        self._one_array = (parts[0].dtype, (self.n, *parts[0].shape)) if len(parts) == 1 else None
         self._place = sub_env - self.offset
         self._episode = table["episode"].to_numpy()
         self._t = table["t"].to_numpy()
@@ -161,7 +164,7 @@ class _Batch:
         self._final_of: dict[int, int] = {}
         if "observation" in table.column_names:
             self._observations = leaves(self._observation.decode_batch(table["observation"]))
-            ended = run.episodes(f"{mine} and status = 'completed'").to_arrow()
+            ended = run.episodes(f"{mine} and status = 'completed'").select("episode", "final_observation").to_arrow()
             ended = ended.filter(ended["final_observation"].is_valid())
             self._finals = leaves(self._observation.decode_batch(ended["final_observation"])) if len(ended) else []
             self._final_of = {episode: i for i, episode in enumerate(ended["episode"].to_pylist())}
@@ -194,6 +197,8 @@ class _Batch:
 
     def _split(self, observations: Any) -> list[np.ndarray]:
         """The arrays of batched observations in the order of the recorded ones; a dict may have its own order."""
+        if type(observations) is np.ndarray and (observations.dtype, observations.shape) == self._one_array:
+            return [observations]
         return self._observation.split_batch(observations, self.n)
 
     # ---- swift --------------------------------------------------------------------------------------------------
@@ -216,6 +221,7 @@ class _Batch:
         row_of = np.full((slots, self.n), -1, np.int64)
         row_of[self._slot, self._place] = np.arange(len(self._slot))
         batched = batch_space(env.single_action_space, self.n)
+        plain = not isinstance(batched, gym.spaces.Dict | gym.spaces.Tuple)
         films = self._films()
         observations, infos = env.reset(seed=self._seed)
         given = info_reader(infos)
@@ -226,21 +232,22 @@ class _Batch:
             kept = self._split(observations) if self._observations else []
             seen = [np.empty((len(rows) + 1, *leaf.shape), leaf.dtype) for leaf in kept]
             rewards = np.empty(rows.shape, np.float64)
-            ends = np.empty((2, *rows.shape), bool)
+            ends = terminated, truncated = np.empty((2, *rows.shape), bool)
             noted, places_of = self._infos.like(), rows.tolist()
             finals: dict[int, Any] = {}
             for k in range(len(rows)):
-                for whole, leaf in zip(seen, self._split(observations) if seen else (), strict=True):
-                    whole[k] = leaf
-                if not self._begins_same(places_of[k], given):
+                if seen:
+                    for whole, leaf in zip(seen, self._split(observations), strict=True):
+                        whole[k] = leaf
+                if (given or self._has_reset_infos) and not self._begins_same(places_of[k], given):
                     return False
                 if films is not None and any(films.unlike(places_of[k], observations)):
                     return False
-                taken = _shaped(batched, [leaf[k] for leaf in actions])
-                observations, rewards[k], ends[0, k], ends[1, k], infos = env.step(taken)
+                taken = actions[0][k] if plain else _shaped(batched, [leaf[k] for leaf in actions])
+                observations, rewards[k], terminated[k], truncated[k], infos = env.step(taken)
                 given = info_reader(infos) if infos else None
                 if infos or films is not None:
-                    done = ends[0, k] | ends[1, k]
+                    done = terminated[k] | truncated[k]
                     self._note_infos(noted, k * self.n, places_of[k], done, infos)
                     last = self._last_observations(places_of[k], done, observations, infos)
                     if films is not None and any(films.unlike_last(last)):
@@ -307,7 +314,7 @@ class _Batch:
         return unlike_row(recorded, replayed, self._ignored) is None
 
     def _are_same(
-        self, rows: np.ndarray, seen: list[np.ndarray], rewards: np.ndarray, ends: np.ndarray, finals: dict[int, Any]
+        self, rows: np.ndarray, seen: list[np.ndarray], rewards: np.ndarray, ends: Any, finals: dict[int, Any]
     ) -> bool:
         """Whether what some steps gave is as recorded.
 
@@ -471,6 +478,17 @@ class _Films:
             was = next(self._open[place], None)
             if was is not None and (found := picture_difference(self._at[place] + 1, was, picture)) is not None:
                 yield place, found
+
+
+def _there(run: Run, table: str, columns: Sequence[str]) -> list[str]:
+    stored = stored_columns(run, table)
+    return [f'"{name}"' for name in columns if name in stored]
+
+
+def _sorted(steps: pa.Table) -> pa.Table:
+    """By sub-environment, episode and t; a table that is so already stays as it is."""
+    order = np.lexsort([steps[name].to_numpy() for name in ("t", "episode", "sub_env")])
+    return (steps if (np.diff(order) == 1).all() else steps.take(pa.array(order))).combine_chunks()
 
 
 def _slots(place: np.ndarray, episode: np.ndarray, resets: int) -> np.ndarray:

@@ -18,7 +18,6 @@ import gymnasium as gym
 import numpy as np
 
 from .blame import said
-from .prefetch import prefetched
 from .recorded_steps import RecordedSteps, copied, picture_difference, same_bytes
 from .replayed import Divergence
 
@@ -26,8 +25,6 @@ COMPARE_STEPS: Final = 500
 """Steps after which a replay is compared with its recording."""
 COMPARE_BYTES: Final = 8 << 20
 """Or bytes of observations."""
-BATCHES_AHEAD: Final = 4
-"""Batches of recorded pictures that are read while the environment steps, about 1 MiB each."""
 
 Verdict = tuple[Divergence | None, int]
 """The first difference of an episode, None where there is none; and the steps that were compared."""
@@ -66,8 +63,7 @@ class SwiftPass:
         if not recorded.is_exact or recorded.ends_within(whole):
             return None
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
-        ahead = prefetched((batch for found in frames.values() for batch in found.batches()), BATCHES_AHEAD)
-        pictures = (picture for batch in ahead for picture in batch) if frames else None
+        pictures = (picture for found in frames.values() for picture in found) if frames else None
         self._matches = same_bytes if frames else recorded.matching()
         self._finals = recorded.finals() if pictures is None else []
         self._edges = recorded.edges.tolist()
@@ -82,8 +78,6 @@ class SwiftPass:
                 return None
         except Exception:  # whatever it is, a careful pass says where
             return None
-        finally:
-            ahead.close()
         return {place: (None, recorded.rows[place]["length"]) for place in whole}
 
     def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
