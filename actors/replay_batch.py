@@ -232,7 +232,8 @@ class _Batch:
             kept = self._split(observations) if self._observations else []
             seen = [np.empty((len(rows) + 1, *leaf.shape), leaf.dtype) for leaf in kept]
             rewards = np.empty(rows.shape, np.float64)
-            ends = terminated, truncated = np.empty((2, *rows.shape), bool)
+            terminated, truncated = np.empty(rows.shape, bool), np.empty(rows.shape, bool)
+            ends = terminated, truncated
             noted, places_of = self._infos.like(), rows.tolist()
             finals: dict[int, Any] = {}
             for k in range(len(rows)):
@@ -247,7 +248,7 @@ class _Batch:
                 observations, rewards[k], terminated[k], truncated[k], infos = env.step(taken)
                 given = info_reader(infos) if infos else None
                 if infos or films is not None:
-                    done = terminated[k] | truncated[k]
+                    done = np.logical_or(terminated[k], truncated[k])
                     self._note_infos(noted, k * self.n, places_of[k], done, infos)
                     last = self._last_observations(places_of[k], done, observations, infos)
                     if films is not None and any(films.unlike_last(last)):
@@ -314,7 +315,12 @@ class _Batch:
         return unlike_row(recorded, replayed, self._ignored) is None
 
     def _are_same(
-        self, rows: np.ndarray, seen: list[np.ndarray], rewards: np.ndarray, ends: Any, finals: dict[int, Any]
+        self,
+        rows: np.ndarray,
+        seen: list[np.ndarray],
+        rewards: np.ndarray,
+        ends: tuple[np.ndarray, np.ndarray],
+        finals: dict[int, Any],
     ) -> bool:
         """Whether what some steps gave is as recorded.
 
