@@ -81,8 +81,13 @@ class _FeedRecorder(Recorder):
         self._observation: Meaning = observation
         super().__init__(*given)
 
-    def _start(self, env: Any, n: int, config: RecordConfig) -> None:
+    def _start(self, env: Any, n: int, config: RecordConfig, first_index: list[int]) -> None:
         recording = self.session.recording
+        if recording.resumed is not None:
+            raise ConfigError(
+                f"run {recording.run_id} goes on after a stop, and steps of version 0 cannot: their episodes have no "
+                "state to go on from. Feed them into a run of their own."
+            )
         if not recording.schema.has_observation_column:
             raise ConfigError(
                 f"frames.policy: {env} observes pictures, and steps of version 0 bring none that could be kept as "

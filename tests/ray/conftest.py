@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import ACTORS, actors
+from .processes import ACTORS, actors, kill
 
 
 @pytest.fixture
@@ -32,5 +32,7 @@ def _nothing_is_left_behind() -> Iterator[None]:
         if not processes and not threads:
             return
         if time.monotonic() > deadline:
+            for pid in processes:  # or every test after this one fails with it
+                kill(pid)
             pytest.fail(f"left behind: processes {processes}, threads {threads}")
         time.sleep(0.05)

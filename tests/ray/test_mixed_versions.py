@@ -90,3 +90,16 @@ def test_a_run_of_version_1_only(lake: Path) -> None:
         rt.feed_v0("CartPole-v1", lake, observation="now")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="observes pictures"):
         rt.feed_v0("CarRacing-v3", lake)
+
+
+def test_steps_of_version_0_do_not_go_on_with_a_run(lake: Path) -> None:
+    env = rt.record(gym.make("CartPole-v1"), lake, run="begun")
+    env.reset(seed=1)
+    env.step(0)
+    env.close()
+    env = rt.record(gym.make("CartPole-v1"), lake, run="again", resume=env.run_id)
+    with pytest.raises(ConfigError, match=r"goes on after a stop, and steps of version 0 cannot"):
+        rt.feed_v0("CartPole-v1", lake, run="again")
+    env.reset(seed=1)
+    env.close()
+    assert env.summary is not None and env.summary.status == "completed"
