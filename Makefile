@@ -33,8 +33,8 @@ bench: compiled $(if $(PEERS),.venv-peers/.stamp)  ## what recording costs; PEER
 
 # ---- is it right ----------------------------------------------------------------------------------------------------
 
-# Tests with Ray mostly wait for processes to start, so more than one at a time. docs/decisions/0011-how-tests-run.md.
-JOBS ?= 2
+# Tests with Ray wait for processes to start, so more at a time than there are cores. docs/decisions/0011-how-tests-run.md.
+JOBS ?= 3
 SHARED = -n $(JOBS) --dist worksteal
 
 .PHONY: test

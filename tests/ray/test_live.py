@@ -61,6 +61,7 @@ class Watcher:
             origin=f"http://{address.netloc}",  # type: ignore[arg-type]
             max_size=None,
             compression=None,
+            ping_interval=None,  # a gateway on a busy machine is late, and not gone
         )
         self.socket: ClientConnection = self._opened.__enter__()
         self.hello = json.loads(self.socket.recv(WAIT_S))
