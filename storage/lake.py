@@ -176,7 +176,9 @@ class Lake:
             return found[0]
         if not found:
             near = ", ".join(run_ids[-3:]) or "there are none"
-            raise LakeNotFound(f"No run {wanted!r} in {self.path}. The newest runs: {near}. `runs()` lists all.")
+            raise LakeNotFound(
+                f"No run {wanted!r} in {self.path}. The newest runs: {near}. `rolltape runs` or lake.runs() lists all."
+            )
         some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise LakeNotFound(f"{wanted!r} is the beginning of {len(found)} runs: {some}. Give more of the id.")
 
