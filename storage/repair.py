@@ -31,11 +31,11 @@ from .layout import PART_SUFFIX, CommitRange, RunFolder, list_tables
 from .ledger import Loss
 from .markers import FragmentRange, Marker, PartEntry
 from .rebuilding import rebuilt_markers
-from .run_info import check_format, read_end_info, read_json, write_end_info
+from .run_info import check_format, durable_steps, produced_of, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
 from .summaries import is_alive
-from .verify import Inspection, durable_steps, hole_declared, not_of, produced_of
+from .verify import Inspection, hole_declared, not_of
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
+from rolltape.schema.messages import ProducerKey
 
 from .files import FileOps, make_folder, storage_errors
 from .json_seal import KEY, sealed
@@ -128,3 +129,24 @@ def leaves_out(info: Mapping[str, Any]) -> bool:
     """Whether a run leaves steps out on purpose (`keep_last`, `throttle.sample`)."""
     config = info.get("config") or {}
     return bool(config.get("keep_last")) or (config.get("throttle") or {}).get("sample", 1) > 1
+
+
+def produced_of(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
+    """What each life produced, as the end of a run noted it."""
+    return _noted(end, "produced")
+
+
+def durable_steps(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
+    """How many steps of each life were durable, as the end of a run noted it."""
+    return _noted(end, "durable")
+
+
+def _noted(end: Mapping[str, Any] | None, what: str) -> dict[ProducerKey, int]:
+    found: dict[ProducerKey, int] = {}
+    noted = (end or {}).get("reconciled")
+    for key, numbers in noted.items() if isinstance(noted, Mapping) else ():
+        try:
+            found[ProducerKey.parse(key)] = int(numbers[what])
+        except (ValueError, KeyError, TypeError):
+            continue  # damaged: then the pages alone say it
+    return found

@@ -41,6 +41,7 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import ProducerKey, Watermark
 
+from .episode_coverage import first_incomplete, in_order, stored_twice
 from .files import FileOps
 from .findings import RunReport
 from .json_seal import seal_of
@@ -57,8 +58,8 @@ from .layout import (
 )
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
 from .markers import FragmentRange, Marker, merged, read_newest
-from .part_checks import NO_SEGMENTS, PartCheck, check_part
-from .run_info import check_format, read_json
+from .part_checks import PartCheck, check_part
+from .run_info import check_format, produced_of, read_json
 from .settlement import is_settleable
 from .settling import settle
 from .summaries import created_at, is_alive
@@ -430,7 +431,7 @@ class Inspection:
 
     def _check_episodes(self) -> None:
         steps, frames = (self._segments(table) for table in ("steps", "frames"))
-        twice = _twice(steps)
+        twice = stored_twice(steps)
         if len(twice):
             text = f"episode {twice[0]} and {len(twice) - 1:,} more" if len(twice) > 1 else f"episode {twice[0]}"
             self.report.add("damage", "steps_twice", "", f"steps of {text} are stored twice")
@@ -462,28 +463,17 @@ class Inspection:
         """Each episode has `expected` rows, from t = 0 without a hole, but for those that were thinned on purpose."""
         if any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table):
             return  # rows are missing, which is said
-        episodes, rows, holes = _coverage(segments)
-        at = np.searchsorted(episodes, number)
-        at[at == len(episodes)] = len(episodes) - 1
-        known = episodes[at] == number if len(episodes) else np.zeros(len(number), bool)
-        have = np.where(known, rows[at], 0) if len(episodes) else np.zeros(len(number), np.int64)
-        holed = known & holes[at] if len(episodes) else known
-        holed &= ~np.isin(number, thinned)
-        wrong = np.flatnonzero((have != expected) | holed)
-        if len(wrong):
-            first = wrong[0]
-            more = f" (and {len(wrong) - 1:,} more episodes)" if len(wrong) > 1 else ""
-            hole = ", with a hole" if holed[first] else ""
+        found = first_incomplete(segments, number, expected, thinned)
+        if found is not None:
+            more = f" (and {found.others:,} more episodes)" if found.others else ""
             text = (
-                f"episode {number[first]} should have {expected[first]:,} rows of {table}, {have[first]:,} are "
-                f"there{hole}{more}"
+                f"episode {found.episode} should have {found.expected:,} rows of {table}, {found.rows:,} are "
+                f"there{', with a hole' if found.holed else ''}{more}"
             )
             self.report.add("damage", "episode_incomplete", "", text)
 
     def _segments(self, table: str) -> np.ndarray:
-        found = [check.segments for check in self.checks if check.table == table and len(check.segments)]
-        segments = np.concatenate(found) if found else NO_SEGMENTS
-        return segments[np.lexsort((segments[:, 1], segments[:, 0]))]
+        return in_order([check.segments for check in self.checks if check.table == table])
 
     def _keeps_all_pictures(self) -> bool:
         frames = (self.info or {}).get("frames") or {}
@@ -599,27 +589,6 @@ def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
     return False
 
 
-def produced_of(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
-    """What each life produced, as the end of a run noted it."""
-    return _noted(end, "produced")
-
-
-def durable_steps(end: Mapping[str, Any] | None) -> dict[ProducerKey, int]:
-    """How many steps of each life were durable, as the end of a run noted it."""
-    return _noted(end, "durable")
-
-
-def _noted(end: Mapping[str, Any] | None, what: str) -> dict[ProducerKey, int]:
-    found: dict[ProducerKey, int] = {}
-    noted = (end or {}).get("reconciled")
-    for key, numbers in noted.items() if isinstance(noted, Mapping) else ():
-        try:
-            found[ProducerKey.parse(key)] = int(numbers[what])
-        except (ValueError, KeyError, TypeError):
-            continue  # damaged: then the pages alone say it
-    return found
-
-
 def _try_losses(run: RunFolder) -> list[Loss]:
     found: list[Loss] = []
     for path in list_tables(run, ("ledger",))["ledger"]:
@@ -628,24 +597,6 @@ def _try_losses(run: RunFolder) -> list[Loss]:
         except (StorageError, OSError, pa.ArrowException, KeyError):
             continue  # said where the parts are checked
     return found
-
-
-def _twice(segments: np.ndarray) -> np.ndarray:
-    """Episodes of which two segments overlap; sorted by episode and t."""
-    same = segments[1:, 0] == segments[:-1, 0]
-    return np.unique(segments[1:, 0][same & (segments[1:, 1] <= segments[:-1, 2])])
-
-
-def _coverage(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The episodes of segments sorted by episode and t: their numbers, rows, and whether these do not go from 0 on
-    without a hole."""
-    if not len(segments):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool)
-    episode, first, last = segments.T
-    new = np.concatenate([[True], episode[1:] != episode[:-1]])
-    hole = np.where(new, first != 0, np.concatenate([[False], first[1:] != last[:-1] + 1]))
-    at = np.flatnonzero(new)
-    return episode[at], np.add.reduceat(last - first + 1, at), np.logical_or.reduceat(hole, at)
 
 
 def _entries(folder: Path) -> Iterable[Path]:
