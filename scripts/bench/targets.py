@@ -81,7 +81,7 @@ TARGETS = (
     Target("writer, Breakout frames", "writer.frames", "at least", 10_000, "frames/s a core", ""),
     Target("one frame of 10,000, open and warm", "reading.one_median", "at most", 6.0, "ms", ""),
     Target("frames in order", "reading.sequential", "at least", 15_000, "frames/s", ""),
-    Target("producer's own memory, writer at a tenth", "memory.private_drift", "at most", 16.0, "MiB drift", "grows"),
+    Target("producer's memory, writer at a tenth", "memory.drift", "at most", 16.0, "MiB drift", "grows"),
     Target("import rolltape", "import.seconds", "at most", 0.3, "s", ""),
 )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from playwright.sync_api import expect
 
 import rolltape as rt
 from rolltape.actors.recorded_env import RecordedVectorEnv
+from tests.ray.processes import wait_for
 
 WAIT_S = 120.0
 """For processes that start beside others; what is there comes at once."""
@@ -48,13 +48,6 @@ def recorded(ray_session: None, watched: None, tmp_path: Path) -> Iterator[Recor
     env.close()
 
 
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_what_is_drawn_is_seen_and_nobody_asks_for_it_afterwards(recorded: RecordedVectorEnv, blank: Any) -> None:
     blank.set_default_timeout(1000 * WAIT_S)
     feed = recorded._recorder.producer._live
@@ -63,23 +56,23 @@ def test_what_is_drawn_is_seen_and_nobody_asks_for_it_afterwards(recorded: Recor
     tile = blank.locator('[data-stream="1"] canvas[data-seq]')
     tile.wait_for()
     expect(blank.get_by_role("img", name="rgb of environment 1")).to_be_visible(timeout=1000 * WAIT_S)
-    until(lambda: pixels(tile).shape[:2] == (107, 160))
+    wait_for(lambda: pixels(tile).shape[:2] == (107, 160), "a picture", WAIT_S)
     colours = {tuple(pixel) for pixel in (pixels(tile) // 64).reshape(-1, 3)}
     assert {(3, 3, 3), (0, 0, 0)} <= colours, "a black cart on white"
     assert feed.is_wanted
 
     steps = blank.locator(".figure", has=blank.get_by_text("Steps", exact=True)).locator("b")
     before = number(steps)
-    until(lambda: number(steps) > before)
+    wait_for(lambda: number(steps) > before, "more steps", WAIT_S)
     expect(blank.get_by_text("live 2", exact=True)).to_be_visible()
 
     blank.get_by_role("link", name="Logs").click()
     blank.get_by_text("LOG1001").wait_for()
-    until(lambda: not feed.is_wanted)
+    wait_for(lambda: not feed.is_wanted, "the end of the demand", WAIT_S)
     blank.get_by_role("link", name="Live").click()
-    until(lambda: feed.is_wanted)
+    wait_for(lambda: feed.is_wanted, "the demand", WAIT_S)
     blank.close()
-    until(lambda: not feed.is_wanted)
+    wait_for(lambda: not feed.is_wanted, "the end of the demand", WAIT_S)
 
 
 def number(figure: Any) -> int:

@@ -31,7 +31,7 @@ def read(fleet: Fleet, num_envs: int, status: str) -> Found:
     return found
 
 
-@pytest.mark.parametrize("how", [pytest.param("exit", marks=pytest.mark.long), "segfault"])
+@pytest.mark.parametrize("how", ["exit", "segfault"])
 def test_a_worker_that_crashes_is_replaced(lake: Path, tmp_path: Path, how: str) -> None:
     kwargs = {"how": how, "at": 700, "once": str(tmp_path / "once")}
     with Fleet(Fragile, 2, lake, num_workers=1, env_kwargs=kwargs, **QUICK) as fleet:

@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_a_program_that_is_killed(lake: Path) -> None:
 
     def act() -> None:
         wait_for(lambda: b"stepping" in screen.out, "steps", 60)
-        time.sleep(0.5)  # in the middle of its steps
+        wait_for(lambda: len(list(lake.glob("runs/*/steps/*.parquet"))) > 3, "commits of its steps", 60)
         kill(screen.pid)
 
     killer = soon(act)

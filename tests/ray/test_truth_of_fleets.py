@@ -93,9 +93,7 @@ def test_discrete_observations(lake: Path, env_id: str, kwargs: dict[str, Any]) 
             check_alone(story, env, numbers=True)
 
 
-@pytest.mark.parametrize(
-    "autoreset", ["same_step", *(pytest.param(mode, marks=pytest.mark.long) for mode in ("next_step", "disabled"))]
-)
+@pytest.mark.parametrize("autoreset", AUTORESET)
 def test_breakout_frames(lake: Path, autoreset: Any) -> None:
     if importlib.util.find_spec("ale_py") is None:
         pytest.skip("ale-py is not installed: pip install rolltape[atari]")
