@@ -38,6 +38,8 @@ IDLE_S: Final = 0.5
 MOSAIC_ABOVE: Final = 16
 AT_ONCE: Final = 32
 """Pictures that are encoded before anything else may be sent."""
+GATHER_S: Final = 0.008
+"""What producers push at the same time goes into one mosaic: whoever came too late would wait for a whole interval."""
 LINES: Final = 64
 MOST_NUMBER: Final = 65534
 
@@ -52,6 +54,7 @@ class LiveSession:
         pool: where pictures are encoded.
         status: makes the message `status`.
         view: rates and qualities.
+        clock: seconds.
 
     Attributes:
         wake: set when there may be something to send.
@@ -65,13 +68,16 @@ class LiveSession:
         pool: Executor,
         status: Callable[[Viewer], dict[str, Any]],
         view: UiConfig,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._socket, self.viewer, self._board, self._pool = socket, viewer, board, pool
         self._status, self._quality = status, view.jpeg_quality
         self._status_s = 1 / view.scalars_hz
         self.wake, self._replaced = asyncio.Event(), asyncio.Event()
         self._mosaic: Mosaic | None = None
         self._mosaic_at = float("-inf")
+        self._gathers_until: float | None = None
         self._streams_version = board.streams_version
 
     async def run(self) -> None:
@@ -115,16 +121,16 @@ class LiveSession:
             self.wake.set()
 
     async def _write(self) -> None:
-        status_at = time.monotonic()
+        status_at = self._clock()
         while True:
             self.wake.clear()
             for message in self._news():
                 await self._tell(message)
-            if time.monotonic() >= status_at:
-                status_at = time.monotonic() + self._status_s
+            if self._clock() >= status_at:
+                status_at = self._clock() + self._status_s
                 await self._tell(self._status(self.viewer))
             sent = await self._tiles()
-            pause = min(status_at - time.monotonic(), await self._compose())
+            pause = min(status_at - self._clock(), await self._compose())
             if not sent and pause > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), pause)
@@ -232,13 +238,17 @@ class LiveSession:
             if not tiles:
                 viewer.layout = self._mosaic = None
             return IDLE_S
-        early = self._mosaic_at + 0.9 / viewer.hz - time.monotonic()
+        early = self._mosaic_at + 0.9 / viewer.hz - self._clock()
         if early > 0:
             return early
         if len(viewer.mosaics_under_way) >= viewer.depth:
             return IDLE_S
-        if not any(viewer.pairs[index].window.waiting is not None for index in tiles):
+        waiting = sum(viewer.pairs[index].window.waiting is not None for index in tiles)
+        if not waiting:
             return IDLE_S
+        if waiting < len(tiles) and (gathering := self._gathers()) > 0:
+            return gathering
+        self._gathers_until = None
         fresh = await self._lay_out(tiles)
         mosaic = self._mosaic
         if mosaic is None:
@@ -252,8 +262,8 @@ class LiveSession:
             for index in shown
             if (item := streams[index].item) is not None and item.picture is not None
         }
-        taken_at = max((item.time for index in shown if (item := streams[index].item) is not None), default=time.time())
-        self._mosaic_at = time.monotonic()
+        taken_at = min((item.time for index in given if (item := streams[index].item) is not None), default=time.time())
+        self._mosaic_at = self._clock()
         loop = asyncio.get_running_loop()
         encoded, bad = await loop.run_in_executor(self._pool, mosaic.compose, pictures, self._quality)
         for place in bad:
@@ -267,6 +277,13 @@ class LiveSession:
         )
         await self._send([record])
         return 0.9 / viewer.hz
+
+    def _gathers(self) -> float:
+        """Seconds for which pictures of other producers are still waited for, since the first one came."""
+        now = self._clock()
+        if self._gathers_until is None:
+            self._gathers_until = now + GATHER_S
+        return self._gathers_until - now
 
     async def _lay_out(self, tiles: list[int]) -> bool:
         """Make a layout where the streams have changed, and tell it; whether all tiles have to be drawn."""

@@ -14,6 +14,9 @@ from .wire import CHANNELS, JPEG, PNG
 MOST_SIDE: Final = 4096
 """Pixels of a mosaic's longer side."""
 PNG_LEVEL: Final = 1
+KEEPS_HALF: Final = 0.5
+"""Tiles of a mosaic that become less than half as small leave pixels out, as producers do: a fifth of the time that
+averaging takes, which for 64 tiles is the larger part of the whole."""
 
 
 class Encoded(NamedTuple):
@@ -122,9 +125,10 @@ class Mosaic:
     """The canvas of one viewer: tiles are put where they lie, the rest stays."""
 
     def __init__(self, layout: Layout) -> None:
+        from PIL import Image
+
         self.layout = layout
-        width, height = layout.size
-        self._canvas = np.zeros((height, width, CHANNELS), np.uint8)
+        self._canvas = Image.new("RGB", layout.size)
 
     def compose(self, tiles: Mapping[int, np.ndarray], quality: int) -> tuple[Encoded, frozenset[int]]:
         """Put pictures, by the place of their tile, and encode the whole; the places of those that are no pictures."""
@@ -141,11 +145,12 @@ class Mosaic:
             scale = min(width / image.width, height / image.height, 1.0)
             wanted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
             if wanted != image.size:
-                image = image.resize(wanted, Image.Resampling.BOX)
+                way = Image.Resampling.NEAREST if scale >= KEEPS_HALF else Image.Resampling.BOX
+                image = image.resize(wanted, way)
             left, top = place % columns * width, place // columns * height
-            self._canvas[top : top + height, left : left + width] = 0
-            left, top = left + (width - wanted[0]) // 2, top + (height - wanted[1]) // 2
-            self._canvas[top : top + wanted[1], left : left + wanted[0]] = np.asarray(image)
+            if wanted != (width, height):
+                self._canvas.paste((0, 0, 0), (left, top, left + width, top + height))
+            self._canvas.paste(image, (left + (width - wanted[0]) // 2, top + (height - wanted[1]) // 2))
         out = io.BytesIO()
-        Image.fromarray(self._canvas).save(out, "JPEG", quality=quality)
-        return Encoded(JPEG, self._canvas.shape[1], self._canvas.shape[0], out.getvalue()), frozenset(bad)
+        self._canvas.save(out, "JPEG", quality=quality)
+        return Encoded(JPEG, *self._canvas.size, out.getvalue()), frozenset(bad)

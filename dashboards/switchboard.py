@@ -54,7 +54,8 @@ class LiveStream:
         base: what has to be added to the producer's sequence numbers.
         item: the newest.
         encoded: what it was encoded to, by whatever tells the ways apart.
-        kind: of its render payload; rgb where there is a picture.
+        kind: of its render payload; rgb where there is a picture. Before its first item: that of the first item
+            of all, because a page that shows many pictures as one has to know of them before it asks for them.
         pool: the gateway's own credits.
         refused: events that its producer could not publish, by cause, of all its lives.
     """
@@ -122,6 +123,7 @@ class Switchboard:
         self.streams_version = 0
         self._viewers_made = GATEWAY_NUMBER
         self.demands = 0
+        self._kind: str | None = None
         self._turn = 0
         self._gone: dict[int, dict[str, int]] = {}
         """Skipped copies of viewers that are forgotten, by stream and cause."""
@@ -133,6 +135,7 @@ class Switchboard:
         stream = self.streams.get(index)
         if stream is None:
             stream = self.streams[index] = LiveStream(index, self._pool(f"{self.life}.{GATEWAY_NUMBER}", index))
+            stream.kind = self._kind or stream.kind
             self.streams_version += 1
         if stream.owner != owner:
             stream.owner, stream.worker, stream.base = owner, worker, stream.sequence
@@ -153,6 +156,8 @@ class Switchboard:
             stream.encoded.clear()
             self.scalars(item.stream, item.episode, item.t, item.episode_return)
             kind = "rgb" if item.picture is not None else kind_of(item.payload)
+            if self._kind is None:
+                self._take_to_be(kind)
             if kind != stream.kind:
                 stream.kind = kind
                 self.streams_version += 1
@@ -165,6 +170,13 @@ class Switchboard:
             if offered:
                 touched.append(item.stream)
         return touched
+
+    def _take_to_be(self, kind: str) -> None:
+        """The first item of all came: other streams are taken to look like it until they have items of their own."""
+        self._kind = kind
+        for stream in self.streams.values():
+            stream.kind = kind
+        self.streams_version += 1
 
     def scalars(self, index: int, episode: int, t: int, returns: float) -> None:
         """Where a stream is, as its producer says; between two episodes it stays where it was."""

@@ -25,6 +25,9 @@ FIGURE_FILES = {
     "compaction": "compaction_speed",
     "verify": "verify_speed",
     "live": "live_path",
+    "page": "first_paint",
+    "tiles": "live_tiles",
+    "gateway": "gateway_memory",
 }
 """Group of figures -> the file that measures it."""
 

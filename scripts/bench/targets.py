@@ -82,6 +82,12 @@ TARGETS = (
     Target("one frame of 10,000, open and warm", "reading.one_median", "at most", 6.0, "ms", ""),
     Target("frames in order", "reading.sequential", "at least", 15_000, "frames/s", ""),
     Target("producer's memory, writer at a tenth", "memory.drift", "at most", 16.0, "MiB drift", "grows"),
+    Target("gateway's memory, 1,000 streams, 8 viewers", "gateway.drift", "at most", 16.0, "MiB drift", ""),
+    Target("all files of the page, gzip", "page.weight", "at most", 150, "kB", ""),
+    Target("10,000 episodes: rows of Runs are drawn", "page.runs", "at most", 1.0, "s", ""),
+    Target("10,000 episodes: rows of Episodes are drawn", "page.episodes", "at most", 1.0, "s", ""),
+    Target("64 tiles at 30 a second, taken to drawn, p95", "tiles.age", "at most", 60, "ms", "52 in a trial"),
+    Target("64 tiles, pictures drawn a second of each", "tiles.rate", "at least", 28, "1/s", "29.5 in a trial"),
     Target("import rolltape", "import.seconds", "at most", 0.3, "s", ""),
 )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rolltape.dashboards.bulletin import Bulletin
 from rolltape.dashboards.pictures import Mosaic, colours, encode, layout_for
@@ -62,6 +65,16 @@ def test_nobody_watches_and_nothing_is_wanted() -> None:
     assert board.demand(OWNER).streams == ((1, 20, 0, False),)
     board.leave(other)
     assert board.demand(OWNER).streams == ()
+
+
+def test_what_nothing_came_of_yet_is_taken_to_look_like_the_first_that_came() -> None:
+    board, _ = board_of(streams=3)
+    version = board.streams_version
+    board.take(OWNER, [LiveItem(1, 1, 0.0, 0, 0, 0.0, picture=np.zeros((4, 4), np.uint8))])
+    board.know(3, OWNER, 0)
+    assert [stream["kind"] for stream in board.hello_streams()] == ["rgb"] * 4 and board.streams_version > version
+    push(board, 2, 1)  # until it has a look of its own
+    assert [stream["kind"] for stream in board.hello_streams()] == ["rgb", "rgb", "grid", "rgb"]
 
 
 def test_producers_are_told_which_kinds_are_shown() -> None:
@@ -249,3 +262,17 @@ def test_a_mosaic() -> None:
     assert bad == {5} and (encoded.codec, encoded.width, encoded.height) == (JPEG, 488, 480)
     large = layout_for(1, range(400), (640, 480), 0)
     assert max(large.size) <= 4096
+
+
+@pytest.mark.parametrize("shape", [(210, 160, 3), (160, 122, 3), (40, 200, 3), (900, 700, 3)])
+def test_a_tile_of_a_mosaic_lies_in_its_place_and_leaves_nothing_behind(shape: tuple[int, int, int]) -> None:
+    layout = layout_for(1, range(2), (160, 210), 160)
+    mosaic = Mosaic(layout)
+    for colour in (250, 120):
+        encoded, _ = mosaic.compose({1: np.full((210, 160, 3), 250, np.uint8)}, 100)
+        encoded, _ = mosaic.compose({1: np.full(shape, colour, np.uint8)}, 100)
+        seen = np.asarray(Image.open(io.BytesIO(encoded.data)).convert("L"))
+        left, tile = seen[:, : layout.tile[0]], seen[:, layout.tile[0] :]
+        assert left.max() < 9 and abs(int(tile[80, 61]) - colour) < 3
+        covered = min(1.0, 122 / shape[1], 160 / shape[0]) ** 2 * shape[0] * shape[1] / (160 * 122)
+        assert abs((tile > 60).mean() - covered) < 0.03

@@ -170,7 +170,8 @@ export class LiveRun {
     this.waiting.set(record.kind === MOSAIC ? "mosaic" : String(record.stream), record);
     if (!this.drawing) {
       this.drawing = true;
-      requestAnimationFrame(() => void this.draw());
+      // At once, and not with the screen's next frame: decoding takes most of the time until then.
+      queueMicrotask(() => void this.draw());
     }
   }
 
@@ -197,11 +198,8 @@ export class LiveRun {
         }
       }),
     );
-    this.drawing = false;
-    if (this.waiting.size) {
-      this.drawing = true;
-      requestAnimationFrame(() => void this.draw());
-    }
+    if (this.waiting.size) queueMicrotask(() => void this.draw());
+    else this.drawing = false;
   }
 }
 
