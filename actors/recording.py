@@ -37,8 +37,9 @@ from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
 from rolltape.storage.layout import RunFolder, list_tables, new_run_id
 from rolltape.storage.ledger import Loss, accounts, balance_text, ledger_batch, read_losses, read_pages
+from rolltape.storage.rebuilding import mend_newest
 from rolltape.storage.room import check_room
-from rolltape.storage.run_info import create_run, read_run_info, write_end_info
+from rolltape.storage.run_info import create_run, durability_of, read_run_info, write_end_info
 from rolltape.storage.settlement import (
     declare,
     durable_of,
@@ -288,8 +289,10 @@ class Recording:
             self.page.end("failed")
             launch.stop_actors(self._actors)
         try:
-            if due := outstanding(self.folder, read_run_info(self.folder), durable_of(self.folder), cause="gave_up"):
-                declare(self.folder, read_run_info(self.folder), due)
+            info = read_run_info(self.folder)
+            mend_newest(self.folder, durable=durability_of(info) == "machine")
+            if due := outstanding(self.folder, info, durable_of(self.folder), cause="gave_up"):
+                declare(self.folder, info, due)
         except RolltapeError:
             pass  # the disk again; `rolltape verify` says it when the disk is back
 

@@ -33,7 +33,8 @@ from rolltape.storage.files import FileOps, storage_errors
 from rolltape.storage.lake import Lake
 from rolltape.storage.layout import RunFolder, list_tables
 from rolltape.storage.ledger import read_losses, read_pages
-from rolltape.storage.run_info import read_run_info, write_run_info
+from rolltape.storage.rebuilding import mend_newest
+from rolltape.storage.run_info import durability_of, read_run_info, write_run_info
 from rolltape.storage.settlement import declare, durable_of, outstanding
 from rolltape.storage.summaries import given_up, newest_markers, summarize
 
@@ -226,6 +227,7 @@ class PastRun:
 
         Raises LakeNotWritable, DiskFull, StorageError.
         """
+        mend_newest(self.folder, durable=durability_of(self.info) == "machine")
         summary = summarize(self.folder)
         due = outstanding(self.folder, self.info, durable_of(self.folder), cause="crashed")
         if due:

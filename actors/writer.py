@@ -37,6 +37,7 @@ from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
 from rolltape.storage.background_compaction import BackgroundCompaction
 from rolltape.storage.commits import Batch, CommitLog, CommitReport
+from rolltape.storage.fencing import Recovery
 from rolltape.storage.layout import RunFolder, WriterId
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
@@ -244,12 +245,20 @@ class Writer:
         try:
             await self._open_in_time()
             if self._log is not None:
+                self._say_damage(self._log.recovery)
                 await self._commit_loop(self._log)
         except Exception as error:  # a defect: without this loop every call would wait for ever
             self._fail(StorageError(f"The writer of {self._run.path} broke: {type(error).__name__}: {error}"))
             raise
         finally:
             self._opened.set()
+
+    def _say_damage(self, found: Recovery) -> None:
+        """Which of the newest markers could not be read, and what became of them."""
+        if found.rebuilt:
+            self._source.emit(log_codes.MARKERS_REBUILT, markers=", ".join(found.rebuilt))
+        if aside := [name for name in found.unreadable if f"commits.{name}" in found.quarantined]:
+            self._source.emit(log_codes.COMMITS_SET_ASIDE, markers=", ".join(aside))
 
     async def _open_in_time(self) -> None:
         loop = asyncio.get_running_loop()

@@ -280,6 +280,16 @@ PARTS_NOT_MERGED = _declare(
     "LOG3006", "warning", "writer", "compaction", "Small parts could not be merged: {error} The recording goes on.",
     "Read the reason; `rolltape compact` merges them afterwards.", "disk",
 )  # fmt: skip
+MARKERS_REBUILT = _declare(
+    "LOG3007", "warning", "writer", "recovery",
+    "Could not be read, and were made again from the parts of their commits: {markers}.",
+    "Nothing was lost by it. Look after the disk; `rolltape verify` checks the rest when the run has ended.", "disk",
+)  # fmt: skip
+COMMITS_SET_ASIDE = _declare(
+    "LOG3008", "error", "writer", "recovery",
+    "Could not be read, nor made again from the parts of their commits, which are in quarantine: {markers}.",
+    "What these held is missing; `rolltape verify` says how much when the run has ended. Look after the disk.", "disk",
+)  # fmt: skip
 
 # ---- 4: backpressure ----
 

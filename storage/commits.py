@@ -43,7 +43,7 @@ from .fencing import Recovery, claim, fence_predecessors, recover
 from .files import FileOps, storage_errors
 from .layout import CommitRange, RunFolder
 from .markers import FragmentRange, Marker, PartEntry
-from .parts import encode_part
+from .parts import OUTLINES, encode_part
 from .sequences import Accepted, Answer, Sequences, watermark_after
 from .staging import Staging
 
@@ -324,12 +324,12 @@ class CommitLog:
         return marker
 
     def _write_parts(self, marker: Marker, batch: Batch) -> Iterable[PartEntry]:
-        """The parts of a commit; the first says what the marker will say, so that it can be made again."""
+        """The parts of a commit; the first two say what the marker will say, so that it can be made again."""
         commits = marker.commits
         by_table = {table: [f.batches[table] for f in batch.fragments if table in f.batches] for table in TABLES}
         rows = {table: n for table, some in by_table.items() if (n := sum(b.num_rows for b in some))}
         outline = marker.outline(rows)
-        for table in rows:
+        for number, table in enumerate(rows):
             batches = [b for b in by_table[table] if b.num_rows]
             level = self._config.frames_level if table == "frames" else self._config.steps_level
             try:
@@ -340,11 +340,10 @@ class CommitLog:
                     commits=commits,
                     level=level,
                     group_bytes=self._config.frames_group_bytes,
-                    outline=outline,
+                    outline=outline if number < OUTLINES else "",
                 )
             except pa.ArrowException as error:
                 raise SchemaMismatch(f"The {table} of this run cannot be stored as Parquet: {error}") from error
-            outline = ""
             self._staging.put(table, part.data)  # rule 3
             yield PartEntry(table, f"{table}/{commits.part_name}", part.rows, len(part.data), part.digest)
 

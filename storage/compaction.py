@@ -38,8 +38,9 @@ from rolltape.schema.errors import CorruptRecording, DiskFull, LakeNotFound, Sto
 from .encodings import choose_encoding
 from .files import FileOps, make_folder, storage_errors
 from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId, missing_commits, outermost
-from .markers import FragmentRange, Marker, PartEntry, merged, read_marker
+from .markers import UNKNOWN_DIGEST, FragmentRange, Marker, PartEntry, merged, read_marker
 from .merging import Encoding, PartReader, merge_parts
+from .parts import OUTLINES
 from .run_info import read_json
 from .staging import StagingFolder
 from .summaries import summarize
@@ -274,7 +275,7 @@ class Compactor:
             parts: list[PartEntry] = []
             for table, entries in by_table.items():
                 if entries:
-                    said = "" if parts else outline
+                    said = outline if len(parts) < OUTLINES else ""
                     parts.append(self._write(table, entries, commits, level, said))
             marker = replace(marker, parts=tuple(parts))
             for part in parts:
@@ -375,6 +376,8 @@ class Compactor:
         """Whether a marker can be read and its parts are there in full length."""
         try:
             marker = read_marker(self.run, commits, self._files)
+            if any(part.digest == UNKNOWN_DIGEST for part in marker.parts):
+                return False
             return all(self._files.size(self.run.path / part.file) == part.bytes for part in marker.parts)
         except (FileNotFoundError, CorruptRecording):
             return False

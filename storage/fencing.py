@@ -16,8 +16,9 @@ Rules:
 5. Only predecessors in the own slot are fenced: writers of other slots are alive.
 6. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed before the
    markers. Only single commits, and none that a compaction has covered: those are its own to remove (compaction.py).
-7. A marker that cannot be read (a power cut with `durability="process"`) does not count: it is moved to quarantine
-   before rule 6, so that its parts follow it.
+7. A newest marker that cannot be read is made again from the parts of its commit (rebuilding.py). Where that cannot be
+   done (a power cut with `durability="process"`) it does not count: it is moved to quarantine before rule 6, so that
+   its parts follow it.
 8. A marker that is read is made durable first: its writer may have died between link and fsync.
 """
 
@@ -36,6 +37,7 @@ from rolltape.schema.messages import ProducerKey, Watermark
 from .files import FileOps, make_folder
 from .layout import FORMAT, MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId
 from .markers import merged, read_newest
+from .rebuilding import mend
 from .staging import Staging
 
 
@@ -47,13 +49,15 @@ class Recovery:
         watermarks: what is durable, over all writers of the run.
         fenced: producer keys that were replaced.
         quarantined: names in `quarantine/` of what was moved there now.
-        unreadable: markers that could not be read; those of the own slot are among `quarantined`.
+        unreadable: markers that could not be read; those of the own slot are among `rebuilt` or `quarantined`.
+        rebuilt: those that were made again from the parts of their commits.
     """
 
     watermarks: Mapping[ProducerKey, Watermark]
     fenced: frozenset[ProducerKey]
     quarantined: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    rebuilt: tuple[str, ...] = ()
 
 
 def claim(run: RunFolder, slot: int, files: FileOps, *, durable: bool, wall_ns: Callable[[], int]) -> Staging:
@@ -100,6 +104,9 @@ def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) 
     if durable:
         files.sync(run.commits)
     torn = [commits for commits in unreadable if _precedes(commits.writer, writer)]
+    mended = [one.marker for one in mend(run, torn, durable=durable, files=files)]
+    newest += mended
+    torn = [commits for commits in torn if commits not in {marker.commits for marker in mended}]
     for commits in torn:
         _put_aside(run, "commits", commits.marker_name, files)
     quarantined = [f"commits.{commits.marker_name}" for commits in torn]
@@ -117,6 +124,7 @@ def recover(run: RunFolder, writer: WriterId, files: FileOps, *, durable: bool) 
         fenced=frozenset().union(*(marker.fenced for marker in newest)),
         quarantined=tuple(quarantined),
         unreadable=tuple(commits.marker_name for commits in unreadable),
+        rebuilt=tuple(marker.commits.marker_name for marker in mended),
     )
 
 

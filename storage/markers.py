@@ -17,6 +17,8 @@ from .layout import FORMAT, MARKER_SUFFIX, CommitRange, RunFolder, WriterId
 
 PAYLOAD_VERSION_OF_SILENCE: Final = 1
 """In which version a producer spoke of whom a marker does not say it; never changes."""
+UNKNOWN_DIGEST: Final = "sha256:unknown"
+"""Of a part that was damaged together with its marker (rebuilding.py): fits no content."""
 
 
 class FragmentRange(NamedTuple):

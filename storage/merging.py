@@ -128,7 +128,7 @@ def merge_parts(
         table: a key of `TABLES`.
         run_id: goes into the part's metadata.
         encoding: how.
-        outline: of the whole range, kept in its first part (markers.py).
+        outline: of the whole range, kept in its first two parts (markers.py).
     """
     counted = _CountingSink(sink)
     options: dict[str, Any] = {"data_page_size": PAGE_BYTES, "compression_level": 1}

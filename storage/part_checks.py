@@ -6,6 +6,7 @@ Nothing here raises for a file that is not as it should be: what is wrong is an 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .layout import FORMAT, PART_SUFFIX, CommitRange
-from .markers import PartEntry
+from .markers import UNKNOWN_DIGEST, PartEntry
 
 BLOCK_BYTES: Final = 1 << 20
 NO_SEGMENTS: Final = np.empty((0, 3), np.int64)
@@ -84,7 +85,9 @@ def digest_of_file(path: Path) -> str:
 
 
 def _check_bytes(check: PartCheck, entry: PartEntry) -> None:
-    if check.bytes != entry.bytes:
+    if entry.digest == UNKNOWN_DIGEST:
+        check.faults.append(("part_digest", "was damaged together with its marker"))
+    elif check.bytes != entry.bytes:
         check.faults.append(("part_size", f"has {check.bytes:,} bytes, its marker says {entry.bytes:,}"))
     elif digest_of_file(check.path) != entry.digest:
         check.faults.append(("part_digest", "its content is not what was written: the digest differs"))
@@ -96,7 +99,7 @@ def _check_content(check: PartCheck, run_id: str, rows: bool) -> None:
         check.rows = footer.num_rows
         if check.entry is not None and check.rows != check.entry.rows:
             check.faults.append(("part_rows", f"has {check.rows:,} rows, its marker says {check.entry.rows:,}"))
-        _check_identity(check, footer.metadata or {}, run_id)
+        check.faults += identity_faults(check.commits, check.table, footer.metadata or {}, run_id)
         if not rows or check.faults:
             return
         names = set(file.schema_arrow.names)
@@ -113,17 +116,21 @@ def _check_content(check: PartCheck, run_id: str, rows: bool) -> None:
             check.episodes = file.read(columns=[name for name in wanted if name in names])
 
 
-def _check_identity(check: PartCheck, found: dict[bytes, bytes], run_id: str) -> None:
-    commits = check.commits
+def identity_faults(
+    commits: CommitRange, table: str, found: Mapping[bytes, bytes], run_id: str
+) -> list[tuple[str, str]]:
+    """What is wrong with what a part's metadata says of the part, as `faults` of a check."""
     last = str(commits.last) if commits.first == commits.last else f"{commits.first}-{commits.last}"
-    expected = {"run_id": run_id, "table": check.table, "writer": str(commits.writer), "commit": last}
+    expected = {"run_id": run_id, "table": table, "writer": str(commits.writer), "commit": last}
+    faults = []
     for name, value in expected.items():
         said = found.get(name.encode(), b"").decode(errors="replace")
         if said != value:
-            check.faults.append(("part_identity", f"says of itself {name} = {said or 'nothing'}, expected {value}"))
+            faults.append(("part_identity", f"says of itself {name} = {said or 'nothing'}, expected {value}"))
     version = found.get(b"format", b"").decode(errors="replace")
     if not version.isdecimal() or int(version) > FORMAT:
-        check.faults.append(("part_format", f"is in format {version or 'unknown'}, this version reads up to {FORMAT}"))
+        faults.append(("part_format", f"is in format {version or 'unknown'}, this version reads up to {FORMAT}"))
+    return faults
 
 
 def segments_of(table: pa.Table, mask: pa.ChunkedArray | None = None) -> np.ndarray:

@@ -46,6 +46,8 @@ ROW_GROUP_ROWS: Final = 1 << 20
 PAGE_BYTES: Final = 1 * MIB
 OUTLINE: Final = "commit_outline"
 """The key in a part's metadata of what it says of its whole commit."""
+OUTLINES: Final = 2
+"""How many parts of a commit say it, the first ones: any one of them may be damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def encode_part(
         run_id: goes into the part's key-value metadata, like writer, commit, table and versions.
         level: zstd level; 0 chooses: 1, or by the size of frames.
         group_bytes: of pictures in a row group; 0 chooses by their size.
-        outline: of the whole commit, kept in its first part (markers.py).
+        outline: of the whole commit, kept in its first two parts (markers.py).
     """
     whole = _unified(batches)
     sink = pa.BufferOutputStream()
@@ -96,7 +98,7 @@ def encode_part(
 
 
 def part_metadata(table: str, run_id: str, commits: CommitRange, outline: str = "") -> dict[str, str]:
-    """What a part says of itself, and the first one of its commit."""
+    """What a part says of itself, and the first two of its commit."""
     return {
         "format": str(FORMAT),
         "payload_version": str(PAYLOAD_VERSION),

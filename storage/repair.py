@@ -7,7 +7,8 @@ Rules:
    declares nothing twice.
 3. A marker that speaks of a part that is gone is replaced, by rename, with one that does not; the old one is kept. What
    it says of fragments and watermarks stays: they were durable.
-4. A lost marker is made again where the parts of its commit are whole (rebuilding.py), before anything is declared.
+4. A lost marker is made again from the parts of its commit (rebuilding.py), before anything is declared. Those of them
+   that are damaged are then damaged parts like any other.
 5. `run.json` comes back from its copy. A damaged `end.json` is written anew, from the parts.
 6. A run that somebody writes is left alone.
 """
@@ -30,7 +31,7 @@ from .json_seal import seal_of
 from .layout import PART_SUFFIX, CommitRange, RunFolder, list_tables
 from .ledger import Loss
 from .markers import FragmentRange, Marker, PartEntry
-from .rebuilding import rebuilt_markers
+from .rebuilding import Rebuilt, free_name, rebuilt_markers, replace_marker
 from .run_info import check_format, durable_steps, produced_of, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
@@ -212,12 +213,12 @@ class _Repair:
         certain = {*found.bad_markers, *(c for c in unmarked if found.in_a_hole(c))}
         behind = {c for c in unmarked if all(c.first > o.last for o in found.markers if o.writer == c.writer)}
         end = None if found.end_damaged else found.end
-        made, self.refused = rebuilt_markers(self.run, certain | behind, found.markers, certain, durable_steps(end))
-        for commits, marker in made.items():
-            name = f"commits/{commits.marker_name}"
-            self._act("rebuild", name, f"from its {len(marker.parts)} parts, which are whole")
+        durable = durable_steps(end)
+        made, self.refused = rebuilt_markers(self.run, certain | behind, found.markers, certain, durable, self.files)
+        for commits, one in made.items():
+            self._act("rebuild", f"commits/{commits.marker_name}", _what_it_is_made_from(one))
             if not self.dry_run:
-                self._replace_marker(commits, marker)
+                replace_marker(self.run, one.marker, self.files)
         if not made:
             return found
         if self.dry_run:
@@ -299,18 +300,11 @@ class _Repair:
         self._act("quarantine", name, why)
         if self.dry_run:
             return
-        target = self._free_name(name)
+        target = free_name(self.run, name, self.files)
         with storage_errors(self.files, target):
             self.files.rename(path, target)
             self.files.sync(path.parent)
             self.files.sync(self.run.quarantine)
-
-    def _free_name(self, name: str) -> Path:
-        base = self.run.quarantine / name.replace("/", ".")
-        target, number = base, 1
-        while target.exists():
-            target, number = base.with_name(f"{base.name}.{number}"), number + 1
-        return target
 
     def _aside_with_parts(self, commits: CommitRange) -> None:
         for table in reversed(list(list_tables(self.run))):
@@ -324,21 +318,7 @@ class _Repair:
         self._act("rewrite", name, f"it speaks of {', '.join(gone)}")
         if self.dry_run:
             return
-        self._replace_marker(commits, replace(marker, parts=parts))
-
-    def _replace_marker(self, commits: CommitRange, marker: Marker) -> None:
-        """Write a marker in place of the one that is there, if any, which is kept."""
-        path = self.run.commits / commits.marker_name
-        temporary = self.run.commits / f".{commits.marker_name}.repair"
-        with storage_errors(self.files, path):
-            if path.exists():
-                self.files.write(self._free_name(f"commits/{commits.marker_name}"), self.files.read(path))
-            if self.files.exists(temporary):
-                self.files.unlink(temporary)
-            self.files.write(temporary, marker.to_bytes())
-            self.files.sync(temporary)
-            self.files.rename(temporary, path)
-            self.files.sync(self.run.commits)
+        replace_marker(self.run, replace(marker, parts=parts), self.files)
 
     # ---- the end ----
 
@@ -369,8 +349,16 @@ class _Repair:
         self._act("end", "end.json", "written anew from what is there")
         if self.run.end_json.exists():
             with storage_errors(self.files, self.run.quarantine):
-                self.files.write(self._free_name("end.json"), self.files.read(self.run.end_json))
+                self.files.write(free_name(self.run, "end.json", self.files), self.files.read(self.run.end_json))
         write_end_info(self.run, {**end_of(self.run, info, end), "repaired_ns": time.time_ns()}, files=self.files)
+
+
+def _what_it_is_made_from(one: Rebuilt) -> str:
+    parts = len(one.marker.parts)
+    if not one.damaged:
+        return f"from its {parts} parts, which are whole"
+    faults = "; ".join(f"{entry.file} {fault}" for entry, fault in one.damaged.items())
+    return f"from {parts - len(one.damaged)} of its {parts} parts, which are whole; {faults}"
 
 
 def missing_fragments(found: Inspection) -> Iterable[tuple[ProducerKey, int, int]]:

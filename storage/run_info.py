@@ -13,7 +13,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
 from rolltape.schema.messages import ProducerKey
@@ -150,3 +150,10 @@ def _noted(end: Mapping[str, Any] | None, what: str) -> dict[ProducerKey, int]:
         except (ValueError, KeyError, TypeError):
             continue  # damaged: then the pages alone say it
     return found
+
+
+def durability_of(info: Mapping[str, Any]) -> Literal["machine", "process"]:
+    """What the commits of a run outlive: with `process` they were made without fsync."""
+    config = info.get("config")
+    commit = config.get("commit") if isinstance(config, Mapping) else None
+    return "process" if isinstance(commit, Mapping) and commit.get("durability") == "process" else "machine"

@@ -21,6 +21,7 @@ import psutil
 import pyarrow as pa
 
 from rolltape.schema.columns import table_schema
+from rolltape.schema.config import CommitConfig
 from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 
@@ -31,7 +32,7 @@ from .ledger import OURS, Account, Loss, accounts, ledger_batch, read_losses, re
 from .markers import merged
 from .pages import LastWords
 from .part_files import open_part, part_errors
-from .run_info import leaves_out
+from .run_info import durability_of, leaves_out
 from .summaries import is_alive, newest_markers
 
 INDEX_BLOCK = 1 << 20
@@ -241,7 +242,8 @@ def declare(
 
     Raises LakeNotWritable, DiskFull, StorageError.
     """
-    log = CommitLog.open(run, 0, files=files, wall_ns=wall_ns)
+    config = CommitConfig(durability=durability_of(info))
+    log = CommitLog.open(run, 0, config, files=files, wall_ns=wall_ns)
     try:
         key, now_ns = next_key(log.watermarks), wall_ns()
         batches = settlement_batches(run, info, due, key, 1, now_ns // 1000)

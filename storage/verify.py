@@ -59,6 +59,7 @@ from .layout import (
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
 from .markers import FragmentRange, Marker, merged, read_newest
 from .part_checks import PartCheck, check_part
+from .rebuilding import Rebuilt
 from .run_info import check_format, produced_of, read_json
 from .settlement import is_settleable
 from .settling import settle
@@ -306,9 +307,14 @@ class Inspection:
         """Whether these commits have no marker though later ones of their writer have."""
         return any(w == commits.writer and a <= commits.first and commits.last <= b for w, a, b in self.holes)
 
-    def take_in(self, made: Mapping[CommitRange, Marker]) -> None:
+    def take_in(self, made: Mapping[CommitRange, Rebuilt]) -> None:
         """Go on as if these markers had been there."""
-        self.markers |= made
+        self.markers |= {commits: one.marker for commits, one in made.items()}
+        for commits, one in made.items():
+            for entry, fault in one.damaged.items():
+                path = self.run.path / entry.file
+                if path.exists():
+                    self.checks.append(PartCheck(path, entry.table, commits, entry, [("part_digest", fault)]))
         self.bad_markers = [commits for commits in self.bad_markers if commits not in made]
         self.holes = missing_commits(c.marker_name for c in (*self.markers, *self.bad_markers))
         self.unmarked = [p for p in self.unmarked if CommitRange.parse(p.name, PART_SUFFIX) not in made]

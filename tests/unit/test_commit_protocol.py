@@ -709,6 +709,7 @@ def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> No
     disk = in_memory(world)
     for number in (2, 3):
         disk.tear(world.run.commits / f"w0.0-{number:08d}-{number:08d}.json", number - 2)
+        disk.tear(world.run.table("steps") / f"w0.0-{number:08d}-{number:08d}.parquet", 100)
     sender.acked = 1  # the others are lost: fsync was not paid for
     again = world.open()
     assert again.watermarks == {sender.key: Watermark(1, 4, 0)}
@@ -717,6 +718,49 @@ def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> No
     assert "steps.w0.0-00000003-00000003.parquet" in again.recovery.quarantined
     world.check()
     world.finish()
+
+
+@pytest.mark.parametrize("durability", ["machine", "process"])
+def test_torn_markers_are_made_again_from_whole_parts(durability: str) -> None:
+    """What was acknowledged went missing because a small file had a flipped bit."""
+    world = World(MemoryFiles(), durability=durability)
+    log = world.open()
+    sender = world.sender(1)
+    for _ in range(3):
+        sender.make(1)
+        world.deliver_all(log)
+        world.commit(log)
+    said = world.markers()
+    names = [f"w0.0-{number:08d}-{number:08d}.json" for number in (2, 3)]
+    for number, name in enumerate(names):
+        in_memory(world).tear(world.run.commits / name, number)
+    again = world.open()
+    assert sorted(again.recovery.rebuilt) == sorted(again.recovery.unreadable) == names
+    assert again.recovery.quarantined == () and again.watermarks[sender.key].sequence == 3
+    assert world.markers() == said
+    world.check()
+    world.finish()
+
+
+def test_killed_while_a_torn_marker_is_made_again() -> None:
+    world = World(MemoryFiles())
+    log = world.open()
+    world.sender(1).make(2)
+    world.deliver_all(log)
+    world.commit(log)
+    in_memory(world).tear(world.run.commits / "w0.0-00000001-00000001.json", 7)
+    seen = 0
+    while True:
+        trial = world.copy(in_memory(world).copy())
+        try:
+            trial.open(files=stopping(trial.disk, seen, Crash()))
+        except Crash:
+            in_memory(trial).power_cut(random.Random(seen))
+            trial.finish()
+            seen += 1
+        else:
+            break
+    assert seen > 10
 
 
 def test_a_torn_marker_of_another_slot_is_reported_and_left() -> None:

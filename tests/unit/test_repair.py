@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rolltape.schema.errors import CorruptRecording, RolltapeError, StorageError
+from rolltape.schema.messages import ProducerKey
 from rolltape.scripts.cli import app_of
 from rolltape.storage.catalog import publish_catalog
 from rolltape.storage.commits import CommitLog
@@ -24,6 +25,7 @@ from rolltape.storage.files import FileOps
 from rolltape.storage.findings import Finding
 from rolltape.storage.lake import Lake, open_lake
 from rolltape.storage.layout import RunFolder
+from rolltape.storage.rebuilding import mend_newest
 from rolltape.storage.repair import repair_run
 from rolltape.storage.run_info import write_end_info
 from rolltape.storage.verify import verify_run
@@ -122,18 +124,52 @@ def plain(path: Path) -> None:
         writer.add_key_value_metadata(said)
 
 
+ONE_DAMAGED: list[tuple[str, str, Callable[[Path, Path], object]]] = [
+    ("episodes", "is not there", lambda steps, episodes: episodes.unlink()),
+    ("episodes", "cannot be read", lambda steps, episodes: episodes.write_bytes(b"")),
+    ("episodes", "has 6 rows, its marker says 2", lambda steps, episodes: shutil.copy(steps, episodes)),
+    ("episodes", "commit = 3, expected 2", lambda s, e: shutil.copy(e.with_name(e.name.replace("2", "3")), e)),
+    ("steps", "is not there", lambda steps, episodes: steps.unlink()),
+    ("steps", "cannot be read", lambda steps, episodes: steps.write_bytes(b"")),
+    ("steps", "cannot be read", lambda steps, episodes: flip(steps, 60)),
+]
+
+
+@pytest.mark.parametrize(("table", "why", "damage"), ONE_DAMAGED)
+def test_a_lost_marker_and_a_damaged_part(
+    tmp_path: Path, table: str, why: str, damage: Callable[[Path, Path], object]
+) -> None:
+    """The whole part stays; what the other one held is declared."""
+    run = ended(tmp_path)
+    marker = keep(run)[1]
+    flip(marker)
+    damage(*(run.table(one) / f"{marker.stem}.parquet" for one in ("steps", "episodes")))
+    planned = repair_run(run, dry_run=True)
+    report = repair_run(run)
+    assert {(a.kind, a.path) for a in planned.actions} == {(a.kind, a.path) for a in report.actions}
+    (said,) = [action.why for action in report.actions if action.kind == "rebuild"]
+    assert said.startswith(f"from 1 of its 2 parts, which are whole; {table}/") and why in said
+    (loss,) = report.losses
+    held = {"steps": 6, "episodes": 2}
+    assert (loss.table, str(loss.of), loss.first_fragment, loss.rows) == (table, "p0.0", 2, held[table])
+    assert report.after is not None and report.after.verdict == "lossy"
+    found = open_lake(tmp_path).run(run.run_id)
+    kept = {"steps": len(found.steps()), "episodes": len(found.episodes())}
+    assert kept == {"steps": 18, "episodes": 6} | {table: 3 * held[table] - held[table]}
+    assert (repair_run(run).actions, verify_run(run).verdict) == ([], "lossy")
+
+
 NOT_WHOLE: list[tuple[str, Callable[[Path, Path], object]]] = [
-    ("its parts of episodes are not there", lambda steps, episodes: episodes.unlink()),
-    ("none of its parts says what it said", lambda steps, episodes: plain(steps)),
-    ("cannot be read", lambda steps, episodes: flip(steps, 60)),
-    ("cannot be read", lambda steps, episodes: episodes.write_bytes(b"")),
-    ("says of itself commit = 3, expected 2", lambda s, e: shutil.copy(e.with_name(e.name.replace("2", "3")), e)),
-    ("has 6 rows, its marker says 2", lambda steps, episodes: shutil.copy(steps, episodes)),
+    ("none of its parts is there", lambda steps, episodes: [steps.unlink(), episodes.unlink()]),
+    ("none of its parts says what it said", lambda steps, episodes: [plain(steps), plain(episodes)]),
+    ("none of its parts says what it said", lambda steps, episodes: [steps.unlink(), plain(episodes)]),
+    ("cannot be read", lambda steps, episodes: [flip(steps, 60), flip(episodes, 60)]),
+    ("cannot be read", lambda steps, episodes: [flip(steps, 60), episodes.write_bytes(b"")]),
 ]
 
 
 @pytest.mark.parametrize(("why", "damage"), NOT_WHOLE)
-def test_a_lost_marker_whose_parts_are_not_whole(
+def test_a_lost_marker_without_whole_parts(
     tmp_path: Path, why: str, damage: Callable[[Path, Path], object]
 ) -> None:
     run = ended(tmp_path)
@@ -145,6 +181,66 @@ def test_a_lost_marker_whose_parts_are_not_whole(
     assert said.startswith("it cannot be read, nor made again: ") and why in said
     assert [(str(loss.of), loss.first_fragment) for loss in report.losses if loss.table == "steps"] == [("p0.0", 2)]
     assert report.after is not None and report.after.verdict == "lossy"
+
+
+def test_a_damaged_compaction_does_not_hide_what_it_covers(tmp_path: Path) -> None:
+    """Killed in its swap, then its marker and a part were damaged: the commits that it covers are all there."""
+    run = ended(tmp_path)
+    singles = {path: path.read_bytes() for path in run.path.rglob("w0.0-*")}
+    compact_run(run, grace_s=0)
+    (cover,) = keep(run)
+    flip(cover)
+    flip(first(run), 60)
+    for path, content in singles.items():
+        path.write_bytes(content)
+    report = repair_run(run)
+    assert report.after is not None and (report.after.verdict, report.losses) == ("clean", [])
+    assert len(open_lake(tmp_path).run().steps()) == 18
+
+
+@pytest.mark.parametrize("damage", [LOST_MARKERS["newest"], compacted], ids=["newest", "compacted"])
+def test_a_writer_makes_the_newest_marker_again(tmp_path: Path, damage: Callable[[RunFolder], object]) -> None:
+    """It moved the whole commit to quarantine, and what was acknowledged was gone from the recording."""
+    run = ended(tmp_path)
+    damage(run)
+    log = CommitLog.open(run, 0, QUICK)
+    assert log.watermarks[ProducerKey(0, 0)].steps == 18
+    assert log.recovery.rebuilt == log.recovery.unreadable != ()
+    assert log.recovery.quarantined == ()
+    assert len(list(run.quarantine.iterdir())) == 1, "what the marker said is kept"
+    log.close()
+    assert verify_run(run).verdict == "clean"
+    assert len(open_lake(tmp_path).run().steps()) == 18
+
+
+def test_a_writer_keeps_whole_parts_of_a_damaged_commit(tmp_path: Path) -> None:
+    run = ended(tmp_path)
+    flip(keep(run)[-1])
+    flip(sorted(run.table("steps").glob("*.parquet"))[-1], 60)
+    log = CommitLog.open(run, 0)
+    assert (len(log.recovery.rebuilt), log.recovery.quarantined) == (1, ())
+    assert log.watermarks[ProducerKey(0, 0)].steps == 18
+    log.close()
+    assert [finding.code for finding in verify_run(run).of("damage")] == ["part_digest"]
+    assert compact_run(run, grace_s=0) is not None, "it leaves that part alone"
+    report = repair_run(run)
+    assert [(loss.table, loss.rows) for loss in report.losses] == [("steps", 6)]
+    assert report.after is not None and report.after.verdict == "lossy"
+    found = open_lake(tmp_path).run()
+    assert (len(found.steps()), len(found.episodes())) == (12, 6)
+
+
+def test_mending_says_what_it_made(tmp_path: Path) -> None:
+    run = ended(tmp_path)
+    assert mend_newest(run, durable=True) == ()
+    newest = keep(run)[-1]
+    flip(newest)
+    assert mend_newest(run, durable=True) == (newest.name,)
+    assert verify_run(run).verdict == "clean"
+    flip(newest)
+    flip(sorted(run.table("steps").glob("*.parquet"))[-1], 60)
+    assert mend_newest(run, durable=False) == (), "without fsync that is the tail that nobody paid for"
+    assert mend_newest(RunFolder(tmp_path / "runs" / "none"), durable=True) == ()
 
 
 def test_a_commit_that_never_happened_is_not_made(tmp_path: Path) -> None:

@@ -75,6 +75,27 @@ async def settled(*calls: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_damaged_marker_is_told_of(stage: Stage, caplog: pytest.LogCaptureFixture, whole: bool) -> None:
+    source = stage.producer()
+
+    async def story(writer: Writer) -> None:
+        await sent(writer, source.fragment())
+
+    stage.tell(story)
+    (marker,) = stage.run.commits.iterdir()
+    marker.write_bytes(marker.read_bytes()[:-9])
+    if not whole:
+        (stage.run.table("steps") / marker.with_suffix(".parquet").name).write_bytes(b"")
+
+    async def told(writer: Writer) -> None:
+        assert await writer.flush() == ({source.key: Watermark(1, 4, 0)} if whole else {})
+
+    stage.tell(told)
+    (said,) = [record.getMessage() for record in caplog.records if marker.name in record.getMessage()]
+    assert ("made again" in said and "nor" not in said) == whole, said
+
+
 def test_a_fragment_is_answered_when_it_is_durable(stage: Stage) -> None:
     source = stage.producer()
 
