@@ -31,7 +31,7 @@ _ALL: Final = (
     Cause("killed", "lost", "the producer's process died before these rows were durable; a successor went on"),
     Cause("crashed", "lost", "the driver died, and with it all of the run, before these rows were durable"),
     Cause("gave_up", "lost", "the run was ended although these rows could not be made durable"),
-    Cause("tail_lost", "lost", "the newest commit is damaged, marker and parts: it does not count, it is in quarantine"),
+    Cause("tail_lost", "lost", "the newest commit is damaged, marker and parts: it does not count, see quarantine"),
     Cause("queue_full", "lost", "log records came faster than they could be sent; logging never waits"),
     Cause("refused", "lost", "steps of payload version 0 that did not fit; the table mismatches says in what"),
     Cause("damaged", "gone", "the part that held these rows is damaged; repair moved it to quarantine"),
