@@ -85,9 +85,11 @@ $(BIN)/uv: requirements/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	touch $@
 
-# The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned.
-$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml
+# The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned. It compiles
+# actors/_row.c in place, and goes on without where it cannot: a library of before must not stay then.
+$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py actors/_row.c
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	rm -f actors/_row.*.so
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -110,5 +112,5 @@ lock: $(BIN)/uv  ## compile requirements/*.txt anew; UPGRADE=1 takes newer versi
 
 .PHONY: clean
 clean:  ## remove .venv, caches and build outputs; recordings stay
-	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf actors/_row.*.so .venv .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

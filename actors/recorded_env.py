@@ -21,6 +21,7 @@ from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.configuration import configured_by
 
+from .compiled_rows import compiled_step
 from .described import description_of, env_id_of
 from .end_summary import EndSummary
 from .last_render import LastRender
@@ -147,7 +148,10 @@ class _Recorded:
 
 
 class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
-    """A recorded single environment. Attributes: `run_id`, `resumed`, `summary` (after `close`)."""
+    """A recorded single environment. Attributes: `run_id`, `resumed`, `compiled`, `summary` (after `close`)."""
+
+    compiled = False
+    """Whether usual steps are recorded in C. If not: it was not built, or spaces, frames or settings need Python."""
 
     def __init__(
         self, env: gym.Env[Any, Any], settings: Resolved, run: str | None, past: PastRun | None = None
@@ -158,17 +162,20 @@ class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
         self._recorder = Recorder(env, description, settings, run, past, self._render)
         self._mutex = self._recorder.producer.mutex
         self._durable = settings.config.durable
-        self._bind()
         self._env_step = _held_back(env.step, 1, settings.config.durable)
+        self._bind()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment and record the transition."""
         result = self._env_step(action)
+        self._record(action, result)
+        return result
+
+    def _record(self, action: Any, result: Any) -> None:
         observation, reward, terminated, truncated, info = result
         with self._mutex:
             if self._row_step(action, observation, reward, terminated, truncated, info, self._render):
                 self._recorder.producer.attend(action, observation, reward, terminated, truncated)
-        return result
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; a new episode begins."""
@@ -197,6 +204,19 @@ class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
         self._row_reset = self._rows.reset
         if self._durable.adapter.state:
             self._note_state(self._durable)
+        self._quicken()
+
+    def _quicken(self) -> None:
+        """Have usual steps taken in C, where that was built and nothing stands between the loop and its rows."""
+        if self._recorder.closed or type(self).step is not RecordedEnv.step:
+            return  # what somebody made of `step` calls ours
+        vars(self).pop("step", None)
+        self.compiled = False
+        rows = getattr(self._row_step, "__self__", None)
+        step = compiled_step(rows, self._env_step, self._mutex.locked, self._record) if self._render is None else None
+        if step is not None:
+            vars(self)["step"] = step
+            self.compiled = True
 
     def _note_state(self, config: RecordConfig) -> None:
         """From now on what is recorded has the state among its infos; what the loop gets has not."""

@@ -16,6 +16,7 @@ from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.messages import Registration
 from rolltape.schema.payload_version import PAYLOAD_VERSION
 
+from .compiled_rows import single_rows
 from .digesting import SingleDigests, VectorDigests
 from .kept_rows import KeptRows
 from .last_render import LastRender
@@ -28,7 +29,6 @@ from .producer import Producer
 from .record_session import RecordSession
 from .resuming import PastRun
 from .run_description import EnvDescription
-from .single_rows import SingleRows
 from .state_infos import state_reader
 from .stepping import autoreset_of
 from .validation import checked, validator_of, watched
@@ -82,7 +82,8 @@ class Recorder:
         else:
             schema = recording.schema.of_rows()
             (first,) = first_index
-            rows = SingleRows(schema, self.key, page, config.fragment, sub_env=self.offset, first_index=first, **common)
+            place: dict[str, Any] = {"sub_env": self.offset, "first_index": first}
+            rows = single_rows(schema, self.key, page, config.fragment, **place, **common)
         validator = validator_of(recording.schema, config.validation, str(self.key))
         found = find_statistics(env)
         self.noted = self._noted(rows, found, config) if found else None

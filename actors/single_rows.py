@@ -112,6 +112,8 @@ class SingleRows(OpenRows):
         self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
         self._limit = self._bar = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
         self._room = self._limit
+        self._crowded = False
+        """Whether the open fragment is full of parts of any size, and not of rows."""
         self._bulky = not all(codec.is_fixed for codec in codecs)
         """Whether rows have parts of any size, which have to be counted."""
         self._spare: list[Columns] = []
@@ -323,6 +325,7 @@ class SingleRows(OpenRows):
         self._segments = [(0, self._episode, self._t_before)] if self._open else []
         self._infos = InfoColumns(self._info_types)
         self._episodes = EpisodeRows(self._schema, self._final_column)
+        self._crowded = False
         self._emptied()
         return sealed
 
@@ -350,10 +353,9 @@ class SingleRows(OpenRows):
         return rows, picture
 
     def _full(self) -> bool:
-        for rows in self._frames.values():
-            if rows.full:
-                return True
-        return self._loose_bytes() >= self._config.max_bytes
+        frames = any(rows.full for rows in self._frames.values())
+        self._crowded = frames or self._loose_bytes() >= self._config.max_bytes
+        return self._crowded
 
     def _loose_bytes(self) -> int:
         return self._infos.nbytes + self._episodes.nbytes + sum(values.nbytes for values in self._loose)

@@ -19,6 +19,11 @@ from rolltape.schema.space_codec import SpaceCodec
 BYTES_PER_COLUMN = 512
 """What a column of one row takes beside its buffers."""
 
+LARGEST_C_INTEGER = (1 << 63) - 1
+
+Expected = tuple[type | None, np.dtype[Any], int, int, int, tuple[int, ...]]
+"""Type of integers or None for arrays, dtype, lowest, highest, bytes, shape."""
+
 
 class ValueBuffer(Protocol):
     """Values of one space by row."""
@@ -115,6 +120,16 @@ class ArrayBuffer(LeafBuffers):
         self._array = self._arrays[0]
         self._bytes = self._array.reshape(-1).view(np.uint8).data if self._size else memoryview(b"")
 
+    @property
+    def array(self) -> np.ndarray:
+        """The values by row, contiguous."""
+        return self._array
+
+    @property
+    def expected(self) -> Expected:
+        """What a value has to be exactly, for `_row.c`."""
+        return None, self._dtype, 0, 0, self._size, self._shape
+
     def put(self, row: int, value: Any) -> None:
         if type(value) is np.ndarray and value.dtype is self._dtype and value.shape == self._shape:
             at = row * self._size  # a third faster than assigning the array
@@ -137,6 +152,16 @@ class IntegerBuffer(LeafBuffers):
         limits = np.iinfo(self._dtype)
         self._low, self._high = int(limits.min), int(limits.max)
         self._view = self._arrays[0].data
+
+    @property
+    def array(self) -> np.ndarray:
+        """The values by row, contiguous."""
+        return self._arrays[0]
+
+    @property
+    def expected(self) -> Expected:
+        """What a value has to be exactly, for `_row.c`."""
+        return self._type, self._dtype, self._low, min(self._high, LARGEST_C_INTEGER), self._dtype.itemsize, ()
 
     def put(self, row: int, value: Any) -> None:
         kind = type(value)

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rolltape.actors.compiled_rows import rows_class
 from rolltape.actors.single_rows import SingleRows
 from rolltape.actors.vector_rows import VectorRows
 from rolltape.schema.messages import ProducerKey
@@ -18,6 +19,14 @@ from .recorded import Tape
 OFFSET, STRIDE = 3, 10
 """Where the sub-environments of a recorded vector environment lie in their run."""
 
+WAY = {"compiled": True}
+"""Whether rows of single environments are recorded in C where they can be; the fixture `either_way` changes it."""
+
+
+def rows_of(schema: Any) -> type[SingleRows]:
+    """What a recorder of single environments puts its rows into."""
+    return rows_class(schema) if WAY["compiled"] else SingleRows
+
 
 class Recorder:
     """Around a single environment."""
@@ -27,7 +36,7 @@ class Recorder:
     ) -> None:
         self.env, self.page = env, MemoryPage()
         ticks = Ticks()
-        self.rows = SingleRows(
+        self.rows = rows_of(schema)(
             schema,
             ProducerKey(0, 0),
             self.page,  # type: ignore[arg-type]

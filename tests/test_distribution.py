@@ -1,5 +1,6 @@
 """What is shipped: the wheel holds every package, and no requirement names where it was downloaded from."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,24 +11,31 @@ from pathlib import Path
 
 import pytest
 
+from rolltape.actors.compiled_rows import WHY_NOT, CompiledRows
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
 
 
-def run(*command: object, cwd: Path | None = None) -> str:
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+def run(*command: object, cwd: Path | None = None, **variables: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the sdist of a copy of the sources: a build leaves traces in its own folder."""
-    work = tmp_path_factory.mktemp("dist")
+def build(work: Path, *which: str, **variables: str) -> Path:
+    """The wheel of a copy of the sources: a build leaves traces in its own folder."""
     source = work / "source"
     for folder in {"rolltape", *(folder.split("/")[0] for folder in PACKAGES.values())}:
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     run(
         *(
@@ -40,10 +48,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--python",
             sys.executable,
         ),
-        *("--out-dir", work / "out", source),
+        *(*which, "--out-dir", work / "out", source),
+        **variables,
     )
     (built,) = (work / "out").glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the sdist."""
+    return build(tmp_path_factory.mktemp("dist"))
 
 
 def test_wheel_holds_every_module(wheel: Path) -> None:
@@ -54,7 +69,7 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert expected - names == set()
-    assert "rolltape/py.typed" in names
+    assert {"rolltape/py.typed", "rolltape/actors/_row.pyi"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rolltape"}, "nothing beside the one import name"
 
 
@@ -73,6 +88,25 @@ def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:
     assert all(Path(file).is_relative_to(venv) for file in files)
     assert version in wheel.name
     assert (venv / "bin" / "rolltape").exists()
+
+
+def compiled(wheel: Path) -> list[str]:
+    return [name for name in zipfile.ZipFile(wheel).namelist() if "_row." in name and not name.endswith(".pyi")]
+
+
+@pytest.mark.skipif(CompiledRows is None, reason=WHY_NOT)
+def test_the_compiled_part_is_for_all_later_versions_of_python(wheel: Path) -> None:
+    (library,) = compiled(wheel)
+    assert ".abi3." in library
+    assert "-cp311-abi3-" in wheel.name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variables", [{"CC": "/bin/false"}, {"ROLLTAPE_PURE": "1"}], ids=["no compiler", "asked for"])
+def test_without_the_compiled_part(tmp_path: Path, variables: dict[str, str]) -> None:
+    wheel = build(tmp_path, "--wheel", **variables)
+    assert compiled(wheel) == []
+    assert ("-py3-none-any" in wheel.name) == ("ROLLTAPE_PURE" in variables)
 
 
 HASHED = re.compile(r"[A-Za-z0-9._-]+(\[[\w,-]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
+import pickle
 import re
 import shutil
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers.utils import RunningMeanStd
 
+from rolltape.actors.compiled_rows import CompiledRows
 from rolltape.actors.joined import JOIN_STRIDE
-from rolltape.actors.recorded_env import record
+from rolltape.actors.recorded_env import RecordedEnv, record
 from rolltape.schema.errors import LakeNotFound, LakeNotWritable, SchemaMismatch
+from rolltape.storage.configuration import configured_by
 
 from .environments import Fragile, Paced
 from .loops import check_seen, single_loop
@@ -284,3 +291,41 @@ def test_a_value_that_breaks_its_space_is_refused_at_once(lake: Path) -> None:
         env.step(0)
     env.close()
     read(lake, env)
+
+
+# ---- rows in C --------------------------------------------------------------------------------------------------------
+
+
+class Doubled(RecordedEnv):
+    """A user's own recorder; its step is the one that is called."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, 2 * float(reward), *rest
+
+
+def test_steps_in_c_are_steps(lake: Path) -> None:
+    """Where it was built a loop's `step` is that of C until it is closed; subclasses and pictures stay in Python."""
+    built = CompiledRows is not None
+    env = record(cartpole(), lake, run="c", **QUICK)
+    drawn = record(gym.make("CartPole-v1", render_mode="rgb_array"), lake, run="c", frames="render", **QUICK)
+    settings = configured_by("Doubled", None, None, lake=lake, frames=None, **QUICK)
+    doubled = Doubled(cartpole(), settings, "c")
+    everyone = (env, drawn, doubled)
+    assert [each.compiled for each in everyone] == [built, False, False]
+    assert inspect.signature(env.step).parameters.keys() == {"action"}
+    for way in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError):
+            way(env)
+    for each in everyone:
+        each.reset(seed=1)
+        for step in (each.step, lambda action, each=each: each.step(action=action)):
+            assert step(1)[1] == (2.0 if each is doubled else 1.0)
+    env.watch_normalization(SimpleNamespace(obs_rms=RunningMeanStd(shape=(4,))))
+    assert not env.compiled, "statistics are noted with each row"
+    env.step(1)
+    for each in everyone:
+        each.close()
+        assert each.step(1)[1] in (1.0, 2.0)
+    lengths = [row["length"] for row in read_back(lake / "runs" / env.run_id).rows("episodes")]
+    assert sorted(lengths) == [2, 2, 3]

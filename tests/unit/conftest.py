@@ -14,6 +14,19 @@ def _refusal(what: str, instead: str):
     return refuse
 
 
+@pytest.fixture(scope="module", params=["compiled", "python"])
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Rows of single environments by the compiled path, then in Python (`tests.recorders`)."""
+    from rolltape.actors.compiled_rows import WHY_NOT
+    from tests.recorders import WAY
+
+    if request.param == "compiled" and WHY_NOT:
+        pytest.skip(WHY_NOT)
+    WAY["compiled"] = request.param == "compiled"
+    yield
+    WAY["compiled"] = True
+
+
 @pytest.fixture(autouse=True)
 def _no_ray_and_no_sleeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(time, "sleep", _refusal("time.sleep", "pass a clock that the test moves by hand"))

@@ -104,6 +104,7 @@ def single(name: str, interrupts: Interrupts, goes_on: bool) -> None:
 DENSE = pytest.param(1, marks=pytest.mark.long)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("stride", [17, DENSE])
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("name", SPACES)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.page import EPISODES, SEQUENCE, STEPS, ProducerPage, page_path, read_page
-from rolltape.actors.single_rows import SingleRows
 from rolltape.schema.messages import ProducerKey
 from tests.examples import examples
 from tests.fakes import Agreement, fragments, run_schema
+from tests.recorders import rows_of
 
 KEY = ProducerKey(3, 2)
 
@@ -70,12 +70,13 @@ def test_a_page_cut_off_says_nothing(tmp_path: Path) -> None:
     assert read_page(tmp_path / "cut") is None
 
 
+@pytest.mark.usefixtures("either_way")
 @examples(20)
 @given(st.lists(st.sampled_from(["reset", "step", "end"]), max_size=20))
 def test_a_single_environment_counts_its_episode(tmp_path_factory: pytest.TempPathFactory, plan: list[str]) -> None:
     path = tmp_path_factory.mktemp("run") / "page"
     schema = run_schema(gym.spaces.Discrete(2), gym.spaces.Discrete(2))
-    rows = SingleRows(
+    rows = rows_of(schema)(
         schema, KEY, ProducerPage(path, KEY, 1), fragments(), sub_env=0, stride=1, agree=Agreement(), first_index=5
     )
     index, steps, total = 4, -1, 0

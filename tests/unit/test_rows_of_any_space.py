@@ -6,11 +6,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from rolltape.actors.single_rows import SingleRows
 from rolltape.actors.vector_rows import VectorRows
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.space_codec import SpaceCodec
@@ -18,6 +18,7 @@ from tests import strategies
 from tests.examples import examples
 from tests.fakes import Agreement, MemoryPage, fragments, run_schema
 from tests.recorded import Tape
+from tests.recorders import rows_of
 from tests.sameness import assert_same
 
 EXAMPLES = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -42,6 +43,7 @@ def episodes(draw: st.DrawFn) -> tuple[gym.Space[Any], gym.Space[Any], list[tupl
     )
 
 
+@pytest.mark.usefixtures("either_way")
 @EXAMPLES
 @given(episodes(), st.integers(1, 4))
 def test_a_single_environment(
@@ -49,7 +51,7 @@ def test_a_single_environment(
 ) -> None:
     observation, action, plan = example
     schema = run_schema(observation, action, "none")
-    rows = SingleRows(
+    rows = rows_of(schema)(
         schema,
         ProducerKey(0, 0),
         MemoryPage(),  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from tests.odd_envs import ENVIRONMENTS, Sampled, constant_infos
 from tests.plain_loops import PlainLoop, assert_recorded
 from tests.recorders import Recorder
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 PLANS = st.lists(
     st.one_of(
         st.just("step"),

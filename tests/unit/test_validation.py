@@ -131,6 +131,7 @@ def recorded(env: Wild, mode: Any) -> tuple[Recorder, Validator]:
 SCRIPT = [(0.5, 1.0), (3.0, float("nan")), (float("nan"), float("inf")), (-2.0, 1.0)]
 
 
+@pytest.mark.usefixtures("either_way")
 def test_warn_counts_what_it_records(caplog: pytest.LogCaptureFixture) -> None:
     recorder, validator = recorded(Wild(SCRIPT), "warn")
     recorder.reset()
@@ -220,6 +221,7 @@ def test_vector_steps_are_refused_with_their_sub_environment(mode: AutoresetMode
     assert statuses == ["aborted", "aborted"]
 
 
+@pytest.mark.usefixtures("either_way")
 def test_pictures_are_looked_at_where_their_space_is_not_all_bytes() -> None:
     class Dark(gym.Env[Any, Any]):
         observation_space = gs.Box(0, 9, (16, 16, 3), np.uint8)
@@ -242,6 +244,7 @@ def test_pictures_are_looked_at_where_their_space_is_not_all_bytes() -> None:
     assert validator.mismatches.frozen() == (Mismatch("observation_outside", "observation", 3),)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_off_looks_at_rewards_alone() -> None:
     env = Wild(SCRIPT)
     recorder = Recorder(env, run_schema(env.observation_space, env.action_space))

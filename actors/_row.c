@@ -1,0 +1,690 @@
+/* The usual row of one environment, recorded without Python: `Row` is a base of `CompiledRows`, `Step` is a loop's step.
+
+Rules:
+1. What is not exactly as expected is left to Python (`SingleRows.step`) untouched: here a row is recorded whole or not
+   at all. All is looked at first and written afterwards; nothing in between runs Python or lets go of the interpreter.
+2. There is one count of rows, `Row.rows`. Python reads and writes it, and the other fields, as attributes.
+3. Columns belong to the pump while the producer's mutex is held: `Step` writes only while nobody holds it.
+4. An environment is stepped once. What it returned goes to Python as it is where rule 1 says so.
+
+Only the limited API of Python 3.11 is used, so that one library serves 3.11 and all later versions. It has no arrays:
+`ArrayHead` is the beginning of NumPy's arrays, which its ABI keeps. `look` shows what is read there; `compiled_rows.py`
+compares it with what NumPy says before the first row. */
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#include <Python.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <structmember.h>
+#include <time.h>
+
+#define MAX_DIMENSIONS 64
+#define C_CONTIGUOUS 1
+
+typedef struct {
+    PyObject_HEAD
+    char *data;
+    int dimensions;
+    Py_ssize_t *shape;
+    Py_ssize_t *strides;
+    PyObject *base;
+    PyObject *dtype;
+    int flags;
+} ArrayHead;
+
+/* What one value has to be: an integer of a type, or an array. */
+typedef struct {
+    PyObject *scalar; /* the type of NumPy integers; NULL: an array */
+    PyObject *dtype;
+    long long low, high;
+    int dimensions;
+    Py_ssize_t shape[MAX_DIMENSIONS];
+    Py_ssize_t size;
+    Py_buffer column;
+} Values;
+
+typedef struct {
+    PyObject_HEAD
+    Py_ssize_t rows, limit;
+    long long before;
+    char open, crowded;
+    PyObject *oldest_ns;
+    bool ready;
+    Py_ssize_t capacity;
+    Py_buffer words, rewards, times;
+    Py_ssize_t steps_word;
+    PyObject *array, *float64, *float32, *no; /* types of NumPy, and its False */
+    PyObject *counter;                        /* NULL: CLOCK_MONOTONIC */
+    Values action, observation;
+} Row;
+
+typedef struct {
+    PyObject_HEAD
+    Row *rows;
+    PyObject *env_step, *locked, *slow;
+} Step;
+
+typedef struct {
+    PyTypeObject *row;
+} State;
+
+/* A value, and a row, that have been looked at and not yet been written. */
+typedef struct {
+    const char *data; /* of an array */
+    long long integer;
+} Value;
+
+typedef struct {
+    Value action, observation;
+    double reward;
+} Parsed;
+
+/* ---- looking -------------------------------------------------------------------------------------------------- */
+
+static const char *array_data(const Row *self, const Values *values, PyObject *value)
+{
+    const ArrayHead *head = (const ArrayHead *)value;
+    if ((PyObject *)Py_TYPE(value) != self->array || head->dtype != values->dtype ||
+        head->dimensions != values->dimensions || !(head->flags & C_CONTIGUOUS))
+        return NULL;
+    for (int i = 0; i < values->dimensions; i++)
+        if (head->shape[i] != values->shape[i])
+            return NULL;
+    return head->data;
+}
+
+static bool parse_integer(const Values *values, PyObject *value, long long *found)
+{
+    int overflow = 0;
+    if (PyLong_CheckExact(value)) {
+        *found = PyLong_AsLongLongAndOverflow(value, &overflow);
+        return !overflow && *found >= values->low && *found <= values->high;
+    }
+    if ((PyObject *)Py_TYPE(value) != values->scalar)
+        return false;
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        PyErr_Clear();
+        return false;
+    }
+    *found = PyLong_AsLongLongAndOverflow(index, &overflow);
+    Py_DECREF(index);
+    return !overflow;
+}
+
+static bool parse_value(const Row *self, const Values *values, PyObject *value, Value *found)
+{
+    if (values->scalar != NULL)
+        return parse_integer(values, value, &found->integer);
+    found->data = array_data(self, values, value);
+    return found->data != NULL;
+}
+
+static bool parse_reward(const Row *self, PyObject *value, double *found)
+{
+    PyObject *kind = (PyObject *)Py_TYPE(value);
+    if (!PyFloat_CheckExact(value) && kind != self->float64 && kind != self->float32 && !PyLong_CheckExact(value))
+        return false;
+    *found = PyFloat_AsDouble(value);
+    if (*found == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return false;
+    }
+    return true;
+}
+
+static bool is_no(const Row *self, PyObject *value)
+{
+    return value == Py_False || value == self->no;
+}
+
+static bool has_room(const Row *self)
+{
+    return self->ready && self->open && !self->crowded && self->oldest_ns != NULL && self->oldest_ns != Py_None &&
+           self->rows + 1 < self->limit && self->rows < self->capacity;
+}
+
+/* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
+static bool parse(const Row *self, PyObject *action, PyObject *const *values, Parsed *found)
+{
+    return has_room(self) && is_no(self, values[2]) && is_no(self, values[3]) && PyDict_CheckExact(values[4]) &&
+           PyDict_Size(values[4]) == 0 && parse_value(self, &self->action, action, &found->action) &&
+           parse_value(self, &self->observation, values[0], &found->observation) &&
+           parse_reward(self, values[1], &found->reward);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+static bool read_counter(const Row *self, int64_t *now)
+{
+#ifdef CLOCK_MONOTONIC
+    if (self->counter == NULL) {
+        struct timespec t;
+        if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+            return false;
+        *now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+        return true;
+    }
+#endif
+    if (self->counter == NULL)
+        return false;
+    PyObject *value = PyObject_CallFunctionObjArgs(self->counter, NULL);
+    if (value == NULL)
+        return false;
+    *now = PyLong_AsLongLong(value);
+    Py_DECREF(value);
+    return !(*now == -1 && PyErr_Occurred());
+}
+
+static void write_value(const Values *values, Py_ssize_t row, const Value *value)
+{
+    char *at = (char *)values->column.buf + row * values->size;
+    if (values->scalar == NULL)
+        memcpy(at, value->data, values->size);
+    else if (values->size == 8)
+        *(int64_t *)at = value->integer;
+    else if (values->size == 4)
+        *(int32_t *)at = (int32_t)value->integer;
+    else if (values->size == 2)
+        *(int16_t *)at = (int16_t)value->integer;
+    else
+        *(int8_t *)at = (int8_t)value->integer;
+}
+
+static void write_row(Row *self, const Parsed *found, int64_t now)
+{
+    Py_ssize_t row = self->rows;
+    write_value(&self->action, row, &found->action);
+    write_value(&self->observation, row + 1, &found->observation);
+    ((double *)self->rewards.buf)[row] = found->reward;
+    ((int64_t *)self->times.buf)[row] = now;
+    ((volatile int64_t *)self->words.buf)[self->steps_word] = self->before + row + 1;
+    self->rows = row + 1;
+}
+
+/* 1: recorded; 0: not one for here; -1: the counter raised. Nobody else may touch the columns. */
+static int record(Row *self, PyObject *action, PyObject *const *values)
+{
+    Parsed found;
+    int64_t now;
+    if (!parse(self, action, values, &found))
+        return 0;
+    Py_ssize_t row = self->rows;
+    if (!read_counter(self, &now))
+        return PyErr_Occurred() ? -1 : 0;
+    if (self->counter != NULL && (self->rows != row || !parse(self, action, values, &found)))
+        return 0; /* it was somebody's own function, and may have done anything */
+    write_row(self, &found, now);
+    return 1;
+}
+
+/* ---- Row ------------------------------------------------------------------------------------------------------ */
+
+static void forget_values(Values *values)
+{
+    Py_CLEAR(values->scalar);
+    Py_CLEAR(values->dtype);
+    PyBuffer_Release(&values->column);
+}
+
+/* Not of a memoryview: the collector may clear one that is lent on, and its end then crashes. */
+static int borrow(PyObject *memory, Py_buffer *found)
+{
+    if (PyMemoryView_Check(memory)) {
+        PyErr_SetString(PyExc_TypeError, "an array is needed, not a memoryview");
+        return -1;
+    }
+    return PyObject_GetBuffer(memory, found, PyBUF_CONTIG);
+}
+
+static int row_clear(Row *self)
+{
+    self->ready = false;
+    Py_CLEAR(self->oldest_ns);
+    Py_CLEAR(self->array);
+    Py_CLEAR(self->float64);
+    Py_CLEAR(self->float32);
+    Py_CLEAR(self->no);
+    Py_CLEAR(self->counter);
+    forget_values(&self->action);
+    forget_values(&self->observation);
+    PyBuffer_Release(&self->words);
+    PyBuffer_Release(&self->rewards);
+    PyBuffer_Release(&self->times);
+    return 0;
+}
+
+static int row_traverse(Row *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    Py_VISIT(self->oldest_ns);
+    Py_VISIT(self->array);
+    Py_VISIT(self->float64);
+    Py_VISIT(self->float32);
+    Py_VISIT(self->no);
+    Py_VISIT(self->counter);
+    Py_VISIT(self->action.scalar);
+    Py_VISIT(self->action.dtype);
+    Py_VISIT(self->action.column.obj);
+    Py_VISIT(self->observation.scalar);
+    Py_VISIT(self->observation.dtype);
+    Py_VISIT(self->observation.column.obj);
+    Py_VISIT(self->words.obj);
+    Py_VISIT(self->rewards.obj);
+    Py_VISIT(self->times.obj);
+    return 0;
+}
+
+static void free_object(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static void row_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    row_clear((Row *)self);
+    free_object(self);
+}
+
+static int set_values(Values *values, PyObject *const *args)
+{
+    if (args[0] != Py_None)
+        values->scalar = Py_NewRef(args[0]);
+    values->dtype = Py_NewRef(args[1]);
+    values->low = PyLong_AsLongLong(args[2]);
+    values->high = PyLong_AsLongLong(args[3]);
+    values->size = PyLong_AsSsize_t(args[4]);
+    Py_ssize_t dimensions = PyTuple_Size(args[5]);
+    if (PyErr_Occurred())
+        return -1;
+    if (dimensions > MAX_DIMENSIONS) {
+        PyErr_Format(PyExc_ValueError, "at most %d dimensions, not %zd", MAX_DIMENSIONS, dimensions);
+        return -1;
+    }
+    values->dimensions = (int)dimensions;
+    Py_ssize_t items = 1;
+    for (Py_ssize_t i = 0; i < dimensions; i++) {
+        values->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(args[5], i));
+        if (values->shape[i] == -1 && PyErr_Occurred())
+            return -1;
+        items *= values->shape[i];
+    }
+    if (values->size < 0 || (values->scalar != NULL && (dimensions || (values->size != 1 && values->size != 2 && values->size != 4 &&
+                                                                     values->size != 8))) ||
+        (items && values->size % items)) {
+        PyErr_SetString(PyExc_ValueError, "size and shape of a value do not fit");
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(expect_doc,
+             "expect($self, words, steps_word, numpy, counter, action, observation, /)\n--\n\n"
+             "What rows are made of; once.\n\n"
+             "words: an array of int64 that outlives the process; steps_word: which of them counts steps.\n"
+             "numpy: the types ndarray, float64 and float32, and the value False_.\n"
+             "counter: gives nanoseconds; None: CLOCK_MONOTONIC.\n"
+             "action, observation: (type of integers or None for arrays, dtype, lowest, highest, bytes, shape).");
+
+static PyObject *row_expect(Row *self, PyObject *args)
+{
+    PyObject *words, *counter, *numpy[4], *action[6], *observation[6];
+    Py_ssize_t steps_word;
+    if (self->array != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "expect() was called before");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "On(OOOO)O(OOOOOO!)(OOOOOO!):expect", &words, &steps_word, &numpy[0], &numpy[1],
+                          &numpy[2], &numpy[3], &counter, &action[0], &action[1], &action[2], &action[3], &action[4],
+                          &PyTuple_Type, &action[5], &observation[0], &observation[1], &observation[2],
+                          &observation[3], &observation[4], &PyTuple_Type, &observation[5]))
+        return NULL;
+    if (borrow(words, &self->words) < 0)
+        return NULL;
+    if (steps_word < 0 || (steps_word + 1) * 8 > self->words.len || (uintptr_t)self->words.buf % 8) {
+        PyErr_SetString(PyExc_ValueError, "no such word");
+        return NULL;
+    }
+    self->steps_word = steps_word;
+    self->array = Py_NewRef(numpy[0]);
+    self->float64 = Py_NewRef(numpy[1]);
+    self->float32 = Py_NewRef(numpy[2]);
+    self->no = Py_NewRef(numpy[3]);
+    if (counter != Py_None)
+        self->counter = Py_NewRef(counter);
+    if (set_values(&self->action, action) < 0 || set_values(&self->observation, observation) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static int exchange(Py_buffer *column, PyObject *memory, Py_ssize_t bytes)
+{
+    Py_buffer found;
+    if (borrow(memory, &found) < 0)
+        return -1;
+    if (found.len < bytes) {
+        PyErr_Format(PyExc_ValueError, "a column of %zd bytes, at least %zd are needed", found.len, bytes);
+        PyBuffer_Release(&found);
+        return -1;
+    }
+    PyBuffer_Release(column);
+    *column = found;
+    return 0;
+}
+
+PyDoc_STRVAR(fill_doc,
+             "fill($self, actions, observations, rewards, times, capacity, /)\n--\n\n"
+             "The columns that rows go to from now on: contiguous arrays of `capacity` rows, observations of one more.");
+
+static PyObject *row_fill(Row *self, PyObject *args)
+{
+    PyObject *actions, *observations, *rewards, *times;
+    Py_ssize_t capacity;
+    self->ready = false;
+    if (!PyArg_ParseTuple(args, "OOOOn:fill", &actions, &observations, &rewards, &times, &capacity))
+        return NULL;
+    if (self->array == NULL || capacity < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "expect() comes first");
+        return NULL;
+    }
+    if (exchange(&self->action.column, actions, capacity * self->action.size) < 0 ||
+        exchange(&self->observation.column, observations, (capacity + 1) * self->observation.size) < 0 ||
+        exchange(&self->rewards, rewards, capacity * 8) < 0 || exchange(&self->times, times, capacity * 8) < 0)
+        return NULL;
+    self->capacity = capacity;
+    self->ready = true;
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *call_python(Row *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    PyObject *method = PyObject_GetAttrString((PyObject *)self, "step_in_python");
+    PyObject *positional = PyTuple_New(count);
+    PyObject *named = names == NULL ? NULL : PyDict_New();
+    PyObject *answer = NULL;
+    if (method == NULL || positional == NULL || (names != NULL && named == NULL))
+        goto done;
+    for (Py_ssize_t i = 0; i < count; i++)
+        PyTuple_SetItem(positional, i, Py_NewRef(args[i]));
+    for (Py_ssize_t i = 0; named != NULL && i < PyTuple_Size(names); i++)
+        if (PyDict_SetItem(named, PyTuple_GetItem(names, i), args[count + i]) < 0)
+            goto done;
+    answer = PyObject_Call(method, positional, named);
+done:
+    Py_XDECREF(method);
+    Py_XDECREF(positional);
+    Py_XDECREF(named);
+    return answer;
+}
+
+PyDoc_STRVAR(row_step_doc,
+             "step($self, /, action, observation, reward, terminated, truncated, info, render=None)\n--\n\n"
+             "As `SingleRows.step`, which `step_in_python` has to be.");
+
+static PyObject *row_step(Row *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    if (names == NULL && (count == 6 || (count == 7 && args[6] == Py_None))) {
+        int recorded = record(self, args[0], args + 1);
+        if (recorded < 0)
+            return NULL;
+        if (recorded)
+            Py_RETURN_FALSE;
+    }
+    return call_python(self, args, count, names);
+}
+
+PyDoc_STRVAR(total_doc,
+             "total($self, start, initial, /)\n--\n\n"
+             "`initial` plus the rewards from row `start` on, added in their order.");
+
+static PyObject *row_total(Row *self, PyObject *args)
+{
+    Py_ssize_t start;
+    double total;
+    if (!PyArg_ParseTuple(args, "nd:total", &start, &total))
+        return NULL;
+    if (!self->ready || start < 0 || self->rows > self->capacity) {
+        PyErr_SetString(PyExc_IndexError, "no such rows");
+        return NULL;
+    }
+    const double *rewards = self->rewards.buf;
+    for (Py_ssize_t row = start; row < self->rows; row++)
+        total += rewards[row];
+    return PyFloat_FromDouble(total);
+}
+
+static PyMemberDef row_members[] = {
+    {"rows", T_PYSSIZET, offsetof(Row, rows), 0, "Steps in the open fragment."},
+    {"_limit", T_PYSSIZET, offsetof(Row, limit), 0, NULL},
+    {"_before", T_LONGLONG, offsetof(Row, before), 0, NULL},
+    {"_open", T_BOOL, offsetof(Row, open), 0, NULL},
+    {"_crowded", T_BOOL, offsetof(Row, crowded), 0, NULL},
+    {"oldest_ns", T_OBJECT, offsetof(Row, oldest_ns), 0, "When the open fragment's oldest row came; None: it is empty."},
+    {NULL},
+};
+
+static PyMethodDef row_methods[] = {
+    {"expect", (PyCFunction)row_expect, METH_VARARGS, expect_doc},
+    {"fill", (PyCFunction)row_fill, METH_VARARGS, fill_doc},
+    {"step", (PyCFunction)(void (*)(void))row_step, METH_FASTCALL | METH_KEYWORDS, row_step_doc},
+    {"total", (PyCFunction)row_total, METH_VARARGS, total_doc},
+    {NULL},
+};
+
+static PyType_Slot row_slots[] = {
+    {Py_tp_doc, "Rows of one environment; see `SingleRows`, whose base this is where it is compiled."},
+    {Py_tp_dealloc, row_dealloc},
+    {Py_tp_traverse, row_traverse},
+    {Py_tp_clear, row_clear},
+    {Py_tp_members, row_members},
+    {Py_tp_methods, row_methods},
+    {0, NULL},
+};
+
+static PyType_Spec row_spec = {
+    .name = "rolltape.actors._row.Row",
+    .basicsize = sizeof(Row),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = row_slots,
+};
+
+/* ---- Step ----------------------------------------------------------------------------------------------------- */
+
+static int step_clear(Step *self)
+{
+    Py_CLEAR(self->rows);
+    Py_CLEAR(self->env_step);
+    Py_CLEAR(self->locked);
+    Py_CLEAR(self->slow);
+    return 0;
+}
+
+static int step_traverse(Step *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    Py_VISIT(self->rows);
+    Py_VISIT(self->env_step);
+    Py_VISIT(self->locked);
+    Py_VISIT(self->slow);
+    return 0;
+}
+
+static void step_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    step_clear((Step *)self);
+    free_object(self);
+}
+
+static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *named)
+{
+    State *state = PyType_GetModuleState(type);
+    PyObject *rows, *env_step, *locked, *slow;
+    if (named != NULL && PyDict_Size(named)) {
+        PyErr_SetString(PyExc_TypeError, "Step() takes no keyword arguments");
+        return NULL;
+    }
+    if (state == NULL || !PyArg_ParseTuple(args, "O!OOO:Step", state->row, &rows, &env_step, &locked, &slow))
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Step *self = (Step *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->rows = (Row *)Py_NewRef(rows);
+    self->env_step = Py_NewRef(env_step);
+    self->locked = Py_NewRef(locked);
+    self->slow = Py_NewRef(slow);
+    return (PyObject *)self;
+}
+
+/* 1: recorded; 0: it is Python's; -1: an error. */
+static int record_result(Step *self, PyObject *action, PyObject *result)
+{
+    PyObject *values[5];
+    Row *rows = self->rows;
+    if (!PyTuple_CheckExact(result) || PyTuple_Size(result) != 5 || !has_room(rows))
+        return 0;
+    for (int i = 0; i < 5; i++)
+        values[i] = PyTuple_GetItem(result, i);
+    PyObject *locked = PyObject_CallFunctionObjArgs(self->locked, NULL);
+    if (locked == NULL)
+        return -1;
+    bool is_free = locked == Py_False;
+    Py_DECREF(locked);
+    return is_free ? record(rows, action, values) : 0;
+}
+
+PyDoc_STRVAR(step_doc,
+             "step($self, /, action)\n--\n\n"
+             "Step the environment and record the transition.");
+
+static PyObject *step_step(Step *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    if (count + named != 1 || (named && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), "action"))) {
+        PyErr_SetString(PyExc_TypeError, "step() takes one argument: action");
+        return NULL;
+    }
+    PyObject *action = args[0];
+    PyObject *result = PyObject_CallFunctionObjArgs(self->env_step, action, NULL);
+    if (result == NULL)
+        return NULL;
+    int recorded = record_result(self, action, result);
+    if (recorded == 0) {
+        PyObject *done = PyObject_CallFunctionObjArgs(self->slow, action, result, NULL);
+        Py_XDECREF(done);
+        recorded = done == NULL ? -1 : 1;
+    }
+    if (recorded < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+static PyMethodDef step_methods[] = {
+    {"step", (PyCFunction)(void (*)(void))step_step, METH_FASTCALL | METH_KEYWORDS, step_doc},
+    {NULL},
+};
+
+static PyType_Slot step_slots[] = {
+    {Py_tp_doc, "Step(rows, env_step, locked, slow, /)\n--\n\n"
+                "A loop's step. rows: a `Row`; env_step(action): of the environment; locked(): whether somebody holds\n"
+                "the columns; slow(action, result): records what is not usual."},
+    {Py_tp_new, step_new},
+    {Py_tp_dealloc, step_dealloc},
+    {Py_tp_traverse, step_traverse},
+    {Py_tp_clear, step_clear},
+    {Py_tp_methods, step_methods},
+    {0, NULL},
+};
+
+static PyType_Spec step_spec = {
+    .name = "rolltape.actors._row.Step",
+    .basicsize = sizeof(Step),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = step_slots,
+};
+
+/* ---- the module ----------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(look_doc,
+             "look(array, /)\n--\n\n"
+             "What is read of an array of at least one dimension: address, dtype, shape, whether it is C-contiguous.");
+
+static PyObject *look(PyObject *module, PyObject *array)
+{
+    const ArrayHead *head = (const ArrayHead *)array;
+    PyObject *address = PyObject_GetAttrString(array, "nbytes"); /* raises for what is no array */
+    if (address == NULL)
+        return NULL;
+    Py_DECREF(address);
+    PyObject *shape = PyTuple_New(head->dimensions > 0 && head->dimensions <= MAX_DIMENSIONS ? head->dimensions : 0);
+    if (shape == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(shape); i++)
+        PyTuple_SetItem(shape, i, PyLong_FromSsize_t(head->shape[i]));
+    return Py_BuildValue("(NNNO)", PyLong_FromVoidPtr(head->data), PyLong_FromVoidPtr(head->dtype), shape,
+                         head->flags & C_CONTIGUOUS ? Py_True : Py_False);
+}
+
+static int start(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    state->row = (PyTypeObject *)PyType_FromModuleAndSpec(module, &row_spec, NULL);
+    if (state->row == NULL || PyModule_AddType(module, state->row) < 0)
+        return -1;
+    PyObject *step = PyType_FromModuleAndSpec(module, &step_spec, NULL);
+    if (step == NULL)
+        return -1;
+    int added = PyModule_AddType(module, (PyTypeObject *)step);
+    Py_DECREF(step);
+#ifdef CLOCK_MONOTONIC
+    if (added == 0)
+        added = PyModule_AddIntConstant(module, "HAS_MONOTONIC", 1);
+#else
+    if (added == 0)
+        added = PyModule_AddIntConstant(module, "HAS_MONOTONIC", 0);
+#endif
+    return added;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->row);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->row);
+    return 0;
+}
+
+static PyMethodDef functions[] = {{"look", look, METH_O, look_doc}, {NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, start}, {0, NULL}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rolltape.actors._row",
+    .m_doc = "The usual row of one environment, recorded without Python.",
+    .m_size = sizeof(State),
+    .m_methods = functions,
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__row(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,420 @@
+"""The compiled path of single environments: the same rows as Python's, whatever comes, and nothing of it leaks."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rolltape.actors import compiled_rows
+from rolltape.actors.compiled_rows import CompiledRows, compiled_step, rows_class
+from rolltape.actors.page import STEPS
+from rolltape.actors.single_rows import SingleRows
+from rolltape.schema.errors import SchemaMismatch
+from rolltape.schema.messages import ProducerKey
+from tests.examples import examples
+from tests.fakes import Agreement, MemoryPage, Ticks, fragments, run_schema
+from tests.recorded import Tape
+
+pytestmark = pytest.mark.skipif(CompiledRows is None, reason=compiled_rows.WHY_NOT)
+
+BOX = gs.Box(-1.0, 1.0, (3,), np.float32)
+GRID = gs.Box(0, 9, (2, 2), np.int16)
+THREE = gs.Discrete(3)
+KEY = ProducerKey(0, 0)
+
+
+class Held:
+    """Rows, and a step as `RecordedEnv` makes it, of an environment that returns what it is told to."""
+
+    def __init__(self, kind: type[SingleRows], observation: Any = BOX, action: Any = THREE, **config: int) -> None:
+        self.schema = run_schema(observation, action)
+        self.page, self.mutex, ticks = MemoryPage(), threading.Lock(), Ticks()
+        self.rows = kind(
+            self.schema,
+            KEY,
+            self.page,  # type: ignore[arg-type]
+            fragments(**{"max_rows": 1000, **config}),
+            sub_env=0,
+            stride=1,
+            agree=Agreement(),
+            clock=ticks,  # type: ignore[arg-type]
+            counter_ns=ticks.counter_ns,
+        )
+        self.tape = Tape(self.schema)
+        self.returns: Any = None
+        self.in_python = self.env_steps = 0
+        self.step: Callable[[Any], Any] = (
+            compiled_step(self.rows, self.env_step, self.mutex.locked, self.record) or self.step_in_python
+        )
+
+    def env_step(self, action: Any) -> Any:
+        self.env_steps += 1
+        return self.returns() if callable(self.returns) else self.returns
+
+    def step_in_python(self, action: Any) -> Any:
+        result = self.env_step(action)
+        self.record(action, result)
+        return result
+
+    def record(self, action: Any, result: Any) -> None:
+        self.in_python += 1
+        observation, reward, terminated, truncated, info = result
+        with self.mutex:
+            if self.rows.step(action, observation, reward, terminated, truncated, info):
+                self.tape.take(self.rows)
+
+    def take(self, action: Any, *result: Any) -> Any:
+        """What the step returns, or the error that it raises."""
+        self.returns = result
+        try:
+            return self.step(action)
+        except Exception as error:
+            return type(error), str(error)
+
+    def end(self) -> None:
+        self.rows.abort()
+        self.tape.take(self.rows)
+
+
+def compiled(*args: Any, **named: Any) -> Held:
+    assert CompiledRows is not None
+    return Held(CompiledRows, *args, **named)
+
+
+def usual(i: int) -> tuple[Any, ...]:
+    return np.full(3, i / 10, np.float32), float(i), False, False, {}
+
+
+# ---- the same as Python ----
+
+SHAPES = {"box": BOX, "grid": GRID, "number": gs.Discrete(5), "point": gs.Box(-1.0, 1.0, (), np.float64)}
+ACTIONS = {"discrete": gs.Discrete(3), "small": gs.MultiDiscrete([3, 2]), "box": BOX, "bits": gs.MultiBinary(4)}
+
+
+def odd_arrays(space: gym.Space[Any]) -> st.SearchStrategy[Any]:
+    """Values of a space, most of them as they should be, some in other forms, some wrong."""
+    shape, dtype = space.shape, space.dtype
+    assert shape is not None and dtype is not None
+    array = st.integers(0, 2).map(lambda n: np.full(shape, n, dtype))
+    whole = st.integers(0, 2)
+    forms: list[Any] = [
+        array,
+        array.map(lambda a: np.stack([a, a], -1)[..., 0]),
+        array.map(lambda a: a.astype(dtype.newbyteorder())),
+        array.map(lambda a: a.astype(np.float64)),
+        array.map(lambda a: a.tolist()),
+        array.map(lambda a: a[None]),
+        array.map(lambda a: a.view(Sub)),
+        array.map(lambda a: np.asfortranarray(a)),
+        whole,
+        whole.map(np.int32),
+        whole.map(np.int64),
+        st.sampled_from([None, "x", True, 1.5, 1 << 63, -(1 << 70), np.zeros(7), np.array(1), np.float32(1)]),
+    ]
+    good = [whole, whole.map(np.int64)] if shape == () and dtype.kind == "i" else [array]
+    return st.one_of(*good * 8, *forms)
+
+
+class Sub(np.ndarray):
+    pass
+
+
+class Five(tuple):
+    pass
+
+
+REWARDS = st.one_of(
+    st.floats(),
+    st.floats(width=32).map(np.float32),
+    st.floats().map(np.float64),
+    st.integers(-(1 << 60), 1 << 60),
+    st.sampled_from([True, None, "1.5", 1 << 2000, np.array(1.5), np.array([2.5]), np.int64(3), np.float16(1.5)]),
+)
+FLAGS = st.sampled_from([False] * 12 + [np.False_, np.False_, True, np.True_, 0, 1, np.array(False), None])
+INFOS = st.sampled_from([{}] * 12 + [{"a": 1}, {"a": 2, "b": [1]}, None, "none"])
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
+    observation, action = draw(st.sampled_from(sorted(SHAPES))), draw(st.sampled_from(sorted(ACTIONS)))
+    step = st.tuples(odd_arrays(ACTIONS[action]), odd_arrays(SHAPES[observation]), REWARDS, FLAGS, FLAGS, INFOS)
+    move = st.one_of(*[step] * 8, st.sampled_from(["reset", "cut", "raise", "prompt", "hasten", "relax", "four"]))
+    return observation, action, draw(st.integers(1, 9)), draw(st.lists(move, min_size=5, max_size=40))
+
+
+@examples(60)
+@given(stories())
+def test_both_ways_give_the_same_fragments(story: tuple[str, str, int, list[Any]]) -> None:
+    observation, action, max_rows, moves = story
+    both = [Held(kind, SHAPES[observation], ACTIONS[action], max_rows=max_rows) for kind in (CompiledRows, SingleRows)]  # type: ignore[arg-type]
+    seen: list[list[Any]] = [[], []]
+    for held, said in zip(both, seen, strict=True):
+        rows = held.rows
+        first = np.zeros(rows._schema.observation.leaves[0].shape, rows._schema.observation.leaves[0].dtype)
+        for move in ["reset", *moves]:
+            if move == "reset":
+                rows.reset(first, {})
+            elif move == "cut":
+                held.tape.take(rows)
+            elif move == "raise":
+                held.returns = lambda: 1 // 0
+                with pytest.raises(ZeroDivisionError):
+                    held.step(0)
+            elif move == "four":
+                said.append(held.take(0, first, 0.0, False, False))
+            elif isinstance(move, str):
+                getattr(rows, move)()
+            else:
+                result = held.take(*copy.deepcopy(move))
+                said.append(result if result and isinstance(result[0], type) else "as it was")
+            said.append((rows.rows, rows.steps, rows.episodes, rows.oldest_ns, rows._open, held.page.words[STEPS]))
+            said.append((rows.full, rows.prompted, rows.nbytes, rows.ignored_steps, repr(rows.place(0))))
+        held.end()
+    assert seen[0] == seen[1]
+    assert both[0].env_steps == both[1].env_steps
+    assert len(both[0].tape.fragments) == len(both[1].tape.fragments)
+    for one, other in zip(both[0].tape.fragments, both[1].tape.fragments, strict=True):
+        assert one.keys() == other.keys()
+        assert [batch.schema for batch in one.values()] == [other[name].schema for name in one]
+        for name, batch in one.items():
+            columns = [c for c in batch.schema.names if not c.endswith("time") or c == "time"]
+            for column in columns:
+                a, b = batch.column(column), other[name].column(column)
+                assert repr(a.to_pylist()) == repr(b.to_pylist()), (name, column)
+
+
+def test_usual_rows_never_come_to_python() -> None:
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+    for i in range(100):
+        held.take(np.int64(i % 3) if i % 2 else i % 3, *usual(i))
+    assert held.in_python == 1, "the first of a fragment, which says when it began"
+    held.end()
+    assert [step.reward for step in held.tape.steps()] == list(range(100))
+    assert [step.action for step in held.tape.steps()] == [i % 3 for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "compiles"),
+    [
+        (BOX, gs.Discrete(2), True),
+        (gs.Discrete(5), BOX, True),
+        (gs.Text(3), gs.Discrete(2), False),
+        (gs.Dict(a=BOX), gs.Discrete(2), False),
+        (BOX, gs.Tuple([BOX]), False),
+        (gs.Box(0, 255, (16, 16, 3), np.uint8), gs.Discrete(2), False),
+    ],
+)
+def test_which_spaces_it_takes(observation: Any, action: Any, compiles: bool) -> None:
+    schema = run_schema(observation, action)
+    assert rows_class(schema) is (CompiledRows if compiles else SingleRows)
+    assert rows_class(run_schema(observation, action, "render")) is SingleRows
+
+
+# ---- the step of a loop ----
+
+
+def test_what_the_environment_returns_is_what_the_loop_gets() -> None:
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+    for i in range(5):
+        held.returns = usual(i)
+        assert held.step(i % 3) is held.returns
+        assert held.step(action=0) is held.returns
+    held.returns = Five(usual(1))
+    assert held.step(0) is held.returns
+    assert held.rows.rows == 11
+
+
+@pytest.mark.parametrize(("args", "named"), [((), {}), ((0, 1), {}), ((), {"act": 0}), ((0,), {"action": 0})])
+def test_a_step_takes_one_action(args: Any, named: Any) -> None:
+    held = compiled()
+    with pytest.raises(TypeError, match="one argument: action"):
+        held.step(*args, **named)
+    assert held.env_steps == 0
+
+
+def test_nothing_is_written_while_the_pump_holds_the_rows() -> None:
+    """Another thread holds the mutex: the row waits for it, in Python, and is recorded afterwards."""
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+    for i in range(3):
+        held.take(0, *usual(i))
+    held.mutex.acquire()
+    stepping = threading.Thread(target=held.take, args=(1, *usual(7)))
+    stepping.start()
+    stepping.join(0.05)
+    assert (held.rows.rows, held.env_steps) == (3, 4)
+    held.mutex.release()
+    stepping.join(120)
+    assert (held.rows.rows, held.env_steps, held.in_python) == (4, 4, 2)
+
+
+def test_the_pump_seals_while_the_environment_steps() -> None:
+    """Columns are looked up after the step: those of before are on their way by then."""
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+
+    def sealed() -> Any:
+        def seal() -> None:
+            with held.mutex:
+                held.tape.take(held.rows)
+
+        pump = threading.Thread(target=seal)
+        pump.start()
+        pump.join(120)
+        return usual(5)
+
+    for i in range(4):
+        held.take(0, *usual(i))
+    held.returns = sealed
+    held.step(1)
+    held.step(2)
+    held.end()
+    assert [(step.t, step.action) for step in held.tape.steps()] == [*[(i, 0) for i in range(4)], (4, 1), (5, 2)]
+    assert [len(fragment["steps"]) for fragment in held.tape.fragments] == [4, 1, 1]
+
+
+def test_a_step_within_a_step() -> None:
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+    held.take(0, *usual(0))
+
+    def again() -> Any:
+        held.returns = usual(1)
+        held.step(1)
+        return usual(2)
+
+    held.returns = again
+    held.step(2)
+    held.end()
+    assert [(step.t, step.action, step.reward) for step in held.tape.steps()] == [(0, 0, 0.0), (1, 1, 1.0), (2, 2, 2.0)]
+
+
+def test_a_counter_of_somebody_else_may_do_anything() -> None:
+    """It raises, or ends the episode: no row is half written."""
+    held = compiled()
+    held.rows.reset(np.zeros(3, np.float32), {})
+    counter = Ticks()
+    acts: list[Callable[[], Any]] = []
+
+    def count() -> int:
+        if acts:
+            acts.pop()()
+        return counter.counter_ns()
+
+    own = CompiledRows(  # type: ignore[misc]
+        held.schema,
+        KEY,
+        MemoryPage(),
+        fragments(),
+        sub_env=0,
+        stride=1,
+        agree=Agreement(),
+        clock=counter,
+        counter_ns=count,
+    )
+    own.reset(np.zeros(3, np.float32), {})
+    own.step(0, *usual(0))
+    own.step(0, *usual(1))
+    acts.append(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        own.step(0, *usual(2))
+    assert own.rows == 2
+    acts.append(own.abort)
+    own.step(0, *usual(2))
+    assert (own.rows, own.ignored_steps) == (2, 1)
+
+
+def test_the_clock_is_that_of_python() -> None:
+    assert CompiledRows is not None
+    rows = CompiledRows(
+        run_schema(BOX, gs.Discrete(3)),
+        KEY,
+        MemoryPage(),
+        fragments(),
+        sub_env=0,
+        stride=1,
+        agree=Agreement(),  # type: ignore[arg-type]
+    )
+    rows.reset(np.zeros(3, np.float32), {})
+    told = []
+    for i in range(50):
+        before = time.perf_counter_ns()
+        rows.step(0, *usual(i))
+        told.append((before, int(rows._times[i]), time.perf_counter_ns()))
+    assert all(before <= at <= after for before, at, after in told)
+
+
+# ---- memory ----
+
+
+def test_nothing_leaks() -> None:
+    held = compiled(max_rows=2_000)
+    held.rows.reset(np.zeros(3, np.float32), {})
+    result, action = usual(1), np.int64(1)
+    held.returns = result
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            held.step(action)
+
+    held.tape.take = lambda rows: rows.seal().release()  # type: ignore[method-assign]
+    run(5_000)
+    gc.collect()
+    counts = [sys.getrefcount(x) for x in (result, action, held.rows, *result)]
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    run(20_000)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert [sys.getrefcount(x) for x in (result, action, held.rows, *result)] == counts
+    assert grown < 20_000
+
+
+def test_rows_and_steps_can_be_collected() -> None:
+    import weakref
+
+    held = compiled()
+    gone = weakref.ref(held.rows)
+    held.rows.me = held  # type: ignore[attr-defined]
+    del held
+    gc.collect()
+    assert gone() is None
+
+
+def test_arguments_that_would_write_elsewhere_are_refused() -> None:
+    rows = compiled().rows
+    row: Any = rows
+    actions, observations = np.zeros(4, np.int64), np.zeros((5, 3), np.float32)
+    rewards, times = np.zeros(4), np.zeros(4, np.int64)
+    row.fill(actions, observations, rewards, times, 4)
+    for place, short in enumerate((actions[:3], observations[:4], rewards[:3], times[:3])):
+        columns: list[Any] = [actions, observations, rewards, times]
+        columns[place] = short
+        with pytest.raises(ValueError, match="bytes"):
+            row.fill(*columns, 4)
+    readonly = rewards.copy()
+    readonly.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        row.fill(actions, observations, readonly, times, 4)
+    with pytest.raises(TypeError, match="memoryview"):
+        row.fill(actions.data, observations, rewards, times, 4)
+    with pytest.raises(RuntimeError):
+        row.expect(np.zeros(8, np.int64), STEPS, compiled_rows.NUMPY, None, *[(None, rewards.dtype, 0, 0, 8, ())] * 2)
+    with pytest.raises(SchemaMismatch):
+        row.reset(object(), {})
