@@ -15,6 +15,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+from .config_docstrings import docstrings_of
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -22,7 +24,16 @@ GIB = 1 << 30
 class Frozen(BaseModel):
     """Base of all models of the configuration: no unknown key, no change after it is made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in docstrings_of(cls).items():
+            if name in fields:
+                fields[name].setdefault("description", text)
+        return schema
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -82,7 +93,7 @@ class Setting:
 
     Attributes:
         path: `durable.commit.max_age_s`.
-        field: pydantic's description of it.
+        field: what pydantic knows of it; its docstring is read when it is asked for.
         owner: the model that it is a field of.
     """
 
@@ -119,7 +130,7 @@ class Setting:
     @property
     def reason(self) -> str:
         """Its docstring on one line."""
-        return " ".join((self.field.description or "").split())
+        return " ".join((self.field.description or docstrings_of(self.owner).get(self.name, "")).split())
 
     @property
     def choices(self) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from typing import Any, get_args
 import pydantic
 
 import rolltape
+from rolltape.schema.config_docstrings import docstrings_of
 
 from .log_codes_page import log_codes_page
 from .schema_page import filled
@@ -177,7 +178,8 @@ def _settings(model: type[pydantic.BaseModel], path: str = "") -> Iterator[str]:
         limits = [f"{sign} {bound}" for mark in field.metadata for sign, bound in _bounds(mark)]
         kind = ", ".join([_type(inner), *limits]).replace("|", "\\|")
         default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        said = field.description or docstrings_of(model).get(name, "")
+        meaning = " ".join(said.split()).replace("|", "\\|")
         yield f"| `{path}{name}` | {kind} | {default} | {meaning} |"
 
 
