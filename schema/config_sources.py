@@ -115,7 +115,7 @@ def _variables(given: Mapping[str, str], place: str) -> Layer:
     from pydantic_settings import EnvSettingsSource
 
     by_name = {name.upper(): value for name, value in given.items() if value}
-    by_name = {n: v for n, v in by_name.items() if n not in OTHER_VARIABLES and not n.startswith(WIRING)}
+    by_name = {n: v for n, v in by_name.items() if n not in OTHER_VARIABLES and not _is_wiring(n)}
     unknown = list(_unknown(by_name, place))
     if unknown:
         raise ConfigError("\n".join(unknown))
@@ -134,6 +134,11 @@ def _variables(given: Mapping[str, str], place: str) -> Layer:
 
     data = Source(_reader(), env_prefix=PREFIX, env_nested_delimiter=BETWEEN)()
     return Layer(place or "environment", flatten(data, origin))
+
+
+def _is_wiring(name: str) -> bool:
+    """Whether Rolltape sets this variable for its own processes; a setting with one underscore too many is none."""
+    return name.startswith(WIRING) and BETWEEN not in name.removeprefix(WIRING)
 
 
 def _decoded(field: Any, text: str) -> Any:

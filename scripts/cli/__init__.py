@@ -90,10 +90,14 @@ def app_of(names: Sequence[str] = (*COMMANDS, *GROUPS)) -> typer.Typer:
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
     """With the command that is called alone, with all where help is asked for or a word is none of them."""
-    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    word = _word_of(arguments)
     if word is None and "--version" in arguments:
         return app_of([])
     return app_of([word]) if word in (*COMMANDS, *GROUPS) else app_of()
+
+
+def _word_of(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
 def run_command(arguments: Sequence[str]) -> Any:
@@ -119,7 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = DEBUG in given
     given = [argument for argument in given if argument != DEBUG]
     try:
-        app_for(given)(args=given, prog_name="rolltape")
+        command = typer.main.get_command(app_for(given))
+        if _word_of(given) is not None and isinstance(command, typer.core.TyperGroup):
+            command.rich_markup_mode = None  # a refusal in plain text: loading what draws a frame takes longer
+        command(args=given, prog_name="rolltape")
     except RolltapeError as error:
         if debug:
             raise

@@ -431,6 +431,13 @@ def test_the_legend_has_every_source() -> None:
     ]
 
 
+def test_a_variable_with_an_underscore_too_many(tmp_path: Path) -> None:
+    """It was taken for one of those by which a program finds its run, and said nothing."""
+    said = refusal(tmp_path, {"ROLLTAPE__DURABLE__COMMIT__MAX_AGE_S": "-1"})
+    assert "Did you mean ROLLTAPE_DURABLE__COMMIT__MAX_AGE_S" in said
+    assert read(tmp_path, {"ROLLTAPE__RUN": "x", "ROLLTAPE__LAKE": "elsewhere"}).config.lake == Config().lake
+
+
 def test_a_dotenv_file_in_disorder(tmp_path: Path) -> None:
     assert not dotenv_layer(tmp_path / ".env")
     with pytest.raises(ConfigError, match=r"ROLLTAPE_SEDE = '1': no setting has this variable in \.env"):

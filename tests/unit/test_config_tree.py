@@ -3,13 +3,14 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rolltape.schema import config, config_live, config_ui
 from rolltape.schema.config import RecordConfig
-from rolltape.schema.config_base import Risk, Setting, settings_of
+from rolltape.schema.config_base import Frozen, Risk, Setting, settings_of
 from rolltape.schema.config_tree import Config
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +87,45 @@ def test_a_cap_is_twice_the_credits() -> None:
     assert Config.model_validate({"live": {"credits": 50}}).live.max_credits == 100
     with pytest.raises(ValidationError, match="at least credits"):
         Config.model_validate({"live": {"credits": 50, "max_credits": 20}})
+
+
+class Inner(Frozen):
+    """For the tests of docstrings."""
+
+    first: int = 1
+    """What the first
+    is for."""
+    silent: int = 2
+
+
+class Outer(Inner):
+    """Has what its base has."""
+
+    second: Annotated[int, Field(description="Said in the field.")] = 3
+    """Not this."""
+    inner: Inner = Inner()
+    """A section."""
+
+
+def test_docstrings_are_the_descriptions() -> None:
+    found = {setting.path: setting.reason for setting in settings_of(Outer)}
+    assert found == {
+        "first": "What the first is for.",
+        "silent": "",
+        "second": "Said in the field.",
+        "inner.first": "What the first is for.",
+        "inner.silent": "",
+    }
+    schema = Outer.model_json_schema()
+    said = {name: field.get("description") for name, field in schema["properties"].items()}
+    assert said == {
+        "first": "What the first\nis for.", "silent": None, "second": "Said in the field.", "inner": "A section."
+    }
+    assert schema["$defs"]["Inner"]["properties"]["first"]["description"] == "What the first\nis for."
+
+
+def test_a_model_without_its_source() -> None:
+    made: dict[str, Any] = {"Frozen": Frozen, "__name__": "nowhere"}
+    exec("class Shell(Frozen):\n    a: int = 1\n    'said'\n", made)
+    (setting,) = settings_of(made["Shell"])
+    assert setting.reason == ""
