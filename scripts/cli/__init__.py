@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import rolltape
 from rolltape.schema.errors import RolltapeError
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = [argument for argument in given if argument != DEBUG]
     try:
         command = typer.main.get_command(app_for(given))
-        if _word_of(given) is not None and isinstance(command, typer.core.TyperGroup):
+        if _word_of(given) is not None and isinstance(command, TyperGroup):
             command.rich_markup_mode = None  # a refusal in plain text: loading what draws a frame takes longer
         command(args=given, prog_name="rolltape")
     except RolltapeError as error:
