@@ -46,7 +46,7 @@ def matching(codec: SpaceCodec) -> Matching:
 
 def column_bytes(codec: SpaceCodec, column: pa.Array | pa.ChunkedArray) -> list[bytes]:
     """The bytes of each row of a column without nulls: of its arrays, one after the other, as the space has them."""
-    lists = [_rows(array) for array in codec.split_batch(codec.decode_batch(column), len(column))]
+    lists = [row_bytes(array) for array in codec.split_batch(codec.decode_batch(column), len(column))]
     return lists[0] if len(lists) == 1 else [b"".join(parts) for parts in zip(*lists, strict=True)]
 
 
@@ -79,7 +79,8 @@ def same_signs(a: pa.Array, b: pa.Array) -> bool:
     return np.array_equal(*signs)
 
 
-def _rows(array: np.ndarray) -> list[bytes]:
+def row_bytes(array: np.ndarray) -> list[bytes]:
+    """The bytes of each row of an array, (rows, *shape)."""
     flat = np.ascontiguousarray(array).reshape(len(array), -1)
     size = flat.shape[1] * flat.dtype.itemsize
     return flat.view(np.dtype((np.void, size))).ravel().tolist() if size else [b""] * len(flat)

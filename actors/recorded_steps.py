@@ -29,6 +29,7 @@ from rolltape.schema.space_codec import SpaceCodec
 from .compared_infos import InfoRows, unlike_key, unlike_row
 from .exact_bytes import ColumnBytes, Matching, column_bytes, matching
 from .infos import InfoColumns
+from .kept_values import KeptValues, RecordedBlocks
 from .normalization_again import RecordedStatistics
 from .replayed import Divergence
 
@@ -126,6 +127,14 @@ class RecordedSteps:
         """Rewards, float64, one a step."""
         return self._rewards
 
+    @property
+    def whole(self) -> list[int]:
+        """The places of the episodes that can be replayed."""
+        if self.statistics is not None:
+            return [place for place in range(len(self.rows)) if not self.why_not(place)]
+        lengths = [row["length"] for row in self.rows]
+        return np.flatnonzero(np.diff(self.edges) == np.array(lengths, np.float64)).tolist()  # None is NaN
+
     def why_not(self, place: int) -> str:
         """Why an episode cannot be replayed, such as steps that are missing; empty where it can."""
         if int(self.edges[place + 1] - self.edges[place]) != self.rows[place]["length"]:
@@ -191,6 +200,14 @@ class RecordedSteps:
         if self._observations is not None:
             return self._bytes.of(start, stop)
         return repeat(None, stop - start) if self._digests is None else self._digests[start:stop]
+
+    def blocks(self, kept: KeptValues) -> RecordedBlocks | None:
+        """Observations and flags as `kept` are compared with them; None where none can be kept."""
+        if self._observations is None or not kept.possible:
+            return None
+        known = None if self._finals is None else self._finals.is_valid().to_numpy()
+        finals = None if self._finals is None else self._codec.decode_batch(self._finals)
+        return RecordedBlocks(self._codec.decode_batch(self._observations), finals, known, self.edges)
 
     def finals(self) -> list[Any]:
         """The last observation of each episode, as `matching` takes it; None where it is not known."""
@@ -446,26 +463,39 @@ def _finals_of(run: Run, rows: list[dict[str, Any]], column: str = "final_observ
 
 
 def _rows_of(run: Run, table: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.Table:
-    """The rows of some episodes in order. A list of thousands of numbers costs DuckDB more than some rows too many."""
+    """The rows of some episodes in order, read from the parts: SQL costs several times as much."""
     numbers = np.array([row["episode"] for row in rows])
-    places = [row["sub_env"] for row in rows]
-    among = f"episode between {numbers.min()} and {numbers.max()} and sub_env between {min(places)} and {max(places)}"
-    every = run.steps(where=among) if table == "steps" else run.episodes(among)
+    places = np.array([row["sub_env"] for row in rows])
+    among = {"episode": (int(numbers.min()), int(numbers.max())), "sub_env": (int(places.min()), int(places.max()))}
     stored = stored_columns(run, table)
-    found = every.select(*(f'"{name}"' for name in columns if name in stored)).to_arrow()
+    there = [name for name in columns if name in stored]
+    found = run.lake.episode_rows.between(run.run_id, table, there, **among).select(there)
     keys = [found[name].to_numpy() for name in ("sub_env", "episode", "t") if name in columns]
     if len(found) != sum(row["length"] or 0 for row in rows) or table != "steps":
         wanted = np.flatnonzero(np.isin(keys[1], numbers))
         if len(wanted) != len(found):
             found, keys = found.take(pa.array(wanted)), [key[wanted] for key in keys]
-    order = np.lexsort(keys[::-1])
-    return found if (np.diff(order) == 1).all() else found.take(pa.array(order))
+    if len(found) < 2 or _ascend(keys):
+        return found
+    return found.take(pa.array(np.lexsort(keys[::-1])))
+
+
+def _ascend(keys: list[np.ndarray]) -> bool:
+    """Whether rows are sorted by these keys, the first first."""
+    equal = np.ones(len(keys[0]) - 1, bool)
+    for key in keys:
+        step = np.diff(key)
+        if (equal & (step < 0)).any():
+            return False
+        equal &= step == 0
+    return True
 
 
 def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
     """Where the steps of each episode begin and end; both are sorted by sub-environment and episode."""
-    numbers, counts = np.unique(steps["episode"].to_numpy(), return_counts=True)
-    lengths = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    episodes = steps["episode"].to_numpy()
+    starts = np.flatnonzero(np.diff(episodes, prepend=-1)) if len(episodes) else np.zeros(0, np.int64)
+    lengths = dict(zip(episodes[starts].tolist(), np.diff(starts, append=len(episodes)).tolist(), strict=True))
     return np.cumsum([0, *(lengths.get(row["episode"], 0) for row in rows)])
 
 

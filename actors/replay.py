@@ -25,6 +25,7 @@ import gymnasium as gym
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import encode_value
 
+from .kept_values import KeptValues
 from .on_ray import cluster, launch
 from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once, stored_columns
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
@@ -194,6 +195,7 @@ class Replayer:
         self.uncompared: set[str] = set()
         self._stride = run.info["episode_stride"]
         self._known: dict[int, dict[str, Any]] = {}
+        self._kept = KeptValues(self._observation)
         self._swift = True
         """Until something differs, or cannot be told."""
 
@@ -208,8 +210,12 @@ class Replayer:
         """Replay episodes, given by their rows (`episode_rows`); some verdicts at a time."""
         self._known = {row["episode"]: row for row in wanted}
         kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
+        begun = {(row["sub_env"], row["seed_episode"]) for row in wanted if row["replay"] == "forward"}
         for row in wanted:
-            kinds["none" if self._why_not(row) else row["replay"]].append(row)
+            kind = "none" if self._why_not(row) else row["replay"]
+            if kind == "alone" and (row["sub_env"], row["episode"]) in begun:
+                kind = "forward"  # it is the first of a chain, and replayed with that
+            kinds[kind].append(row)
         if kinds["alone"]:
             yield from self._alone(kinds["alone"])
         yield from self._forward(kinds["forward"])
@@ -279,10 +285,13 @@ class Replayer:
     def _forward(self, wanted: list[dict[str, Any]]) -> Iterator[list[Replayed]]:
         chains: dict[Any, list[dict[str, Any]]] = {}
         for row in wanted:
-            chains.setdefault(_chain_of(row), []).append(row)
+            first = row["episode"] if row["replay"] == "alone" else row["seed_episode"]
+            chains.setdefault((row["sub_env"], first), []).append(row)
         for rows, chain, pieces in self._read_chains(list(chains.values())):
             if isinstance(chain, str):
-                yield [_not(row, chain) for row in rows]
+                yield [_not(row, chain) for row in rows if row["replay"] == "forward"]
+                if alone := [row for row in rows if row["replay"] == "alone"]:
+                    yield from self._alone(alone)
                 continue
             episodes = {row["episode"] for row in rows}
             for results in self._chained(chain, pieces=pieces):
@@ -347,8 +356,10 @@ class Replayer:
         """The verdicts of one pass; None where a swift one found something, which a careful one has to look at."""
         if not self._swift:
             return CarefulPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
-        found = SwiftPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
-        self._swift = found is not None
+        kept = self._kept
+        possible = kept.possible
+        found = SwiftPass(self.env, recorded, self.uncompared, kept, chained=chained, seeded=seeded).through()
+        self._swift = found is not None or kept.possible != possible
         return found
 
     def _told(

@@ -2,9 +2,9 @@
 
 Rules:
 1. Nothing that a replay gave is looked at after the environment could have changed it.
-2. A swift pass compares the bytes of each observation before it takes the next step, and keeps none: that costs less
-   than memory for hundreds of them. Rewards and infos are kept and compared later. It only says whether all is the
-   same.
+2. A swift pass only says whether all is the same. Small observations of an environment that does not write to them
+   again are kept for some hundred steps and compared in one array (`kept_values`); others before the next step is
+   taken. Infos are copied at once.
 3. Otherwise a careful pass says what differs first: it copies each value, and compares some steps at a time, column by
    column.
 """
@@ -17,7 +17,11 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 
+from rolltape.storage.frame_store import through
+
 from .blame import said
+from .exact_bytes import Matching
+from .kept_values import KeptValues
 from .recorded_steps import RecordedSteps, copied, picture_difference, same_bytes
 from .replayed import Divergence
 
@@ -36,6 +40,7 @@ class SwiftPass:
     Args:
         env: where they are replayed.
         ignored: info keys that are not compared.
+        kept: whether what this environment returns may be kept for some steps.
         chained: only the first is reset with its seed, and one that is not whole ends it.
         seeded: of a chain, whether its first is.
     """
@@ -45,11 +50,12 @@ class SwiftPass:
         env: gym.Env[Any, Any],
         recorded: RecordedSteps,
         ignored: set[str],
+        kept: KeptValues,
         *,
         chained: bool,
         seeded: bool = True,
     ) -> None:
-        self._env, self._recorded, self._ignored = env, recorded, ignored
+        self._env, self._recorded, self._ignored, self._kept = env, recorded, ignored, kept
         self._chained, self._seeded = chained, seeded
         self._seen = recorded.seen(0)
 
@@ -57,17 +63,18 @@ class SwiftPass:
         """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
         recorded = self._recorded
         places = list(range(len(recorded.rows)))
-        whole = [place for place in places if not recorded.why_not(place)]
+        whole = recorded.whole
         if self._chained and whole != places:
             whole = whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
         if not recorded.is_exact or recorded.ends_within(whole):
             return None
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
-        pictures = (picture for found in frames.values() for picture in found) if frames else None
-        self._matches = same_bytes if frames else recorded.matching()
+        pictures = through(list(frames.values())) if frames else None
+        self._matches: Matching = same_bytes if frames else recorded.matching()
         self._finals = recorded.finals() if pictures is None else []
-        self._edges = recorded.edges.tolist()
-        self._flags = [flags.tolist() for flags in recorded.last_flags]
+        self._blocks = recorded.blocks(self._kept) if pictures is None else None
+        self._edges, self._lasts = recorded.edges.tolist(), [flags.tolist() for flags in recorded.last_flags]
+        self._most = COMPARE_STEPS if self._blocks is None else self._kept.steps
         try:
             for place in whole:
                 with_seed = not self._chained or (self._seeded and place == 0)
@@ -78,41 +85,56 @@ class SwiftPass:
                 return None
         except Exception:  # whatever it is, a careful pass says where
             return None
-        return {place: (None, recorded.rows[place]["length"]) for place in whole}
+        exact: dict[int, Verdict] = {n: (None, n) for n in {recorded.rows[place]["length"] for place in whole}}
+        return {place: exact[recorded.rows[place]["length"]] for place in whole}
 
     def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
         """`pictures` go on with those of this episode; `last`: there is one after its last step."""
-        recorded, matches = self._recorded, self._matches
-        first, stop = self._edges[place : place + 2]
-        if first != self._seen.first + len(self._seen.rewards):
-            if not self._same():
-                return False
-            self._seen = recorded.seen(first)
+        recorded = self._recorded
+        at, stop = self._edges[place : place + 2]
+        if at != self._seen.first + len(self._seen.rewards) and not self._go_on(at):
+            return False
         observation, info = recorded.begin(self._env, place, seeded=seeded)
         if info or recorded.rows[place]["reset_info"]:
             self._seen.resets.append((place, dict(info)))
-        terminated = truncated = False
-        for start in range(first, stop, COMPARE_STEPS):
-            end = min(start + COMPARE_STEPS, stop)
-            befores = recorded.befores(start, end) if pictures is None else pictures
-            observation, terminated, truncated = self._steps(recorded.actions[start:end], befores, observation)
-            seen = self._seen
-            if seen.first + len(seen.rewards) != end:  # it ended early, or something differs
-                return False
-            if len(seen.rewards) >= COMPARE_STEPS or seen.infos.nbytes >= COMPARE_BYTES:
-                if not self._same():
+        ended: Any = None
+        blocks, kept = self._blocks, self._kept
+        pending = True
+        while at < stop:
+            if blocks is not None and kept.trusted:
+                if pending and not self._matches(blocks.before(place, at), observation):
                     return False
-                self._seen = recorded.seen(end)
-        if stop > first and [flags[stop - 1] for flags in self._flags] != [bool(terminated), bool(truncated)]:
-            return False
+                if len(self._seen.rewards) > len(self._seen.observations) and not self._go_on(at):
+                    return False  # what was looked at one by one is not compared again
+                pending, end = False, min(at + kept.steps, stop)
+                ended = self._keep(recorded.actions[at:end])
+            else:
+                end = min(at + COMPARE_STEPS, stop)
+                befores = recorded.befores(at, end) if pictures is None else pictures
+                observation, *ended = self._look(recorded.actions[at:end], befores, observation)
+                kept.judge(self._matches)
+            seen = self._seen
+            count = len(seen.rewards)
+            if seen.first + count != end:  # it ended early, or something differs
+                return False
+            if (count >= self._most or seen.infos.nbytes >= COMPARE_BYTES) and not self._go_on(end):
+                return False
+            at = end
+        if ended is not None:
+            terminated, truncated = self._lasts
+            if terminated[at - 1] is not bool(ended[0]) or truncated[at - 1] is not bool(ended[1]):
+                return False
+        if not pending:  # the last one is among those that are kept
+            return True
         if pictures is not None:
-            return not last or matches(next(pictures), observation)
+            return not last or self._matches(next(pictures), observation)
         final = self._finals[place]
-        return final is None or matches(final, observation)
+        return final is None or self._matches(final, observation)
 
-    def _steps(self, actions: list[Any], befores: Iterable[Any], observation: Any) -> tuple[Any, Any, Any]:
-        """Some steps, as far as all is well: the last observation and flags."""
-        step, matches, infos = self._env.step, self._matches, self._seen.infos
+    def _look(self, actions: list[Any], befores: Iterable[Any], observation: Any) -> tuple[Any, Any, Any]:
+        """Take some steps and look at each, as far as all is well: the last observation and flags."""
+        step, infos = self._env.step, self._seen.infos
+        matches = self._matches if self._blocks is None else self._kept.trying(self._matches)
         rewards = self._seen.rewards
         keep = rewards.append
         terminated: Any = False
@@ -128,8 +150,40 @@ class SwiftPass:
                 break
         return observation, terminated, truncated
 
+    def _keep(self, actions: list[Any]) -> tuple[Any, Any]:
+        """Take some steps and keep what they return, until one ends the episode: the last flags."""
+        seen = self._seen
+        rewards = seen.rewards
+        keep, note = seen.observations.append, rewards.append
+        terminated: Any = False
+        truncated: Any = False
+        for observation, reward, terminated, truncated, info in map(self._env.step, actions):
+            keep(observation)
+            note(reward)
+            if info:
+                seen.infos.add(len(rewards) - 1, info)
+            if terminated or truncated:
+                break
+        return terminated, truncated
+
+    def _go_on(self, row: int) -> bool:
+        """Compare what was seen, and begin anew with a row."""
+        if not self._same():
+            return False
+        self._seen = self._recorded.seen(row)
+        return True
+
     def _same(self) -> bool:
-        return self._recorded.is_same(self._seen, self._ignored)
+        seen = self._seen
+        if seen.observations:
+            assert self._blocks is not None
+            whole = self._kept.together(seen.observations)
+            if whole is None:
+                self._kept.distrust()
+                return False
+            if not self._blocks.are(seen.first, whole):
+                return False
+        return self._recorded.is_same(seen, self._ignored)
 
 
 class CarefulPass:

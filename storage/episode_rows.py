@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
@@ -41,11 +41,38 @@ class EpisodeRows:
         """
         return once_more(self._listing, self._read, run_id, table, episode)
 
+    def between(self, run_id: str, table: str, columns: Sequence[str], **ranges: tuple[int, int]) -> pa.Table:
+        """Some columns of the rows whose keys are in these ranges, both ends among them, as the parts have them.
+
+        Rows beside them may come too: those of the same row groups. The order is that of the parts.
+        """
+        return once_more(self._listing, self._between, run_id, table, columns, ranges)
+
+    def _between(
+        self, run_id: str, table: str, columns: Sequence[str], ranges: Mapping[str, tuple[int, int]]
+    ) -> pa.Table:
+        with self._lock:
+            found = self._index(run_id, table).between(**ranges)
+        groups: dict[str, list[int]] = {}
+        for path, group in found:
+            groups.setdefault(path, []).append(group)
+        tables: list[pa.Table] = []
+        for path, wanted in groups.items():
+            with part_errors(path), open_part(path) as file:
+                tables.append(file.read_row_groups(wanted, columns=list(columns), use_threads=False))
+        if not tables:
+            empty = table_schema(table).empty_table()
+            return empty.select([name for name in columns if name in empty.column_names])
+        return pa.concat_tables(tables, promote_options="permissive")
+
     def _find(self, run_id: str, table: str, episode: int) -> list[tuple[str, int]]:
         with self._lock:
-            index = self._indexes.setdefault((run_id, table), RowGroups())
-            index.update(self._listing.parts(run_id, table))
-            return index.find(episode=episode)
+            return self._index(run_id, table).find(episode=episode)
+
+    def _index(self, run_id: str, table: str) -> RowGroups:
+        index = self._indexes.setdefault((run_id, table), RowGroups())
+        index.update(self._listing.parts(run_id, table))
+        return index
 
     def _read(self, run_id: str, table: str, episode: int) -> pa.Table:
         found: list[pa.Table] = []

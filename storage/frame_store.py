@@ -8,8 +8,9 @@ at the wanted row.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -233,3 +234,42 @@ class Frames:
 
     def __repr__(self) -> str:
         return f"<Frames {len(self):,} x {self.layout.dtype}{list(self.layout.shape)}>"
+
+
+def through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
+    """The pictures of some episodes of one run, one episode after the other.
+
+    Episodes that lie next to each other in a row group are decoded together: alone, each would decode the group from
+    its beginning.
+    """
+    done = 0
+    try:
+        for store, run_id, stretch in _joined(films):
+            for batch in store.pieces(run_id, stretch):
+                for picture in batch:
+                    yield picture
+                    done += 1
+    except FileNotFoundError:  # compacted meanwhile: what is left lies elsewhere now
+        for film in films:
+            if done < len(film):
+                yield from film if not done else chain.from_iterable(film._found_again(done)._pieces())
+            done = max(0, done - len(film))
+
+
+def _joined(films: Sequence[Frames]) -> Iterator[tuple[FrameStore, str, Stretch]]:
+    """Their stretches; those that follow each other in a row group as one."""
+    last: tuple[FrameStore, str, Stretch] | None = None
+    for film in films:
+        for stretch in film._stretches:
+            if last is not None:
+                was = last[2]
+                if (was.path, was.group, was.stop, was.layout) == (
+                    stretch.path, stretch.group, stretch.start, stretch.layout,
+                ):  # fmt: skip
+                    t = np.concatenate([was.t, stretch.t])
+                    last = film._store, film._run_id, replace(was, stop=stretch.stop, t=t)
+                    continue
+                yield last
+            last = film._store, film._run_id, stretch
+    if last is not None:
+        yield last

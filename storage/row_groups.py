@@ -55,6 +55,14 @@ class RowGroups:
                 may &= (ranges[:, 0] <= value) & (value <= ranges[:, 1])
         return [self._where[i] for i in np.flatnonzero(may)]
 
+    def between(self, **ranges: tuple[int, int]) -> list[tuple[str, int]]:
+        """(part, number) of the row groups that may hold rows with keys in these ranges, both ends among them."""
+        may = np.ones(len(self._all), bool)
+        for key, (first, last) in ranges.items():
+            has = self._all[:, self._keys.index(key)]
+            may &= (has[:, 0] <= last) & (first <= has[:, 1])
+        return [self._where[i] for i in np.flatnonzero(may)]
+
     def _read(self, path: str) -> np.ndarray:
         with open_part(path) as part:
             footer = part.metadata

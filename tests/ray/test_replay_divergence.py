@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import random
@@ -15,6 +16,9 @@ import pytest
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rolltape
+from rolltape.actors.kept_values import KeptValues
+from rolltape.actors.replay import Replayer, episode_rows
+from rolltape.actors.replay_pass import SwiftPass
 from rolltape.schema.errors import ReplayFailed, UnknownEnvironment
 from rolltape.scripts.cli import main
 from rolltape.storage.runs import Run
@@ -65,6 +69,61 @@ def test_nothing_changed(cartpole: Path) -> None:
     assert report.exact
     assert report.versions == {}
     assert f"exact ({len(only_run(cartpole).steps()):,} steps" in str(report)
+
+
+class Off(gym.Wrapper[Any, Any, Any, Any]):
+    """Differs in one step, counted over all episodes; `what` None: in none."""
+
+    def __init__(self, env: gym.Env[Any, Any], what: str | None, at: int) -> None:
+        super().__init__(env)
+        self.what, self.at, self.count = what, at, 0
+        self.buffer = np.zeros(env.observation_space.shape or (), np.float32)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.count += 1
+        if self.count >= self.at and self.what == "buffer":
+            self.buffer[:] = observation
+            return self.buffer, reward, terminated, truncated, info
+        if self.count == self.at:
+            match self.what:
+                case "observation":
+                    observation[1] = np.nextafter(observation[1], np.float32(9))
+                case "dtype":
+                    observation = observation.astype(np.float64)
+                case "reward":
+                    reward = 1.5
+                case "end":
+                    terminated = not terminated
+                case "cut":
+                    truncated = not truncated
+                case "info":
+                    info = {"more": 1}
+        return observation, reward, terminated, truncated, info
+
+
+def test_one_step_that_differs_is_found_among_those_that_are_kept(cartpole: Path) -> None:
+    run = rolltape.open(cartpole).run()
+    with contextlib.closing(Replayer(run)) as replayer:
+        (recorded,) = replayer.read(episode_rows(run))
+        env, steps = replayer.env, len(recorded.actions)
+        ends = set(recorded.edges[1:].tolist())
+        assert len(ends) > 4
+
+        def through(what: str | None, at: int, kept: KeptValues) -> Any:
+            return SwiftPass(Off(env, what, at), recorded, set(), kept, chained=False).through()
+
+        kept = KeptValues(run.codec("observation"), 5)
+        whole = through(None, 0, kept)
+        assert kept.trusted and whole is not None and len(whole) == len(recorded.rows)
+        for what in ("observation", "dtype", "reward", "end", "cut", "info"):
+            for at in (1, 2, 30, *ends, *(end + 1 for end in ends if end < steps), steps - 1):
+                kept = KeptValues(run.codec("observation"), 0)
+                assert kept.trusted and through(what, at, kept) is None, (what, at)
+        kept = KeptValues(run.codec("observation"), 5)
+        assert through("buffer", 1, kept) is not None and not kept.possible, "it is compared before the next step"
+        kept = KeptValues(run.codec("observation"), 0)
+        assert through("buffer", 50, kept) is None and not kept.possible, "it cannot be told any more"
 
 
 def test_a_reward(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,6 +9,8 @@ import pytest
 import rolltape as rt
 from rolltape.schema.errors import LakeNotFound
 from rolltape.storage import frame_index, listing
+from rolltape.storage.frame_store import FrameStore, through
+from rolltape.storage.layout import RunFolder
 from tests.lakes import record, record_frames
 from tests.unit.test_lake_exact import compact
 
@@ -42,6 +46,45 @@ def test_any_picture_and_all_in_order(shown: dict[int, np.ndarray], frames_a_com
         np.testing.assert_array_equal(np.stack(list(frames)), expected)
         np.testing.assert_array_equal(np.concatenate(list(frames.batches())), expected)
     assert repr(run.frames(1)) == "<Frames 30 x uint8[32, 24, 3]>"
+
+
+@pytest.mark.parametrize("frames_a_commit", [3, 13, 1000])
+def test_episodes_one_after_the_other(
+    shown: dict[int, np.ndarray], frames_a_commit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_frames(tmp_path, shown, frames_a_commit=frames_a_commit)
+    run = rt.open(tmp_path).run()
+    decoded: list[str] = []
+    pieces = FrameStore.pieces
+
+    def counted(store: FrameStore, run_id: str, stretch: Any) -> Iterator[np.ndarray]:
+        decoded.append(stretch.path)
+        return pieces(store, run_id, stretch)
+
+    monkeypatch.setattr(FrameStore, "pieces", counted)
+    for which in ((0, 1, 2, 3), (1, 3), (2, 0), ()):
+        expected = [picture for episode in which for picture in shown[episode]]
+        found = list(through([run.frames(episode) for episode in which]))
+        assert len(found) == len(expected)
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    if frames_a_commit == 1000:
+        decoded.clear()
+        list(through([run.frames(episode) for episode in (0, 2, 1, 3)]))  # by sub-environment
+        assert len(decoded) == 1, "what lies together is decoded together"
+
+
+def test_episodes_one_after_the_other_while_parts_are_merged(
+    shown: dict[int, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.unit.test_lake_exact.TABLES", ("frames",))
+    record_frames(tmp_path, shown, frames_a_commit=3)
+    run = rt.open(tmp_path).run()
+    found = through([run.frames(episode) for episode in shown])
+    first = [next(found) for _ in range(14)]
+    folder = RunFolder(tmp_path / "runs" / run.run_id)
+    compact(folder, 1, len(run.parts("frames")), delete=True)
+    expected = [picture for pictures in shown.values() for picture in pictures]
+    assert all(np.array_equal(a, b) for a, b in zip([*first, *found], expected, strict=True))
 
 
 def test_frames_are_a_sequence(shown: dict[int, np.ndarray], tmp_path: Path) -> None:

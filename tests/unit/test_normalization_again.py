@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import wrappers as w
 
+from rolltape.actors.normalization import find_statistics
 from rolltape.actors.normalization_again import OLDER, RecordedStatistics
 
 TENTH = float(np.float32(0.1))
@@ -96,3 +99,28 @@ def test_what_is_not_there_is_said() -> None:
     assert "no update_running_mean or training" in put_back(
         Unheld(gym.make("CartPole-v1")), OBSERVATION | {"wrapper": "Unheld"}
     )[0]
+
+
+class Slotted:
+    __slots__ = ("obs_rms",)
+
+    def __init__(self) -> None:
+        self.obs_rms = None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python 3.13 gives no dict away")
+def test_looking_for_statistics_leaves_attributes_where_they_are() -> None:
+    env, other = gym.make("CartPole-v1"), gym.make("CartPole-v1")
+    assert not find_statistics(env)
+    assert gc.get_referents(env.unwrapped).count(env.unwrapped) == 0
+    held = [type(found) for found in gc.get_referents(env.unwrapped)]
+    plain = [type(found) for found in gc.get_referents(other.unwrapped)]
+    assert sorted(map(str, held)) == sorted(map(str, plain)), "with a dict of its own, every step costs more"
+    assert vars(other.unwrapped) is not None
+    assert sorted(map(str, [type(found) for found in gc.get_referents(other.unwrapped)])) != sorted(map(str, held))
+
+
+def test_what_has_no_attributes_of_its_own_has_no_statistics() -> None:
+    slotted: Any = Slotted()
+    assert find_statistics(slotted) == []
+    assert [one.wrapper for one in find_statistics(normalized())] == ["NormalizeObservation"]
