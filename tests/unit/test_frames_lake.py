@@ -87,6 +87,18 @@ def test_episodes_one_after_the_other_while_parts_are_merged(
     assert all(np.array_equal(a, b) for a, b in zip([*first, *found], expected, strict=True))
 
 
+def test_rows_of_a_range_of_episodes_come_from_their_row_groups(shown: dict[int, np.ndarray], tmp_path: Path) -> None:
+    record_frames(tmp_path, shown, frames_a_commit=3)
+    run = rt.open(tmp_path).run()
+    rows = run.lake.episode_rows.between(run.run_id, "frames", ["episode", "t"], episode=(1, 2))
+    found = sorted(pair for pair in zip(*rows.to_pydict().values(), strict=True) if pair[0] in (1, 2))
+    assert found == [(episode, t) for episode in (1, 2) for t in range(len(shown[episode]))]
+    last = run.lake.episode_rows.between(run.run_id, "frames", ["episode"], episode=(3, 3))
+    assert 0 < len(last) < len(rows), "other row groups are not read"
+    empty = run.lake.episode_rows.between(run.run_id, "frames", ["episode", "t"], episode=(50, 60))
+    assert len(empty) == 0 and empty.column_names == ["episode", "t"]
+
+
 def test_frames_are_a_sequence(shown: dict[int, np.ndarray], tmp_path: Path) -> None:
     record_frames(tmp_path, shown, frames_a_commit=4)
     frames, expected = rt.open(tmp_path).frames("latest", 1), shown[1]
