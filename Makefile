@@ -85,11 +85,13 @@ $(BIN)/uv: requirements/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	touch $@
 
+PARTS_IN_C := actors/_row.c schema/_changes.c
+
 # The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned. It compiles
-# actors/_row.c in place, and goes on without where it cannot: a library of before must not stay then.
-$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py actors/_row.c
+# the parts in C in place, and goes on without where it cannot: a library of before must not stay then.
+$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py $(PARTS_IN_C)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	rm -f actors/_row.*.so
+	rm -f $(PARTS_IN_C:.c=.*.so)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

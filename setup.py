@@ -1,20 +1,23 @@
-"""What pyproject.toml cannot say: the compiled part, which is optional (docs/decisions/0030-a-compiled-row.md)."""
+"""What pyproject.toml cannot say: the compiled parts, which are optional (docs/decisions/0030, 0031)."""
 
 import os
 
 from setuptools import Extension, setup
 
-# Without a compiler the build goes on without it, and rows are recorded in Python. ROLLTAPE_PURE=1 leaves it out on
+# Without a compiler the build goes on without them, and Python does their work. ROLLTAPE_PURE=1 leaves them out on
 # purpose: such a wheel is one for all platforms.
 pure = os.environ.get("ROLLTAPE_PURE", "") not in ("", "0")
-row = Extension(
-    "rolltape.actors._row",
-    ["actors/_row.c"],
-    define_macros=[("Py_LIMITED_API", "0x030B0000")],
-    py_limited_api=True,
-    optional=True,
-)
+compiled = [
+    Extension(
+        f"rolltape.{folder}.{name}",
+        [f"{folder}/{name}.c"],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")],
+        py_limited_api=True,
+        optional=True,
+    )
+    for folder, name in (("actors", "_row"), ("schema", "_changes"))
+]
 setup(
-    ext_modules=[] if pure else [row],
+    ext_modules=[] if pure else compiled,
     options={} if pure else {"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,13 +1,12 @@
-"""Pictures of a fragment: a block of memory, filled in place, that becomes an Arrow binary column without a copy.
+"""Pictures of a fragment: a block of memory, filled in place, that becomes an Arrow binary column.
 
-The block is `[sub-environment, picture, bytes]`, so that a fragment is in the order in which pictures compress best
-(the same game's last frame is next to it). A sub-environment's region may hold more or fewer pictures than its
-neighbour's; the holes are closed only where there are any.
+The block has a region for each sub-environment, so that a fragment is in the order in which pictures compress best
+(the same game's last frame is next to it). A region takes pictures one after the other, whole or as changes since the
+last one; what is left of it is closed only where there are several regions.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.frame_layout import FrameLayout
 from rolltape.schema.messages import ProducerKey
+from rolltape.schema.picture_changes import LEAST_BYTES, ChangeWriter
 from rolltape.schema.run_schema import RunSchema
 
 from .episode_rows import constant, key_columns
@@ -25,26 +25,8 @@ SPARES: Final = 1
 """Blocks kept for the next fragment: one is filled while another is sent."""
 ROOM: Final = 2
 """Pictures that one step may bring for one sub-environment: the last of an episode and the first of the next."""
-
-
-class _Block:
-    """Memory for the pictures of one fragment."""
-
-    def __init__(self, layout: FrameLayout, num_envs: int, slots: int) -> None:
-        self.data = np.empty((num_envs, slots, *layout.stored_shape), layout.dtype)
-        self.episode = np.zeros((num_envs, slots), np.int64)
-        self.t = np.zeros((num_envs, slots), np.int32)
-        self.count = np.zeros(num_envs, np.int64)
-
-    def grown(self, more: int) -> _Block:
-        """A copy with room for `more` pictures a sub-environment."""
-        new = copy.copy(self)
-        for name in ("data", "episode", "t"):
-            old = getattr(self, name)
-            array = np.empty((len(old), old.shape[1] + more, *old.shape[2:]), old.dtype)
-            array[:, : old.shape[1]] = old
-            setattr(new, name, array)
-        return new
+CHANGED: Final = 4
+"""How many times as many pictures a fragment takes where most of each repeats the last one."""
 
 
 class FrameRows:
@@ -52,35 +34,46 @@ class FrameRows:
 
     def __init__(self, schema: RunSchema, kind: str, layout: FrameLayout, num_envs: int, max_bytes: int) -> None:
         self._schema, self._kind, self._layout = schema, kind, layout
+        self._shape, self._dtype = layout.shape, np.dtype(layout.dtype)
         self._num_envs = num_envs
         self._frame_bytes = layout.nbytes
-        self._room = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
-        self._spare: list[_Block] = []
+        self._changes = ChangeWriter(num_envs, layout.nbytes)
+        whole = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
+        self._usual_room = whole * layout.nbytes
+        self._most = whole * CHANGED if layout.nbytes >= LEAST_BYTES else whole
+        self._spare: list[np.ndarray] = []
         self._begin()
 
     def _begin(self) -> None:
-        block = self._spare.pop() if self._spare else _Block(self._layout, self._num_envs, self._room)
-        block.count[:] = 0
-        self._block, self._count, self._slots, self._highest = block, block.count, block.data.shape[1], 0
+        self._block = self._spare.pop() if self._spare else np.empty((self._num_envs, self._usual_room), np.uint8)
+        self._use(self._block)
+        self._rows: list[list[tuple[int, int, int]]] = [[] for _ in range(self._num_envs)]
+        """Of each picture where it ends in its region, its episode and t."""
+        self._at = [0] * self._num_envs
+        self._highest = self._furthest = 0
+        self._changes.begin()
+
+    def _use(self, block: np.ndarray) -> None:
+        self._block, self._flat, self._room = block, block.reshape(-1), block.shape[1]
 
     @property
     def full(self) -> bool:
         """True where the next step might not find room."""
-        return self._highest + ROOM > self._slots
+        return self._highest + ROOM > self._most or self._furthest + ROOM * self._frame_bytes > self._room
 
     @property
     def rows(self) -> int:
         """Pictures in the open fragment."""
-        return int(self._count.sum())
+        return sum(map(len, self._rows))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of those pictures."""
-        return self.rows * self._frame_bytes
+        """Bytes that those pictures take."""
+        return sum(self._at)
 
     def check(self, episode: int, t: int, picture: np.ndarray) -> None:
         """Raises SchemaMismatch where a picture has not the shape and dtype of the others."""
-        if picture.shape != self._layout.shape or picture.dtype != self._layout.dtype:
+        if picture.shape != self._shape or picture.dtype != self._dtype:
             raise SchemaMismatch(
                 f"{self._kind} picture of episode {episode}, t {t}: expected {self._layout.dtype}"
                 f"{list(self._layout.shape)}, found {picture.dtype}{list(picture.shape)}. "
@@ -90,34 +83,35 @@ class FrameRows:
     def add(self, place: int, episode: int, t: int, picture: np.ndarray) -> None:
         """Copy one picture of sub-environment `place` (from 0 in this producer). Raises SchemaMismatch."""
         self.check(episode, t, picture)
-        slot = int(self._count[place])
-        if slot == self._slots:
+        at = self._at[place]
+        if at + self._frame_bytes > self._room:
             self._grow()
-        block = self._block
-        block.data[place, slot] = self._layout.to_stored(picture)
-        block.episode[place, slot] = episode
-        block.t[place, slot] = t
-        self._count[place] = slot + 1
-        self._highest = max(self._highest, slot + 1)
+        stored = self._layout.to_stored(picture)
+        at += self._changes.write(place, stored, self._flat, place * self._room + at)
+        rows = self._rows[place]
+        rows.append((at, episode, t))
+        self._at[place] = at
+        self._highest, self._furthest = max(self._highest, len(rows)), max(self._furthest, at)
 
     def drop(self, place: int, episode: int, t: int) -> None:
         """Take back the newest pictures of an episode after `t`."""
-        slot = int(self._count[place])
-        block = self._block
-        while slot and block.episode[place, slot - 1] == episode and block.t[place, slot - 1] > t:
-            slot -= 1
-        self._count[place] = slot
+        rows = self._rows[place]
+        while rows and rows[-1][1] == episode and rows[-1][2] > t:
+            rows.pop()
+        self._at[place] = rows[-1][0] if rows else 0
+        self._changes.forget(place)
 
     def _grow(self) -> None:
         """More room, where a full fragment could not be sent because the wait for it was interrupted."""
-        self._block = self._block.grown(ROOM)
-        self._slots += ROOM
+        block = np.empty((self._num_envs, self._room + ROOM * self._frame_bytes), np.uint8)
+        block[:, : self._room] = self._block
+        self._use(block)
 
     def seal(self) -> SealedFrames | None:
         """Take the pictures out; None where there are none."""
         if not self.rows:
             return None
-        sealed = SealedFrames(self._schema, self._kind, self._layout, self._block, self._spare)
+        sealed = SealedFrames(self._schema, self._kind, self._layout, self._block, self._rows, self._spare)
         self._begin()
         return sealed
 
@@ -129,27 +123,27 @@ class SealedFrames:
     schema: RunSchema
     kind: str
     layout: FrameLayout
-    block: _Block
-    spare: list[_Block]
+    block: np.ndarray
+    rows: list[list[tuple[int, int, int]]]
+    spare: list[np.ndarray]
 
     def batch(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch:
-        """All pictures; the data may be a view of memory that `release` gives back."""
-        counts, data, episode, t = self.block.count, self.block.data, self.block.episode, self.block.t
-        n = int(counts.sum())
-        if len(counts) == 1:
-            take = np.s_[0, :n]
-            data, episode, t = data[take], episode[take], t[take]
-        elif not (counts == data.shape[1]).all():
-            filled = np.arange(data.shape[1]) < counts[:, None]
-            data, episode, t = data[filled], episode[filled], t[filled]
-        offsets = np.arange(n + 1, dtype=np.int32) * np.int32(self.layout.nbytes)
-        pictures = pa.BinaryArray.from_buffers(
-            pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(data.reshape(-1).view(np.uint8))]
-        )
+        """All pictures, as `picture_changes` says; the data may be a view of memory that `release` gives back."""
+        ends, episode, t = np.array([row for rows in self.rows for row in rows], np.int64).T
+        counts = [len(rows) for rows in self.rows]
+        used = [rows[-1][0] if rows else 0 for rows in self.rows]
+        if len(used) == 1 or min(used) == self.block.shape[1]:
+            data = self.block.reshape(-1)[: sum(used)]
+        else:
+            data = np.concatenate([region[:end] for region, end in zip(self.block, used, strict=True)])
+        n = len(t)
+        offsets = np.zeros(n + 1, np.int32)
+        offsets[1:] = ends + np.repeat(np.cumsum([0, *used[:-1]]), counts)
+        pictures = pa.BinaryArray.from_buffers(pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
         sub_env = np.repeat(np.arange(sub_env_offset, sub_env_offset + len(counts)), counts)
         columns = [
-            *key_columns(self.schema, key, fragment, sub_env, episode.reshape(-1)),
-            pa.array(t.reshape(-1)),
+            *key_columns(self.schema, key, fragment, sub_env, episode),
+            pa.array(t.astype(np.int32)),
             constant(self.kind, n),
             constant(self.layout.format, n),
             pictures,

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.columns import SKIPPED_TYPE
+from rolltape.schema.picture_changes import whole
 
 from .page import ProducerPage
 from .sealed import Batches, Sealed
@@ -69,6 +70,8 @@ class KeptRows:
     def kept(self, batches: Batches, fragment: int, save: bool) -> Batches:
         """What of a closed fragment is sent, and of what waited."""
         ended = _lengths(batches.get("episodes"))
+        if (frames := batches.get("frames")) is not None:
+            batches = {**batches, "frames": whole(frames)}  # changes since a picture that is left out say nothing
         sampled = self._every > 1
         found = self._sampled(batches, ended) if sampled else self._ring(batches, ended, save)
         episodes = batches.get("episodes")

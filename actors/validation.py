@@ -33,6 +33,7 @@ from rolltape.schema.mismatches import (
     Kind,
     MismatchCounts,
 )
+from rolltape.schema.picture_changes import whole
 from rolltape.schema.run_schema import RunSchema
 from rolltape.schema.space_check import Off, SpaceCheck
 from rolltape.schema.space_rebuild import space_from_descriptor
@@ -78,7 +79,7 @@ class Validator:
         if episodes is not None:
             self._column("final_observation", self._observation, episodes)
         if (frames := batches.get("frames")) is not None and not self._observation.trivial:
-            self._pictures(frames)
+            self._pictures(whole(frames))
 
     def rewards(self, rewards: np.ndarray) -> None:
         """Count those that are not finite."""

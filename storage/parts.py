@@ -25,10 +25,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rolltape.schema.columns import PAYLOAD_VERSION, TABLES, Encoding
+from rolltape.schema.picture_changes import ChangeReader, sizes_of
 
 from .layout import FORMAT, CommitRange
 
@@ -84,7 +84,7 @@ def encode_part(
     sink = pa.BufferOutputStream()
     if table == "frames":
         pages = FramePages.of(whole, group_bytes)
-        groups = pages.row_groups(group_by_stream(whole))
+        groups = map(ChangeReader().whole, pages.row_groups(group_by_stream(whole)))
         options = pages.options(level)
     else:
         groups = iter([whole.slice(at, n) for at, n in _row_groups(whole)])
@@ -232,10 +232,8 @@ class FramePages:
 
     @classmethod
     def of(cls, table: pa.Table, asked_bytes: int = 0) -> FramePages:
-        """By the pictures of a table."""
-        lengths = pc.call_function("binary_length", [table.column("data")])
-        total = pc.call_function("sum", [lengths]).as_py() or 0
-        return cls(max(1, total // max(1, table.num_rows)), asked_bytes)
+        """By the pictures of a table, whatever of them is there (picture_changes.py)."""
+        return cls(max(1, int(sizes_of(table).sum()) // max(1, table.num_rows)), asked_bytes)
 
     @property
     def large(self) -> bool:

@@ -157,7 +157,8 @@ class Producer:
 
     def _frames(self, keys: dict, sub_env: np.ndarray, episode: np.ndarray, t: np.ndarray) -> pa.RecordBatch:
         data = [
-            int(e * 1000 + i).to_bytes(8, "little") * (self.frame_bytes // 8) for e, i in zip(episode, t, strict=True)
+            (int(e * 1000 + i).to_bytes(8, "little") * (self.frame_bytes // 8 + 1))[: self.frame_bytes]
+            for e, i in zip(episode, t, strict=True)
         ]
         return batch(
             FRAMES,

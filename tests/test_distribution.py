@@ -69,7 +69,7 @@ def test_wheel_holds_every_module(wheel: Path) -> None:
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert expected - names == set()
-    assert {"rolltape/py.typed", "rolltape/actors/_row.pyi"} <= names
+    assert {"rolltape/py.typed", "rolltape/actors/_row.pyi", "rolltape/schema/_changes.pyi"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rolltape"}, "nothing beside the one import name"
 
 
@@ -91,19 +91,21 @@ def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:
 
 
 def compiled(wheel: Path) -> list[str]:
-    return [name for name in zipfile.ZipFile(wheel).namelist() if "_row." in name and not name.endswith(".pyi")]
+    libraries = re.compile(r".*/_(row|changes)\.(?!pyi$).*")
+    return [name for name in zipfile.ZipFile(wheel).namelist() if libraries.fullmatch(name)]
 
 
 @pytest.mark.skipif(CompiledRows is None, reason=WHY_NOT)
-def test_the_compiled_part_is_for_all_later_versions_of_python(wheel: Path) -> None:
-    (library,) = compiled(wheel)
-    assert ".abi3." in library
+def test_the_compiled_parts_are_for_all_later_versions_of_python(wheel: Path) -> None:
+    libraries = compiled(wheel)
+    assert len(libraries) == 2
+    assert all(".abi3." in library for library in libraries)
     assert "-cp311-abi3-" in wheel.name
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("variables", [{"CC": "/bin/false"}, {"ROLLTAPE_PURE": "1"}], ids=["no compiler", "asked for"])
-def test_without_the_compiled_part(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_without_the_compiled_parts(tmp_path: Path, variables: dict[str, str]) -> None:
     wheel = build(tmp_path, "--wheel", **variables)
     assert compiled(wheel) == []
     assert ("-py3-none-any" in wheel.name) == ("ROLLTAPE_PURE" in variables)

@@ -9,13 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from rolltape.actors.env_worker import EnvWorker, WorkerOrder
 from rolltape.actors.on_ray import links
 from rolltape.schema.messages import Ack
-from tests.ray.readback import digest
+from tests.ray.readback import digest_of_sent
 
 CLOCK = "clock"
 """A file beside the lake: seconds by which the workers' wall clocks are wrong."""
@@ -44,8 +43,7 @@ def _watch(path: Path, patch: pytest.MonkeyPatch) -> None:
 
     def holding(this: Any, batches: dict[str, Any]) -> Any:
         payload = hold(this, batches)
-        tables = {name: pa.Table.from_batches([batch]) for name, batch in batches.items()}
-        digests[id(payload)] = payload, digest(tables)
+        digests[id(payload)] = payload, digest_of_sent(batches)
         return payload
 
     def appending(this: Any, header: Any, payload: Any) -> Any:

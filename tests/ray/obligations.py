@@ -17,7 +17,7 @@ from rolltape.actors.env_worker import EnvWorker, WorkerOrder
 from rolltape.actors.on_ray import links
 from rolltape.schema.messages import Ack
 
-from .readback import Found, Fragment, digest
+from .readback import Found, Fragment, digest_of_sent
 
 
 class Keeper:
@@ -38,7 +38,7 @@ class Keeper:
         def holding(this: Any, batches: dict[str, Any]) -> Any:
             payload = hold(this, batches)
             rows = sum(batch.num_rows for batch in batches.values())
-            self._held[id(payload)] = payload, digest({n: _table(b) for n, b in batches.items()}), rows
+            self._held[id(payload)] = payload, digest_of_sent(batches), rows
             return payload
 
         def appending(this: Any, header: Any, payload: Any) -> Any:
@@ -62,12 +62,6 @@ class Keeper:
             text, rows = self._sent[(*key, sequence)]
             os.write(self._file, (json.dumps([*key, sequence, rows, text]) + "\n").encode())
         self._noted[key] = max(ack.sequence, self._noted.get(key, 0))
-
-
-def _table(batch: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.Table.from_batches([batch])
 
 
 class EnvWorkerThatNotes(EnvWorker):

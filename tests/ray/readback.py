@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rolltape.schema.picture_changes import whole as with_whole_pictures
+
 TABLES: Final = ("frames", "steps", "ledger", "episodes")
 NAME: Final = re.compile(r"(w\d+\.\d+)-(\d{8,})-(\d{8,})")
 ORDER: Final = {
@@ -128,6 +130,13 @@ def _decoded(table: pa.Table) -> pa.Table:
             plain = column.with_type(column.type.value_type)
             table = table.set_column(place, plain, table.column(place).cast(column.type.value_type))
     return table
+
+
+def digest_of_sent(batches: dict[str, pa.RecordBatch]) -> str:
+    """The digest of a fragment as it was held to be sent, its pictures whole."""
+    return digest(
+        {n: pa.Table.from_batches([with_whole_pictures(b) if n == "frames" else b]) for n, b in batches.items()}
+    )
 
 
 def digest(tables: dict[str, pa.Table]) -> str:

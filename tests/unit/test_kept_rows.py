@@ -55,7 +55,12 @@ def fragments_of(story: list[tuple[int, int, bool]], cuts: set[int]) -> list[dic
         if place in cuts or place == len(story) - 1:
             some = {
                 "steps": batch(episode=[e for e, _ in steps], t=[t for _, t in steps]),
-                "frames": batch(episode=[e for e, _ in frames], t=[t for _, t in frames]),
+                "frames": batch(
+                    episode=[e for e, _ in frames],
+                    t=[t for _, t in frames],
+                    format=["uint8[1]"] * len(frames),
+                    data=[b"p"] * len(frames),
+                ),
             }
             if ended:
                 some["episodes"] = batch(episode=[e for e, _ in ended], length=[n for _, n in ended])

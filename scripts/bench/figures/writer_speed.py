@@ -1,7 +1,8 @@
 """How fast a writer encodes, on one core: the parts of a commit in memory, digest included, the disk left out.
 
-What is encoded was recorded just before and read back, cut into commits of the default size. Rates are by processor
-time, which neighbours on the machine disturb least; the process is held to one core.
+What is encoded was recorded just before and read back, cut into commits of the default size, pictures as a producer
+sends them: what changed since the last one. Rates are by processor time, which neighbours on the machine disturb
+least; the process is held to one core.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
 import rolltape as rt
 from rolltape.schema.config import CommitConfig, FragmentConfig
+from rolltape.schema.picture_changes import ChangeWriter, sizes_of
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.workloads import breakout
 from rolltape.storage.layout import CommitRange, WriterId
@@ -49,8 +52,20 @@ def _commits(lake: Path, run_id: str, table: str) -> list[list[pa.RecordBatch]]:
     row_bytes = whole.nbytes / whole.num_rows
     rows = max(1, int(FragmentConfig().max_bytes / row_bytes))
     fragments = [whole.slice(at, rows).combine_chunks().to_batches()[0] for at in range(0, whole.num_rows, rows)]
+    if table == "frames":
+        fragments = [_as_sent(fragment) for fragment in fragments]
     together = CommitConfig().max_bytes // FragmentConfig().max_bytes
     return [fragments[at : at + together] for at in range(0, len(fragments), together)]
+
+
+def _as_sent(fragment: pa.RecordBatch) -> pa.RecordBatch:
+    """The pictures of one environment, as a producer sends them."""
+    place, values = fragment.schema.get_field_index("data"), fragment.column("data")
+    nbytes = len(values[0].as_buffer())
+    writer, room, sent = ChangeWriter(1, nbytes), np.empty(nbytes, np.uint8), []
+    for value in values:
+        sent.append(room[: writer.write(0, np.frombuffer(value.as_buffer(), np.uint8), room, 0)].tobytes())
+    return fragment.set_column(place, fragment.schema.field(place), pa.array(sent, values.type))
 
 
 def _encode(table: str, commits: list[list[pa.RecordBatch]], title: str, unit: str, seconds: float) -> Figure:
@@ -60,7 +75,7 @@ def _encode(table: str, commits: list[list[pa.RecordBatch]], title: str, unit: s
         for number, batches in enumerate(commits, 1):
             part = encode_part(table, batches, run_id="bench", commits=CommitRange(WriterId(0, 1), number, number))
             rows, size = rows + part.rows, size + len(part.data)
-            raw += sum(batch.nbytes for batch in batches)
+            raw += sum(int(sizes_of(pa.table(batch)).sum()) if table == "frames" else batch.nbytes for batch in batches)
     cpu_s = time.process_time() - cpu_s
     speed = raw / cpu_s / 2**20
     detail = f"{rows:,} in {cpu_s:.1f} s of processor time, {speed:,.0f} MiB/s, {size / rows:.3g} bytes each"

@@ -1,0 +1,3 @@
+from collections.abc import Buffer
+
+def changes(picture: Buffer, last: Buffer, last_at: int, room: Buffer, room_at: int, worth: int, /) -> int: ...
