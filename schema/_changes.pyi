@@ -1,3 +1,5 @@
-from collections.abc import Buffer
+import numpy as np
 
-def changes(picture: Buffer, last: Buffer, last_at: int, room: Buffer, room_at: int, worth: int, /) -> int: ...
+def changes(
+    picture: np.ndarray, last: np.ndarray, last_at: int, room: np.ndarray, room_at: int, worth: int, /
+) -> int: ...
