@@ -52,13 +52,13 @@ typedef struct {
     PyObject_HEAD
     Py_ssize_t rows, limit;
     long long before;
-    char open, crowded;
-    PyObject *oldest_ns;
+    char open, crowded, bulky;
+    PyObject *oldest_ns, *ends;
     bool ready;
     Py_ssize_t capacity;
     Py_buffer words, rewards, times;
     Py_ssize_t steps_word;
-    PyObject *array, *float64, *float32, *no; /* types of NumPy, and its False */
+    PyObject *array, *float64, *float32, *no, *yes; /* types of NumPy, its False and its True */
     PyObject *counter;                        /* NULL: CLOCK_MONOTONIC */
     Values action, observation;
 } Row;
@@ -66,7 +66,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Row *rows;
-    PyObject *env_step, *locked, *slow;
+    PyObject *env_step, *locked, *acquire, *release, *slow;
 } Step;
 
 typedef struct {
@@ -82,6 +82,7 @@ typedef struct {
 typedef struct {
     Value action, observation;
     double reward;
+    bool terminated, truncated;
 } Parsed;
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
@@ -138,9 +139,10 @@ static bool parse_reward(const Row *self, PyObject *value, double *found)
     return true;
 }
 
-static bool is_no(const Row *self, PyObject *value)
+static bool parse_flag(const Row *self, PyObject *value, bool *found)
 {
-    return value == Py_False || value == self->no;
+    *found = value == Py_True || value == self->yes;
+    return *found || value == Py_False || value == self->no;
 }
 
 static bool has_room(const Row *self)
@@ -152,8 +154,12 @@ static bool has_room(const Row *self)
 /* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
 static bool parse(const Row *self, PyObject *action, PyObject *const *values, Parsed *found)
 {
-    return has_room(self) && is_no(self, values[2]) && is_no(self, values[3]) && PyDict_CheckExact(values[4]) &&
-           PyDict_Size(values[4]) == 0 && parse_value(self, &self->action, action, &found->action) &&
+    if (!has_room(self) || !parse_flag(self, values[2], &found->terminated) ||
+        !parse_flag(self, values[3], &found->truncated))
+        return false;
+    if ((found->terminated || found->truncated) && (self->bulky || self->ends == NULL || !PyList_CheckExact(self->ends)))
+        return false; /* what an episode takes may make the fragment full */
+    return PyDict_CheckExact(values[4]) && PyDict_Size(values[4]) == 0 && parse_value(self, &self->action, action, &found->action) &&
            parse_value(self, &self->observation, values[0], &found->observation) &&
            parse_reward(self, values[1], &found->reward);
 }
@@ -207,7 +213,25 @@ static void write_row(Row *self, const Parsed *found, int64_t now)
     self->rows = row + 1;
 }
 
-/* 1: recorded; 0: not one for here; -1: the counter raised. Nobody else may touch the columns. */
+static int note_end(Row *self, const Parsed *found)
+{
+    PyObject *end = Py_BuildValue("(nOO)", self->rows, found->terminated ? Py_True : Py_False,
+                                  found->truncated ? Py_True : Py_False);
+    int failed = end == NULL ? -1 : PyList_Append(self->ends, end);
+    Py_XDECREF(end);
+    return failed;
+}
+
+static int end_episode(Row *self, const Parsed *found)
+{
+    PyObject *done = PyObject_CallMethod((PyObject *)self, "_end", "sOO", "completed",
+                                         found->terminated ? Py_True : Py_False,
+                                         found->truncated ? Py_True : Py_False);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* 1: recorded; 0: not one for here; -1: the counter or the end raised. Nobody else may touch the columns. */
 static int record(Row *self, PyObject *action, PyObject *const *values)
 {
     Parsed found;
@@ -219,8 +243,11 @@ static int record(Row *self, PyObject *action, PyObject *const *values)
         return PyErr_Occurred() ? -1 : 0;
     if (self->counter != NULL && (self->rows != row || !parse(self, action, values, &found)))
         return 0; /* it was somebody's own function, and may have done anything */
+    bool ended = found.terminated || found.truncated;
+    if (ended && note_end(self, &found) < 0)
+        return -1;
     write_row(self, &found, now);
-    return 1;
+    return ended && end_episode(self, &found) < 0 ? -1 : 1;
 }
 
 /* ---- Row ------------------------------------------------------------------------------------------------------ */
@@ -250,6 +277,8 @@ static int row_clear(Row *self)
     Py_CLEAR(self->float64);
     Py_CLEAR(self->float32);
     Py_CLEAR(self->no);
+    Py_CLEAR(self->yes);
+    Py_CLEAR(self->ends);
     Py_CLEAR(self->counter);
     forget_values(&self->action);
     forget_values(&self->observation);
@@ -267,6 +296,8 @@ static int row_traverse(Row *self, visitproc visit, void *arg)
     Py_VISIT(self->float64);
     Py_VISIT(self->float32);
     Py_VISIT(self->no);
+    Py_VISIT(self->yes);
+    Py_VISIT(self->ends);
     Py_VISIT(self->counter);
     Py_VISIT(self->action.scalar);
     Py_VISIT(self->action.dtype);
@@ -331,20 +362,20 @@ PyDoc_STRVAR(expect_doc,
              "expect($self, words, steps_word, numpy, counter, action, observation, /)\n--\n\n"
              "What rows are made of; once.\n\n"
              "words: an array of int64 that outlives the process; steps_word: which of them counts steps.\n"
-             "numpy: the types ndarray, float64 and float32, and the value False_.\n"
+             "numpy: the types ndarray, float64 and float32, and the values False_ and True_.\n"
              "counter: gives nanoseconds; None: CLOCK_MONOTONIC.\n"
              "action, observation: (type of integers or None for arrays, dtype, lowest, highest, bytes, shape).");
 
 static PyObject *row_expect(Row *self, PyObject *args)
 {
-    PyObject *words, *counter, *numpy[4], *action[6], *observation[6];
+    PyObject *words, *counter, *numpy[5], *action[6], *observation[6];
     Py_ssize_t steps_word;
     if (self->array != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "expect() was called before");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "On(OOOO)O(OOOOOO!)(OOOOOO!):expect", &words, &steps_word, &numpy[0], &numpy[1],
-                          &numpy[2], &numpy[3], &counter, &action[0], &action[1], &action[2], &action[3], &action[4],
+    if (!PyArg_ParseTuple(args, "On(OOOOO)O(OOOOOO!)(OOOOOO!):expect", &words, &steps_word, &numpy[0], &numpy[1],
+                          &numpy[2], &numpy[3], &numpy[4], &counter, &action[0], &action[1], &action[2], &action[3], &action[4],
                           &PyTuple_Type, &action[5], &observation[0], &observation[1], &observation[2],
                           &observation[3], &observation[4], &PyTuple_Type, &observation[5]))
         return NULL;
@@ -359,6 +390,7 @@ static PyObject *row_expect(Row *self, PyObject *args)
     self->float64 = Py_NewRef(numpy[1]);
     self->float32 = Py_NewRef(numpy[2]);
     self->no = Py_NewRef(numpy[3]);
+    self->yes = Py_NewRef(numpy[4]);
     if (counter != Py_None)
         self->counter = Py_NewRef(counter);
     if (set_values(&self->action, action) < 0 || set_values(&self->observation, observation) < 0)
@@ -469,6 +501,8 @@ static PyMemberDef row_members[] = {
     {"_before", T_LONGLONG, offsetof(Row, before), 0, NULL},
     {"_open", T_BOOL, offsetof(Row, open), 0, NULL},
     {"_crowded", T_BOOL, offsetof(Row, crowded), 0, NULL},
+    {"_bulky", T_BOOL, offsetof(Row, bulky), 0, NULL},
+    {"_ends", T_OBJECT, offsetof(Row, ends), 0, NULL},
     {"oldest_ns", T_OBJECT, offsetof(Row, oldest_ns), 0, "When the open fragment's oldest row came; None: it is empty."},
     {NULL},
 };
@@ -505,6 +539,8 @@ static int step_clear(Step *self)
     Py_CLEAR(self->rows);
     Py_CLEAR(self->env_step);
     Py_CLEAR(self->locked);
+    Py_CLEAR(self->acquire);
+    Py_CLEAR(self->release);
     Py_CLEAR(self->slow);
     return 0;
 }
@@ -515,6 +551,8 @@ static int step_traverse(Step *self, visitproc visit, void *arg)
     Py_VISIT(self->rows);
     Py_VISIT(self->env_step);
     Py_VISIT(self->locked);
+    Py_VISIT(self->acquire);
+    Py_VISIT(self->release);
     Py_VISIT(self->slow);
     return 0;
 }
@@ -529,12 +567,12 @@ static void step_dealloc(PyObject *self)
 static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
     State *state = PyType_GetModuleState(type);
-    PyObject *rows, *env_step, *locked, *slow;
+    PyObject *rows, *env_step, *mutex, *slow;
     if (named != NULL && PyDict_Size(named)) {
         PyErr_SetString(PyExc_TypeError, "Step() takes no keyword arguments");
         return NULL;
     }
-    if (state == NULL || !PyArg_ParseTuple(args, "O!OOO:Step", state->row, &rows, &env_step, &locked, &slow))
+    if (state == NULL || !PyArg_ParseTuple(args, "O!OOO:Step", state->row, &rows, &env_step, &mutex, &slow))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Step *self = (Step *)allocate(type, 0);
@@ -542,9 +580,40 @@ static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *named)
         return NULL;
     self->rows = (Row *)Py_NewRef(rows);
     self->env_step = Py_NewRef(env_step);
-    self->locked = Py_NewRef(locked);
     self->slow = Py_NewRef(slow);
+    self->locked = PyObject_GetAttrString(mutex, "locked");
+    self->acquire = PyObject_GetAttrString(mutex, "acquire");
+    self->release = PyObject_GetAttrString(mutex, "release");
+    if (self->locked == NULL || self->acquire == NULL || self->release == NULL)
+        Py_CLEAR(self);
     return (PyObject *)self;
+}
+
+/* The answer of a method of the mutex: 1 or 0, -1: an error. */
+static int ask(PyObject *method, PyObject *argument)
+{
+    PyObject *answer = PyObject_CallFunctionObjArgs(method, argument, NULL);
+    if (answer == NULL)
+        return -1;
+    int said = answer == Py_True;
+    Py_DECREF(answer);
+    return said;
+}
+
+/* As `record`; the end of an episode is Python's, so the mutex is held meanwhile. Where it is not free, Python waits. */
+static int record_end(Step *self, PyObject *action, PyObject *const *values)
+{
+    int held = ask(self->acquire, Py_False);
+    if (held <= 0)
+        return held;
+    int recorded = record(self->rows, action, values);
+    PyObject *kind, *error, *traceback;
+    PyErr_Fetch(&kind, &error, &traceback);
+    if (ask(self->release, NULL) < 0)
+        recorded = -1;
+    if (kind != NULL)
+        PyErr_Restore(kind, error, traceback);
+    return recorded;
 }
 
 /* 1: recorded; 0: it is Python's; -1: an error. */
@@ -556,12 +625,13 @@ static int record_result(Step *self, PyObject *action, PyObject *result)
         return 0;
     for (int i = 0; i < 5; i++)
         values[i] = PyTuple_GetItem(result, i);
-    PyObject *locked = PyObject_CallFunctionObjArgs(self->locked, NULL);
-    if (locked == NULL)
-        return -1;
-    bool is_free = locked == Py_False;
-    Py_DECREF(locked);
-    return is_free ? record(rows, action, values) : 0;
+    bool terminated, truncated;
+    if (!parse_flag(rows, values[2], &terminated) || !parse_flag(rows, values[3], &truncated))
+        return 0;
+    if (terminated || truncated || rows->counter != NULL)
+        return record_end(self, action, values);
+    int locked = ask(self->locked, NULL);
+    return locked == 0 ? record(rows, action, values) : locked < 0 ? -1 : 0;
 }
 
 PyDoc_STRVAR(step_doc,
@@ -596,9 +666,9 @@ static PyMethodDef step_methods[] = {
 };
 
 static PyType_Slot step_slots[] = {
-    {Py_tp_doc, "Step(rows, env_step, locked, slow, /)\n--\n\n"
-                "A loop's step. rows: a `Row`; env_step(action): of the environment; locked(): whether somebody holds\n"
-                "the columns; slow(action, result): records what is not usual."},
+    {Py_tp_doc, "Step(rows, env_step, mutex, slow, /)\n--\n\n"
+                "A loop's step. rows: a `Row`; env_step(action): of the environment; mutex: a lock, held by whoever\n"
+                "is at the columns; slow(action, result): records what is not usual."},
     {Py_tp_new, step_new},
     {Py_tp_dealloc, step_dealloc},
     {Py_tp_traverse, step_traverse},

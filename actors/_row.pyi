@@ -1,6 +1,7 @@
 """What `_row.c` offers."""
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ class Row:
         self,
         words: np.ndarray,
         steps_word: int,
-        numpy: tuple[type, type, type, np.bool],
+        numpy: tuple[type, type, type, np.bool, np.bool],
         counter: Callable[[], int] | None,
         action: Expected,
         observation: Expected,
@@ -41,7 +42,7 @@ class Step:
         cls,
         rows: Row,
         env_step: Callable[[Any], Any],
-        locked: Callable[[], bool],
+        mutex: Lock,
         slow: Callable[[Any, Any], None],
         /,
     ) -> Step: ...

@@ -7,6 +7,7 @@ else comes to `SingleRows`.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -40,7 +41,7 @@ _MODULE, WHY_NOT = _load()
 """Why rows are recorded in Python; empty where they are not."""
 
 Plain = IntegerBuffer | ArrayBuffer
-NUMPY: Final = (np.ndarray, np.float64, np.float32, np.False_)
+NUMPY: Final = (np.ndarray, np.float64, np.float32, np.False_, np.True_)
 
 
 def single_rows(schema: RunSchema, *args: Any, **named: Any) -> SingleRows:
@@ -54,19 +55,19 @@ def rows_class(schema: RunSchema) -> type[SingleRows]:
 
 
 def compiled_step(
-    rows: Any, env_step: Callable[[Any], Any], locked: Callable[[], bool], slow: Callable[[Any, Any], None]
+    rows: Any, env_step: Callable[[Any], Any], mutex: threading.Lock, slow: Callable[[Any, Any], None]
 ) -> Callable[[Any], Any] | None:
     """The step of a loop without a line of Python; None where rows are not compiled.
 
     Args:
         rows: where rows go.
         env_step: steps the environment.
-        locked: whether somebody else holds the rows.
+        mutex: held by whoever is at the rows.
         slow: given an action and what the step returned where C does not record it.
     """
     if CompiledRows is None or not isinstance(rows, CompiledRows):
         return None
-    return _MODULE.Step(rows, env_step, locked, slow).step
+    return _MODULE.Step(rows, env_step, mutex, slow).step
 
 
 def _is_plain(schema: RunSchema) -> bool:

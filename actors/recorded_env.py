@@ -213,7 +213,7 @@ class RecordedEnv(_Recorded, gym.Wrapper[Any, Any, Any, Any]):
         vars(self).pop("step", None)
         self.compiled = False
         rows = getattr(self._row_step, "__self__", None)
-        step = compiled_step(rows, self._env_step, self._mutex.locked, self._record) if self._render is None else None
+        step = compiled_step(rows, self._env_step, self._mutex, self._record) if self._render is None else None
         if step is not None:
             vars(self)["step"] = step
             self.compiled = True
