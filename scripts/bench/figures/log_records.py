@@ -5,11 +5,15 @@ Rules:
    up.
 2. The cost of a record is processor time of the whole process, from the call until its batch was handed to the writer,
    the sending thread included. 100 of them a second are a share of a core.
+3. What they cost a worker of its step rate is its processor time for them, over all that it uses while it steps as
+   fast as it can: the calls, and the sending thread with batches as small as 100 records a second make them. What Ray
+   does for two calls a second in threads of its own is left out.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -30,6 +34,10 @@ TITLE = "log records a second that a fleet stores, and what 100 a second cost a 
 WORKERS = 2
 RATE = 7_500
 """Records a second of each worker."""
+PACE = 100
+"""Records a second whose cost to a worker is measured."""
+THREAD = "rolltape-log-"
+"""How the name of the thread begins that sends a process's records."""
 RUN_ID = "01K00000000000000000000000"
 
 
@@ -51,6 +59,38 @@ class Talker:
         return [0] * len(observations)
 
 
+class Narrator:
+    """A policy that does nothing, logs 100 records a second, and notes in `path` what that took of its process."""
+
+    def __init__(self, run_id: str, path: Path) -> None:
+        self._source = LogSource(run_id, "CartPole-v1")
+        self._path = path
+        self._began: float | None = None
+        self._emitted, self._emit_s = 0, 0.0
+        self._from = (0.0, 0.0)
+
+    def __call__(self, observations: Any) -> Any:
+        """No action; a record where one is due."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began, self._from = now, (time.process_time(), _thread_s(THREAD))
+        if self._emitted < (now - self._began) * PACE:
+            before_s = time.thread_time()
+            self._source.emit(log_codes.MISMATCH, kind="bench", who="p0.0", field="x", about="", total=self._emitted)
+            self._emit_s += time.thread_time() - before_s
+            self._emitted += 1
+            if self._emitted % PACE == 0:
+                process_s, thread_s = time.process_time() - self._from[0], _thread_s(THREAD) - self._from[1]
+                self._path.write_text(json.dumps([self._emitted, now - self._began, self._emit_s, thread_s, process_s]))
+        return [0] * len(observations)
+
+
+def _thread_s(name: str) -> float:
+    """Processor time in seconds of the thread of this process whose name begins so."""
+    (thread,) = (thread for thread in threading.enumerate() if thread.name.startswith(name) and thread.ident)
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+
 class _Instant:
     """A writer that acknowledges at once; `window.Link`."""
 
@@ -70,8 +110,13 @@ class _Instant:
 
 
 def measure(order: FigureOrder) -> list[Figure]:
-    """Both figures."""
-    return [*_cost(2_000 if order.quick else 20_000), *_stored(Path(order.folder), 1.0 if order.quick else 8.0)]
+    """All three figures."""
+    folder = Path(order.folder)
+    return [
+        *_cost(2_000 if order.quick else 20_000),
+        *_slowdown(folder, 20_000 if order.quick else 600_000),
+        *_stored(folder, 1.0 if order.quick else 8.0),
+    ]
 
 
 def _cost(records: int) -> list[Figure]:
@@ -93,6 +138,24 @@ def _cost(records: int) -> list[Figure]:
     share = min(costs) * 100
     detail = f"{min(costs) * 1e6:.1f} us of processor time a record, emitted, batched and handed over; best of 3"
     return [Figure("logs.cost", "100 log records a second, of a core", share, "", detail)]
+
+
+def _slowdown(folder: Path, steps: int) -> list[Figure]:
+    path = folder / "narrated.json"
+    with rt.Fleet(
+        "CartPole-v1", num_envs=8, num_workers=1, lake=folder, vectorization="sync", logging={"level": "error"},
+    ) as fleet:  # fmt: skip
+        run = fleet.collect(steps=steps, policy=Narrator(fleet.run_id, path), progress=False)
+    emitted, passed_s, emit_s, thread_s, process_s = json.loads(path.read_text())
+    if len(run.logs("code = 'LOG7001'").to_dicts()) < emitted:
+        raise Disagreement(f"{emitted:,} were emitted, and not all of them stored")
+    detail = (
+        f"{emitted / passed_s:.0f} records a second for {passed_s:.0f} s: {emit_s / passed_s * 1e3:.2f} ms a second to "
+        f"emit them, {thread_s / passed_s * 1e3:.2f} ms in the sending thread, of {process_s / passed_s * 1e3:,.0f} ms "
+        f"that the stepping worker used"
+    )
+    share = (emit_s + thread_s) / process_s
+    return [Figure("logs.slowdown", "100 log records a second, of a worker's processor time", share, "", detail)]
 
 
 def _stored(lake: Path, seconds: float) -> list[Figure]:
