@@ -87,8 +87,8 @@ class Narrator:
 
 def _thread_s(name: str) -> float:
     """Processor time in seconds of the thread of this process whose name begins so."""
-    (thread,) = (thread for thread in threading.enumerate() if thread.name.startswith(name) and thread.ident)
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    (ident,) = (thread.ident for thread in threading.enumerate() if thread.name.startswith(name) and thread.ident)
+    return time.clock_gettime(time.pthread_getcpuclockid(ident))
 
 
 class _Instant:
