@@ -18,12 +18,14 @@ from typing import Any, Final
 from .live_address import LiveAddress
 from .watch_lake import RETURNS
 from .watched import LogLine, Snapshot, StreamRow, printable
-from .wire import PAYLOAD, PICTURE, PROTOCOL, SIZES, WireError, unpack
+from .wire import CLOSE_NORMAL, CLOSE_PROTOCOL, CLOSE_REPLACED, PAYLOAD, PICTURE, PROTOCOL, SIZES, WireError, unpack
 
 HZ: Final = 4.0
 STALE_S: Final = 5.0
 """A gateway that says nothing for so long is not shown as live."""
 WAITS_S: Final = (0.5, 1.0, 2.0, 4.0)
+REFUSED: Final = (4401, 4403)
+"""Close codes of those who may not look."""
 STATES: Final = {"live": "live", "starved": "starved", "no_viewer": "idle"}
 
 
@@ -235,8 +237,15 @@ class LiveLink:
                     ) as socket:
                         self._socket, tries = socket, 0
                         self.reason = "its gateway says nothing"
-                        self._hear(socket)
+                        code, why = self._hear(socket)
                         self.reason = "its gateway has gone"
+                    if code == CLOSE_PROTOCOL:
+                        self.reason = f"its gateway does not understand this viewer: {why}"
+                        return
+                    if code in REFUSED:
+                        self.reason = "its gateway does not let this viewer in"  # its next life may, with a new token
+                    if code == CLOSE_REPLACED:
+                        self.state.viewer = ""  # somebody else has the id now: a new one is taken, as the page does
                 except WireError as error:
                     self.reason = str(error)
                     return
@@ -247,15 +256,23 @@ class LiveLink:
             self._closing.wait(WAITS_S[min(tries, len(WAITS_S) - 1)])
             tries += 1
 
-    def _hear(self, socket: Any) -> None:
-        for said in socket:
-            with self._lock:
-                if isinstance(said, bytes):
-                    self.state.take(said)
-                    continue
-                answer = self.state.hear(json.loads(said))
-            if answer is not None:
-                socket.send(json.dumps(answer))
+    def _hear(self, socket: Any) -> tuple[int, str]:
+        """Hear until it is closed; with which code and reason. Raises what broke it otherwise."""
+        try:
+            for said in socket:
+                with self._lock:
+                    if isinstance(said, bytes):
+                        self.state.take(said)
+                        continue
+                    answer = self.state.hear(json.loads(said))
+                if answer is not None:
+                    socket.send(json.dumps(answer))
+        except Exception as error:
+            closed = getattr(error, "rcvd", None)  # of websockets' ConnectionClosed: what the other side said
+            if closed is None:
+                raise
+            return closed.code, closed.reason
+        return CLOSE_NORMAL, ""
 
 
 def _connect() -> Callable[..., Any]:

@@ -13,15 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from rolltape.dashboards.app import create_app
-from rolltape.dashboards.auth import Access
-from rolltape.dashboards.pngs import png
-from rolltape.dashboards.server import bound_socket, server_of
-from rolltape.dashboards.wire import JSON, PAYLOAD, PICTURE, PNG, Record, pack
 from rolltape.storage.lake import open_lake
 from tests.lakes import new_run
+
+from .noise_gateway import NoiseGateway
 
 SCRIPT = Path(__file__).parents[2] / "dashboards" / "static" / "widget.js"
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
@@ -41,8 +37,8 @@ window.fromKernel = (answers) => {
     for (const f of heard) f(content, views);
   }
 };
-widget.initialize({model: window.model});
-window.close_widget = widget.render({model: window.model, el: document.getElementById("cell")});
+widget.initialize({model: {...window.model}});  // an object for each of both, as anywidget and marimo do it
+window.close_widget = widget.render({model: {...window.model}, el: document.getElementById("cell")});
 </script>"""
 PIXELS = """async (n) => {
   const canvas = document.querySelectorAll("#cell figure canvas, #cell .rt-player > canvas, .rt-player > canvas")[n];
@@ -133,65 +129,15 @@ def test_an_episode_is_played(page: Any, sent: list) -> None:
     assert np.array_equal(pixels(page), run.frame(0, length))
 
 
-class Gateway:
-    """A real server with a gateway that says a few things and notes what it hears."""
-
-    def __init__(self, lake: Path, run_id: str) -> None:
-        self.frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), np.uint8)
-        self.heard: list[dict[str, Any]] = []
-        self._socket = bound_socket("127.0.0.1", 0)
-        self.port = self._socket.getsockname()[1]
-        self.access = Access.make(self.port, token="s3cret+/=s3cret+/=")
-        app = create_app(open_lake(lake), self.access, live=self._serve)
-        self._server = server_of(app, signals=False)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
-        self._thread.start()
-        said = {"protocol": 1, "host": "127.0.0.1", "port": self.port, "token": self.access.token}
-        (lake / "runs" / run_id / "live.json").write_text(json.dumps(said))
-        while not self._server.started:
-            time.sleep(0.01)
-
-    async def _serve(self, socket: WebSocket, run: str) -> None:
-        await socket.accept()
-        streams = [{"index": i, "id": f"{i}/agent_0", "kind": "rgb"} for i in range(3)]
-        about = {"id": run, "env_id": "Noise-v0"}
-        await socket.send_json({"type": "hello", "protocol": 1, "viewer": "ab.1", "run": about, "streams": streams})
-        columns = {"index": [0], "state": ["live"], "episode": [3], "t": [17], "return": [2.5]}
-        counts = {"steps": 1234, "steps_per_s": 50, "durable_lag_s": 0.4, "durable_lost": 0}
-        try:
-            while True:
-                said = await socket.receive_json()
-                self.heard.append(said)
-                if said.get("sub"):
-                    grid = {"kind": "text", "lines": ["hello"], "facts": {}}
-                    records = [
-                        Record(PICTURE, PNG, 0, 7, 0.0, 8, 6, png(self.frames[0])),
-                        Record(PICTURE, PNG, 0, 8, 0.0, 8, 6, png(self.frames[1])),
-                        Record(PAYLOAD, JSON, 1, 5, 0.0, 0, 0, json.dumps(grid).encode()),
-                    ]
-                    await socket.send_bytes(b"".join(map(pack, records)))
-                    await socket.send_json({"type": "status", "run": counts | {"state": "live"}, "streams": columns})
-        except WebSocketDisconnect:
-            pass
-
-    def shown(self) -> dict[int, int]:
-        """What was acknowledged, by stream."""
-        return {stream: seq for said in list(self.heard) for stream, seq in said.get("rendered", [])}
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
-
-
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def gateway(tmp_path: Path) -> Iterator[NoiseGateway]:
     run = new_run(tmp_path)
-    made = Gateway(tmp_path, run.run_id)
+    made = NoiseGateway(tmp_path, run.run_id)
     yield made
     made.close()
 
 
-def test_a_live_run_on_a_socket_of_its_own(page: Any, sent: list, gateway: Gateway, tmp_path: Path) -> None:
+def test_a_live_run_on_a_socket_of_its_own(page: Any, sent: list, gateway: NoiseGateway, tmp_path: Path) -> None:
     show(page, open_lake(tmp_path).run().live(tiles=2), sent)
     page.wait_for_selector('[data-route="directly"]')
     page.get_by_text("1,234 steps").wait_for()
@@ -208,7 +154,7 @@ def test_a_live_run_on_a_socket_of_its_own(page: Any, sent: list, gateway: Gatew
     assert sent == []  # the kernel was not needed
 
 
-def test_where_no_way_leads_the_kernel_carries(page: Any, sent: list, gateway: Gateway, tmp_path: Path) -> None:
+def test_where_no_way_leads_the_kernel_carries(page: Any, sent: list, gateway: NoiseGateway, tmp_path: Path) -> None:
     widget = open_lake(tmp_path).run().live(tiles=2)
     widget.door = dict(widget.door, port=1)
     show(page, widget, sent)
@@ -224,7 +170,7 @@ def test_where_no_way_leads_the_kernel_carries(page: Any, sent: list, gateway: G
     widget.close()
 
 
-def test_a_wrong_token_is_not_let_in(gateway: Gateway, tmp_path: Path) -> None:
+def test_a_wrong_token_is_not_let_in(gateway: NoiseGateway, tmp_path: Path) -> None:
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 

@@ -6,18 +6,23 @@ import re
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from rolltape.dashboards import watch_live
+from rolltape.dashboards.app import create_app
+from rolltape.dashboards.auth import Access
 from rolltape.dashboards.live_address import LiveAddress, live_address
+from rolltape.dashboards.server import bound_socket, server_of
 from rolltape.dashboards.watch_lake import LakeWatch
 from rolltape.dashboards.watch_live import LiveLink, LiveState
 from rolltape.dashboards.watch_screen import line, screen, sparkline
 from rolltape.dashboards.watched import LogLine, Snapshot, StreamRow, printable
-from rolltape.dashboards.wire import JPEG, PICTURE, Record, WireError, heard, pack
+from rolltape.dashboards.wire import CLOSE_PROTOCOL, CLOSE_REPLACED, JPEG, PICTURE, Record, WireError, heard, pack
 from rolltape.schema.config import CommitConfig
 from rolltape.scripts.cli import main
 from rolltape.storage.commits import CommitLog
@@ -210,6 +215,65 @@ def test_a_terminal_is_a_viewer_with_credits() -> None:
     finally:
         link.close()
     assert not link._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("code", "viewers", "words"),
+    [
+        (CLOSE_REPLACED, ["", ""], "has gone"),  # somebody else has the id: a new one, as the page takes it
+        (1001, ["", "ab.1"], "has gone"),  # the same viewer, with its pools and numbers
+        (4401, ["", "ab.1"], "does not let this viewer in"),
+        (CLOSE_PROTOCOL, [""], "does not understand this viewer: no such key"),
+    ],
+)
+def test_how_a_terminal_comes_back(
+    code: int, viewers: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a real socket: what closes it is what the library makes of its close code."""
+    from starlette.websockets import WebSocket
+
+    monkeypatch.setattr(watch_live, "WAITS_S", (0.01,))
+    came: list[str] = []
+    again = threading.Event()
+
+    async def serve(socket: WebSocket, run: str) -> None:
+        await socket.accept()
+        came.append(socket.query_params.get("viewer", ""))
+        await socket.send_json(hello())
+        if len(came) == 1:
+            await socket.receive_json()  # its wish: it has heard its name
+            await socket.close(code, "no such key")
+        else:
+            again.set()
+            await socket.receive_bytes()
+
+    run = new_run(tmp_path)
+    listening = bound_socket("127.0.0.1", 0)
+    access = Access.make(listening.getsockname()[1])
+    server = server_of(create_app(open_lake(tmp_path), access, live=serve), signals=False)
+    serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    serving.start()
+    reasons: list[str] = []
+    address = LiveAddress(run.run_id, "127.0.0.1", access.port, access.token or "")
+
+    def asked() -> LiveAddress:
+        reasons.append(link.reason if reasons else "")
+        return address
+
+    link: Any = SimpleNamespace(reason="")
+    link = LiveLink(asked, LiveState())
+    try:
+        if len(viewers) == 2:
+            assert again.wait(60)
+            assert words in reasons[1]
+        else:
+            link._thread.join(60)
+            assert words in link.reason
+        assert came == viewers
+    finally:
+        link.close()
+        server.should_exit = True
+        serving.join(10)
 
 
 def test_without_a_gateway_the_lake_tells_and_says_why() -> None:

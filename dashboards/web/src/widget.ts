@@ -12,13 +12,18 @@ interface Door {
   token: string;
 }
 
-const doors = new WeakMap<Model, Door>();
+/** By run. Not by model: a notebook hands `initialize` and `render` each an object of its own for the same model. */
+const doors = new Map<string, Door>();
+
+function runOf(model: Model): string {
+  return (model.get("about") as { run?: string }).run ?? "";
+}
 
 export default {
   initialize({ model }: { model: Model }): void {
     const door = model.get("door") as Door | undefined;
     if (door?.token) {
-      doors.set(model, door);
+      doors.set(runOf(model), door);
       model.set("door", {}); // kept out of what a notebook saves; the kernel still has it
     }
   },
@@ -26,7 +31,7 @@ export default {
   render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     const root = styled(el);
     const comm = new Comm(model);
-    const show = model.get("kind") === "live" ? showLive(root, model, comm, doors.get(model) ?? null) : showReplay(root, model, comm);
+    const show = model.get("kind") === "live" ? showLive(root, model, comm, doors.get(runOf(model)) ?? null) : showReplay(root, model, comm);
     return () => {
       show();
       comm.close();

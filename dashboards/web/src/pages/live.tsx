@@ -8,7 +8,7 @@ import type { Status, Stream } from "../core/wire";
 import { note, place } from "../route";
 import { Empty } from "../ui/parts";
 import type { LiveRun } from "./live_link";
-import { Breaks, Unlive, useLive } from "./live_state";
+import { LiveHead, Unlive, useLive } from "./live_state";
 import { Fleet, Mosaic, sideOf, size } from "./live_tiles";
 import { Vitals } from "./live_vitals";
 
@@ -51,51 +51,47 @@ export function Live({ run }: { run: string }): JSX.Element {
   const envs = [...new Set(live.streams.value.map((stream) => stream.env))];
   return (
     <>
-      <div class="head">
-        <h1>Live</h1>
-        <div class="push">
-          {envs.length > 1 && (
-            <label class="field">
-              Env
-              <select value={env} onChange={(event) => note({ env: event.currentTarget.value })}>
-                <option value="">all</option>
-                {envs.map((name) => (
-                  <option key={name}>{name}</option>
-                ))}
-              </select>
-            </label>
-          )}
+      <LiveHead live={live} title={<h1>Live</h1>}>
+        {envs.length > 1 && (
           <label class="field">
-            Show
-            <select value={state} onChange={(event) => note({ state: event.currentTarget.value })}>
+            Env
+            <select value={env} onChange={(event) => note({ env: event.currentTarget.value })}>
               <option value="">all</option>
-              <option value="live">live</option>
-              <option value="starved">starved</option>
+              {envs.map((name) => (
+                <option key={name}>{name}</option>
+              ))}
             </select>
           </label>
-          <label class="field">
-            Sort
-            <select value={sort} onChange={(event) => note({ sort: event.currentTarget.value })}>
-              <option value="env">by number</option>
-              <option value="starved">starved first</option>
-              <option value="return">by return</option>
-            </select>
-          </label>
-          <label class="field">
-            Size
-            <select value={String(size.value)} onChange={(event) => (size.value = Number(event.currentTarget.value))}>
-              <option value="0">as set</option>
-              <option value="96">S</option>
-              <option value="160">M</option>
-              <option value="320">L</option>
-            </select>
-          </label>
-          <button type="button" class="quiet" aria-pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
-            {paused.value ? "Go on" : "Pause"}
-          </button>
-        </div>
-      </div>
-      <Breaks live={live} />
+        )}
+        <label class="field">
+          Show
+          <select value={state} onChange={(event) => note({ state: event.currentTarget.value })}>
+            <option value="">all</option>
+            <option value="live">live</option>
+            <option value="starved">starved</option>
+          </select>
+        </label>
+        <label class="field">
+          Sort
+          <select value={sort} onChange={(event) => note({ sort: event.currentTarget.value })}>
+            <option value="env">by number</option>
+            <option value="starved">starved first</option>
+            <option value="return">by return</option>
+          </select>
+        </label>
+        <label class="field">
+          Size
+          <select value={String(size.value)} onChange={(event) => (size.value = Number(event.currentTarget.value))}>
+            <option value="0">as set</option>
+            <option value="96">S</option>
+            <option value="160">M</option>
+            <option value="320">L</option>
+          </select>
+        </label>
+        <button type="button" class="quiet" aria-pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
+          {paused.value ? "Go on" : "Pause"}
+        </button>
+      </LiveHead>
       <div class="with-side">
         <div class="stack">
           {!tiles.length ? (

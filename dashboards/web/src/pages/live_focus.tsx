@@ -8,7 +8,7 @@ import { go, link } from "../route";
 import { Badge, Empty, Panel } from "../ui/parts";
 import { Plot } from "../ui/plot";
 import { LiveCanvas } from "./live_canvas";
-import { Breaks, STILL_S, stateOf, Unlive, useLive } from "./live_state";
+import { LiveHead, STILL_S, stateOf, Unlive, useLive } from "./live_state";
 
 const lossless = kept("live.lossless", false);
 
@@ -49,28 +49,31 @@ export function Focus({ run, stream }: { run: string; stream: number }): JSX.Ele
   const last = steps.at(-1);
   return (
     <>
-      <div class="head">
-        <h1>
-          Environment {about.sub_environment} <span class="soft">{about.env}</span>
-        </h1>
-        <Badge state={now.state} />
-        <div class="push">
-          {about.kind === "rgb" && (
-            <label class="field">
-              <input type="checkbox" checked={lossless.value} onChange={() => (lossless.value = !lossless.value)} /> lossless
-            </label>
-          )}
-          {now.episode !== null && (
-            <a class="button" href={link(["run", run, "episode", now.episode])}>
-              Open this episode in Replay
-            </a>
-          )}
-          <a class="button" href={link(["run", run, "live"])}>
-            All environments
+      <LiveHead
+        live={live}
+        title={
+          <>
+            <h1>
+              Environment {about.sub_environment} <span class="soft">{about.env}</span>
+            </h1>
+            <Badge state={now.state} />
+          </>
+        }
+      >
+        {about.kind === "rgb" && (
+          <label class="field">
+            <input type="checkbox" checked={lossless.value} onChange={() => (lossless.value = !lossless.value)} /> lossless
+          </label>
+        )}
+        {now.episode !== null && (
+          <a class="button" href={link(["run", run, "episode", now.episode])}>
+            Open this episode in Replay
           </a>
-        </div>
-      </div>
-      <Breaks live={live} />
+        )}
+        <a class="button" href={link(["run", run, "live"])}>
+          All environments
+        </a>
+      </LiveHead>
       <div class="stage">
         <Panel label="Picture">
           <div class="screen">

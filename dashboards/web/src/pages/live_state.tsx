@@ -1,6 +1,6 @@
 // Whether a run can be watched, and what to say where it cannot.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useApi } from "../api";
 import type { Status } from "../core/wire";
@@ -96,6 +96,19 @@ export function Breaks({ live }: { live: LiveRun }): JSX.Element | null {
       </p>
     );
   return null;
+}
+
+/** The top of a page of live pictures: its title, what is chosen there, and what breaks them. */
+export function LiveHead(props: { live: LiveRun; title: ComponentChildren; children: ComponentChildren }): JSX.Element {
+  return (
+    <>
+      <div class="head">
+        {props.title}
+        <div class="push">{props.children}</div>
+      </div>
+      <Breaks live={props.live} />
+    </>
+  );
 }
 
 /** Where a stream is, as the last status says. */

@@ -27,6 +27,7 @@ export function styled(el: HTMLElement): HTMLElement {
   style.textContent = STYLE;
   const root = document.createElement("div");
   root.className = "rt";
+  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own arrow keys would never let one reach the player
   el.replaceChildren(style, root);
   return root;
 }
