@@ -39,7 +39,7 @@ SMALL_FRAME_BYTES: Final = 64 * KIB
 LARGE_FRAME_BYTES: Final = 128 * KIB
 """Frames above this get larger row groups. Those in between, as of Atari, get zstd-1, which finds the last picture best
 and is the fastest; smaller and larger ones zstd-3, which then is a sixth smaller at the same speed."""
-FRAME_GROUP_BYTES: Final = 8 * MIB
+FRAME_GROUP_BYTES: Final = 12 * MIB
 LARGE_FRAME_GROUP_BYTES: Final = 16 * MIB
 ROW_GROUP_BYTES: Final = 64 * MIB
 ROW_GROUP_ROWS: Final = 1 << 20

@@ -246,7 +246,7 @@ def test_grouping_copies_no_picture() -> None:
 @pytest.mark.parametrize(
     ("size", "rows", "groups"),
     [
-        (MIB // 8, 130, [64, 64, 2]),
+        (MIB // 8, 194, [96, 96, 2]),
         (MIB, 20, [16, 4]),
         (32 * MIB, 2, [1, 1]),
     ],
