@@ -112,7 +112,7 @@ ACTIONS = {"discrete": gs.Discrete(3), "small": gs.MultiDiscrete([3, 2]), "box":
 
 
 def odd_arrays(space: gym.Space[Any]) -> st.SearchStrategy[Any]:
-    """Values of a space, most of them as they should be, some in other forms, some wrong."""
+    """Values of a space, some in other forms, some wrong."""
     shape, dtype = space.shape, space.dtype
     assert shape is not None and dtype is not None
     array = st.integers(0, 2).map(lambda n: (np.arange(math.prod(shape)) + n).reshape(shape).astype(dtype))
@@ -131,8 +131,16 @@ def odd_arrays(space: gym.Space[Any]) -> st.SearchStrategy[Any]:
         whole.map(np.int64),
         st.sampled_from([None, "x", True, 1.5, 1 << 63, -(1 << 70), np.zeros(7), np.array(1), np.float32(1)]),
     ]
-    good = [whole, whole.map(np.int64)] if shape == () and dtype.kind == "i" else [array]
-    return st.one_of(*good * 8, *forms)
+    return st.one_of(*forms)
+
+
+def right(space: gym.Space[Any]) -> st.SearchStrategy[Any]:
+    """Values of a space as they should be."""
+    shape, dtype = space.shape, space.dtype
+    assert shape is not None and dtype is not None
+    if shape == () and dtype.kind == "i":
+        return st.integers(0, 2).map(np.int64)
+    return st.integers(0, 2).map(lambda n: (np.arange(math.prod(shape)) + n).reshape(shape).astype(dtype))
 
 
 class Sub(np.ndarray):
@@ -157,9 +165,25 @@ INFOS = st.sampled_from([{}] * 12 + [{"a": 1}, {"a": 2, "b": [1]}, None, "none"]
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
     observation, action = draw(st.sampled_from(sorted(SHAPES))), draw(st.sampled_from(sorted(ACTIONS)))
-    step = st.tuples(odd_arrays(ACTIONS[action]), odd_arrays(SHAPES[observation]), REWARDS, FLAGS, FLAGS, INFOS)
-    move = st.one_of(*[step] * 8, st.sampled_from(["reset", "cut", "raise", "prompt", "hasten", "relax", "four"]))
-    return observation, action, draw(st.integers(1, 9)), draw(st.lists(move, min_size=5, max_size=40))
+    odd = [odd_arrays(ACTIONS[action]), odd_arrays(SHAPES[observation]), REWARDS, FLAGS, FLAGS, INFOS]
+    usual = [
+        right(ACTIONS[action]),
+        right(SHAPES[observation]),
+        st.floats(),
+        st.just(False),
+        st.just(False),
+        st.just({}),
+    ]
+    steps = [st.tuples(*usual), *(st.tuples(*usual[:i], odd[i], *usual[i + 1 :]) for i in range(6))]  # one of them odd
+    move = st.one_of(
+        *steps, st.tuples(*odd), st.sampled_from(["reset", "cut", "raise", "prompt", "hasten", "relax", "four"])
+    )
+    return (
+        observation,
+        action,
+        draw(st.sampled_from([1, 2, 4, 9, 1000])),
+        draw(st.lists(move, min_size=10, max_size=40)),
+    )
 
 
 @examples(60)
