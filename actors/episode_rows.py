@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,17 +66,38 @@ _TEXTS: Final = ("options", "reset_info")
 ROW_BYTES: Final = 160
 
 
+class EndedEpisode(NamedTuple):
+    """One row: the values of `_NUMBERS` in their order, the texts, and the last observation as the owner's
+    `final_column` takes it, or None where observations are no column."""
+
+    sub_env: int
+    episode: int
+    status: int
+    length: int
+    episode_return: float
+    terminated: bool
+    truncated: bool
+    seed: int
+    seed_episode: int
+    replay: int
+    start_us: int
+    end_us: int
+    options: str | None
+    reset_info: str | None
+    final_item: Any
+
+
 class EpisodeRows:
     """Rows of a fragment's episodes table, in no particular order. Each is added by one append, which is whole.
 
-    Each has the values of `_NUMBERS` and `_TEXTS`: `status` and `replay` as places in `STATUSES` and `REPLAYS`; a
+    Each has the values of `EndedEpisode`: `status` and `replay` as places in `STATUSES` and `REPLAYS`; a
     `seed_episode` of -1 means never seeded; a lost episode's return is unknown. Times are UTC microseconds.
     """
 
-    def __init__(self, schema: RunSchema, final_column: Callable[[list[Any]], pa.Array] | None = None) -> None:
+    def __init__(self, schema: RunSchema, final_column: Callable[[Sequence[Any]], pa.Array] | None = None) -> None:
         self._schema = schema
         self._final_column = final_column
-        self._ended: list[tuple[dict[str, Any], Any]] = []
+        self._ended: list[EndedEpisode] = []
         self._chunks: list[tuple[int, dict[str, Any], Values | None]] = []
         self.nbytes = 0
 
@@ -88,18 +109,14 @@ class EpisodeRows:
         """The number of the episode added last, or the numbers of those; None where none is waiting."""
         if self._chunks:
             return self._chunks[-1][1]["episode"]
-        return self._ended[-1][0]["episode"] if self._ended else None
+        return self._ended[-1].episode if self._ended else None
 
-    def add(self, *, final_item: Any, **values: Any) -> None:
-        """Append one ended episode; `final_item` is its last observation in the form of which `final_column` makes an
-        array, or None where observations are no column."""
-        self.nbytes += ROW_BYTES
-        for text in (values["options"], values["reset_info"]):
-            if text:
-                self.nbytes += len(text)
-        if isinstance(final_item, pa.Array):
-            self.nbytes += final_item.nbytes
-        self._ended.append((values, final_item))
+    def add(self, row: EndedEpisode) -> None:
+        """Append one ended episode."""
+        self.nbytes += ROW_BYTES + len(row.options or "") + len(row.reset_info or "")
+        if isinstance(row.final_item, pa.Array):
+            self.nbytes += row.final_item.nbytes
+        self._ended.append(row)
 
     def extend(self, n: int, *, final_observation: Values | None, **values: Any) -> None:
         """Append `n` episodes: arrays of length n; texts are lists or None for no text at all.
@@ -116,13 +133,12 @@ class EpisodeRows:
         n = len(self)
         if not n:
             return None
+        ended = dict(zip(EndedEpisode._fields, zip(*self._ended, strict=True), strict=False))
         number = {
-            name: np.concatenate(
-                [*(c[name] for _, c, _ in self._chunks), np.array([e[name] for e, _ in self._ended], dtype)]
-            )
+            name: np.concatenate([*(c[name] for _, c, _ in self._chunks), np.array(ended.get(name, ()), dtype)])
             for name, dtype in _NUMBERS.items()
         }
-        text = {name: self._text(name) for name in _TEXTS}
+        text = {name: self._text(name, ended.get(name, ())) for name in _TEXTS}
         schema = self._schema.arrow("episodes")
         utc = pa.timestamp("us", tz="UTC")
         unseeded = number["seed_episode"] < 0
@@ -142,11 +158,11 @@ class EpisodeRows:
             text["reset_info"],
         ]
         if self._schema.has_observation_column:
-            columns.append(self._final_observations())
+            columns.append(self._final_observations(ended.get("final_item", ())))
         columns += [pa.array(number["start_us"]).cast(utc), pa.array(number["end_us"]).cast(utc)]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    def _final_observations(self) -> pa.Array:
+    def _final_observations(self, items: Sequence[Any]) -> pa.Array:
         kind = self._schema.observation.arrow_type
         chunks: list[pa.Array] = []
         for loose, group in itertools.groupby(self._chunks, lambda chunk: isinstance(chunk[2], list)):
@@ -155,15 +171,14 @@ class EpisodeRows:
                 chunks.append(self._schema.observation.from_leaves([np.concatenate(leaf) for leaf in leaves]))
             else:
                 chunks += [pa.nulls(n, kind) if final is None else final for n, _, final in group]
-        if self._ended and self._final_column is not None:
-            chunks.append(self._final_column([item for _, item in self._ended]))
+        if items and self._final_column is not None:
+            chunks.append(self._final_column(items))
         return pa.concat_arrays(chunks)
 
-    def _text(self, name: str) -> pa.Array:
-        listed = [values[name] for values, _ in self._ended]
+    def _text(self, name: str, listed: Sequence[str | None]) -> pa.Array:
         if all(chunk[name] is None for _, chunk, _ in self._chunks) and not any(listed):
             return pa.nulls(len(self), pa.string())
         texts: list[str | None] = []
         for n, chunk, _ in self._chunks:
             texts += chunk[name] or [None] * n
-        return pa.array(texts + listed, pa.string())
+        return pa.array([*texts, *listed], pa.string())

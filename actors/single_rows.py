@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, NoReturn
@@ -32,7 +32,7 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status
+from .episode_rows import REPLAYS, STATUSES, EndedEpisode, EpisodeRows, Replay, Status
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
 from .open_rows import OpenRows
@@ -364,29 +364,30 @@ class SingleRows(OpenRows):
         """The return of the open episode so far: its rewards, added in their order."""
         return reduce(add, self._rewards[self._start_row : self.rows].tolist(), self._return) if self._open else 0.0
 
-    def _final_column(self, items: list[Any]) -> pa.Array:
+    def _final_column(self, items: Sequence[Any]) -> pa.Array:
         assert self._observations is not None
         return self._observations.column(items)
 
     def _end(self, status: Status, terminated: bool, truncated: bool) -> None:
         total = self._total()
-        self._episodes.add(
-            sub_env=self._sub_env,
-            episode=self._episode,
-            status=PLACE_OF_STATUS[status],
-            length=self._t_before + self.rows,
-            episode_return=total,
-            terminated=terminated,
-            truncated=truncated,
-            seed=self._seed,
-            seed_episode=self._seed_episode,
-            replay=PLACE_OF_REPLAY[self._replay],
-            options=self._options,
-            reset_info=self._reset_info,
-            start_us=self._start_us,
-            end_us=self._clock.now_us(),
-            final_item=None if self._observations is None else self._observations.item(self.rows),
+        row = EndedEpisode(
+            self._sub_env,
+            self._episode,
+            PLACE_OF_STATUS[status],
+            self._t_before + self.rows,
+            total,
+            terminated,
+            truncated,
+            self._seed,
+            self._seed_episode,
+            PLACE_OF_REPLAY[self._replay],
+            self._start_us,
+            self._clock.now_us(),
+            self._options,
+            self._reset_info,
+            None if self._observations is None else self._observations.item(self.rows),
         )
+        self._episodes.add(row)
         self._open = False
         self.episodes += 1
         self._page.words[EPISODES] = self.episodes

@@ -137,6 +137,12 @@ class ArrayBuffer(LeafBuffers):
         else:
             self._array[row] = self._codec.split(value)[0]
 
+    def item(self, row: int) -> Any:
+        return self._array[row].tobytes()
+
+    def column(self, items: Sequence[Any]) -> pa.Array:
+        return self._codec.from_leaves([np.frombuffer(b"".join(items), self._dtype).reshape(len(items), *self._shape)])
+
     def grow(self, capacity: int) -> None:
         super().grow(capacity)
         self._look()
