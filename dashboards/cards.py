@@ -47,6 +47,8 @@ def run_card(run: Run) -> str:
     lost = end.get("lost_steps")
     if lost:
         facts["lost"] = f"{lost:,} steps; run.gaps() says which"
+    elif summary.status == "crashed" and summary.end is None:
+        facts["lost"] = "not known yet; rolltape verify settles it"
     return _card(str(row["env_id"] or "?"), summary.status, summary.run_id, facts)
 
 

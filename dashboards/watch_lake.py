@@ -86,6 +86,7 @@ class LakeWatch:
             steps_per_s=self._meter.rate(summary.steps) if running else None,
             lag_s=max(0.0, (self._now() - newest).total_seconds()) if running and newest is not None else None,
             lost=self._lost,
+            settled=summary.end is not None or summary.status != "crashed",
             streams=rows[:streams],
             more_streams=max(0, len(rows) - streams),
             returns=list(self._returns.values()),

@@ -59,7 +59,7 @@ def line(snapshot: Snapshot) -> str:
         parts.append(f"return {np.mean(s.returns[-100:]):.4g}")
     if s.lag_s is not None:
         parts.append(f"lag {s.lag_s:.1f} s")
-    parts.append(f"lost {s.lost:,}")
+    parts.append(s.losses)
     starved = sum(row.state == "starved" for row in s.streams)
     if starved:
         parts.append(f"{starved} starved")
@@ -96,7 +96,7 @@ def _facts(s: Snapshot) -> Text:
     rate = "–" if s.steps_per_s is None else f"{s.steps_per_s:,.0f}"
     lag = "–" if s.lag_s is None else f"{s.lag_s:.1f} s"
     text.append(f"{s.steps:,} steps, {rate} steps/s, {s.episodes:,} episodes, durable lag {lag}, ")
-    text.append(f"lost {s.lost:,}", "bold red" if s.lost else "green")
+    text.append(s.losses, "bold red" if s.lost else "green" if s.settled else "yellow")
     return text
 
 

@@ -49,6 +49,7 @@ class Snapshot:
         steps_per_s: over the last seconds; None: not known.
         lag_s: age of the newest durable row when it became durable (live), or now (lake); None: not known.
         lost: steps that are known to be lost, or at most so many.
+        settled: whether that is all; False: its process is gone, and nobody has counted what it lacks.
         streams: at most as many as were asked for; `more_streams` others are there.
         returns: of the last completed episodes, oldest first.
         logs: the last lines, oldest first.
@@ -64,6 +65,7 @@ class Snapshot:
     steps_per_s: float | None = None
     lag_s: float | None = None
     lost: int = 0
+    settled: bool = True
     streams: Sequence[StreamRow] = ()
     more_streams: int = 0
     returns: Sequence[float] = ()
@@ -73,6 +75,13 @@ class Snapshot:
     def is_over(self) -> bool:
         """Whether nothing more will come."""
         return self.status != "running"
+
+    @property
+    def losses(self) -> str:
+        """What is known of them, in words."""
+        if self.settled:
+            return f"lost {self.lost:,}"
+        return f"lost {self.lost:,} or more" if self.lost else "lost not known yet"
 
 
 def printable(text: str) -> str:

@@ -124,6 +124,7 @@ def test_what_is_missing_is_said(page: Any, served: Served) -> None:
     page.get_by_text("Record with --frames render").wait_for()
     opened(page, served, f"run/{GAPS}/episodes", "Episodes")
     page.get_by_text("This run has no end").wait_for()
+    page.get_by_text("not known yet").wait_for()
     opened(page, served, f"run/{GAPS}/flow", "Flow")
     page.get_by_text("Nothing is declared yet").wait_for()
     page.goto(served.to(f"run/{GRID}/episode/77"))

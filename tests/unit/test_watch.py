@@ -3,7 +3,9 @@
 import io
 import json
 import re
+import socket
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ from rolltape.schema.config import CommitConfig
 from rolltape.scripts.cli import main
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.lake import open_lake
+from rolltape.storage.run_info import write_end_info
 from rolltape.storage.upkeep import compact
 from tests.fragments import Producer
 from tests.lakes import commit, new_run, record, run_id
@@ -97,6 +100,17 @@ def test_states_of_streams_and_runs(tmp_path: Path) -> None:
     assert soon.lag_s == pytest.approx(1.0)
     late = LakeWatch(run, now=lambda: newest + timedelta(seconds=60)).look(streams=1)
     assert [row.state for row in late.streams] == ["idle"] and late.more_streams == 1
+
+
+def test_what_a_crash_took_is_not_known_before_it_is_verified(tmp_path: Path) -> None:
+    run = record(tmp_path, info={"host": {"name": socket.gethostname(), "pid": 2**30}})
+    crashed = LakeWatch(open_lake(tmp_path).run()).look()
+    assert crashed.status == "crashed" and "lost not known yet" in line(crashed)
+    assert line(replace(crashed, lost=3)).count("lost 3 or more") == 1
+    assert "not known yet; rolltape verify" in open_lake(tmp_path).run()._repr_html_()
+    write_end_info(run, {"run_id": run.run_id, "status": "crashed", "lost_steps": 0})
+    assert "lost 0" in line(LakeWatch(open_lake(tmp_path).run()).look())
+    assert "not known yet" not in open_lake(tmp_path).run()._repr_html_()
 
 
 # ---- the gateway ----------------------------------------------------------------------------------------------------

@@ -233,24 +233,25 @@ function columnsOf(run: string, about: any): Column<Row>[] {
 
 function Summary({ data }: { data: any }): JSX.Element {
   const lost = data.losses.filter((loss: any) => loss.stage === "lost");
+  const unsettled = data.status === "crashed" && !data.end;
   const size = (data.tables.bytes ?? []).reduce((a: number, b: number) => a + b, 0);
   return (
     <Panel label="Run">
       <dl class="figures">
         <Figure name="Environment" value={data.env_id ?? "external"} note={data.num_envs ? `${many(data.num_envs, "sub-environment")}, ${many(data.workers, "worker")}` : ""} />
         <Figure name="Steps" value={count(data.steps)} />
-        <Figure name="Mean return" value={figure(data.mean_return)} note={data.end ? "" : "so far"} />
+        <Figure name="Mean return" value={figure(data.mean_return)} note={data.status === "running" ? "so far" : ""} />
         {data.status === "running" ? <Figure name="Began" value={ago(data.created)} /> : <Figure name="Took" value={seconds(data.end?.seconds)} />}
         <Figure name="On disk" value={bytes(size)} />
         <Figure name="Seed" value={data.seed ?? "–"} />
         <Figure
           name="Lost"
-          tone={lost.length ? "bad" : "good"}
-          value={lost.length ? `${lost.length} losses declared` : "0"}
-          note={lost.length ? "" : data.end ? "reconciled" : "so far"}
+          tone={lost.length ? "bad" : unsettled ? "warn" : "good"}
+          value={lost.length ? `${many(lost.length, "loss", "losses")} declared` : unsettled ? "not known yet" : "0"}
+          note={unsettled ? "nobody has verified it" : lost.length ? "" : data.end ? "reconciled" : "so far"}
         />
       </dl>
-      {data.status === "crashed" && (
+      {unsettled && (
         <p class="prose" style={{ marginTop: "10px" }}>
           This run has no end: its process is gone. Everything committed is here; <code>rolltape verify {data.run_id.slice(-8)}</code> declares what is missing.
         </p>

@@ -6,7 +6,7 @@ import { useApi } from "../api";
 import { ink, inkChanged } from "../choices";
 import { bytes, clock, count, many, moment, percent, seconds } from "../core/numbers";
 import type { Control, Status } from "../core/wire";
-import { Badge, Empty, Figure, Panel, Shown, Table } from "../ui/parts";
+import { Badge, Empty, Figure, Loading, Panel, Shown, Table } from "../ui/parts";
 import { Plot } from "../ui/plot";
 import { Breaks, Unlive, useLive } from "./live_state";
 import type { LiveRun } from "./live_link";
@@ -289,7 +289,7 @@ function Recorded({ run }: { run: string }): JSX.Element {
               ]}
             />
           ) : (
-            <Nothing run={run} status={about.data?.status} />
+            <Nothing run={run} about={about.data} />
           )
         }
       </Shown>
@@ -298,8 +298,9 @@ function Recorded({ run }: { run: string }): JSX.Element {
 }
 
 /** Why the ledger is empty: nothing is lost, or nobody has declared it yet. */
-function Nothing({ run, status }: { run: string; status: string | undefined }): JSX.Element {
-  if (status === "crashed")
+function Nothing({ run, about }: { run: string; about: any }): JSX.Element {
+  if (!about) return <Loading what="the run" />;
+  if (about.status === "crashed" && !about.end)
     return (
       <Empty title="Nothing is declared yet">
         <p class="soft">
@@ -310,7 +311,7 @@ function Nothing({ run, status }: { run: string; status: string | undefined }): 
   return (
     <Empty title="It lacks nothing">
       <p class="soft">
-        {status === "running"
+        {about.status === "running"
           ? "Every step that was produced is durable, or still on its way. Losses would be declared here, with their cause."
           : "Every step that was produced is durable. Losses would be declared here, with their cause."}
       </p>

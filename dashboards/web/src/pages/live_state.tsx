@@ -86,7 +86,7 @@ export function Breaks({ live }: { live: LiveRun }): JSX.Element | null {
   if (state === "reconnecting" || state === "connecting")
     return (
       <p class="banner" role="status">
-        Connection lost, {live.reason.value || "connecting"}. The recording goes on unaffected.
+        Connection lost, {live.reason.value || "connecting"}. What is recorded is not affected.
       </p>
     );
   if (run === "hub_gone")
