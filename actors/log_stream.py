@@ -2,8 +2,8 @@
 
 Rules:
 1. Logging never waits: a record is put into a bounded queue, or dropped and counted when it is full.
-2. A thread of its own sends what is there after `flush_after_s`, through the same window and the same commits as
-   steps: sent again after a fault, stored once.
+2. A thread of its own writes down what was said and sends what is there after `flush_after_s`, through the same window
+   and the same commits as steps: sent again after a fault, stored once. Data that could change is written down at once.
 3. What was dropped is said in the ledger (`table_name` logs) and by a record, with the next rows that go through.
 4. Lines of an external program are not dropped: whoever brings them waits for room (`write`).
 5. Trouble with logs ends no run: after the window has failed everything is dropped and counted.
@@ -13,7 +13,6 @@ Each stream is a producer of its own to the writer, with a number from `FIRST_ST
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import time
@@ -28,7 +27,7 @@ from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import RolltapeError, RunFailed
 from rolltape.schema.log_bridge import LogBridge
-from rolltape.schema.log_forms import json_text, text_of
+from rolltape.schema.log_forms import event_text, json_text
 from rolltape.schema.log_rows import LineRows, LogRow, line_batch, record_batch
 from rolltape.schema.log_source import LogEvent, LogSource
 from rolltape.schema.messages import FIRST_STREAM, FragmentHeader, ProducerKey
@@ -43,6 +42,12 @@ LINE_BYTES: Final = 16 << 20
 """What lines of a program may wait here."""
 SEND_BYTES: Final = 4 << 20
 POLL_S: Final = 0.2
+LOOK_S: Final = 0.5
+"""How often calls that have no answer are looked at; each look is a millisecond of a worker that steps."""
+PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+"""What cannot change."""
+PLAIN_CHARS: Final = 1000
+"""Longer text is cut at once, so that little waits here."""
 MESSAGE_CHARS: Final = 100_000
 """A record's message and data are cut there; a program's lines are not."""
 
@@ -72,7 +77,7 @@ class LogStream:
         self.source, self._config, self._link, self._clock = source, config, link, clock
         self.key = key or ProducerKey(FIRST_STREAM - secrets.randbits(30), 0)
         self._window = Window(self.key, link, budget, budget_bytes=BUDGET_BYTES, clock=clock)
-        self._rows: deque[LogRow] = deque()
+        self._rows: deque[LogRow | tuple[int, LogEvent]] = deque()
         self._lines: deque[tuple[list[bytes], str, int, int]] = deque()
         self._line_bytes = 0
         self._bridge = bridge or LogBridge()
@@ -96,31 +101,14 @@ class LogStream:
             log_policy.attach(self.source.run_id, self._config.record_level, self.sink)
         self._thread.start()
 
-    def sink(self, record: logging.LogRecord, event: LogEvent) -> None:
-        """Take a record; neither waits nor raises."""
+    def sink(self, time_us: int, event: LogEvent, message: str | None = None) -> None:
+        """Take a record, said at `time_us`; neither waits nor raises. None: the message is the event's own."""
         if len(self._rows) >= self._config.queue_records or self._window.failed is not None:
             self.dropped += 1
             self._undeclared += 1
             return
-        source = event.source
-        message, data = text_of(record), json_text(event.details) if event.details else None
-        if len(message) > MESSAGE_CHARS:
-            message = message[:MESSAGE_CHARS] + "…"
-        if data is not None and len(data) > MESSAGE_CHARS:
-            data = json_text({"cut": data[:MESSAGE_CHARS]})
-        self._rows.append(
-            LogRow(
-                int(record.created * 1e6),
-                event.code,
-                message.encode(errors="backslashreplace").decode(),
-                data and data.encode(errors="backslashreplace").decode(),
-                source.worker,
-                source.incarnation,
-                event.sub_env,
-                event.episode,
-                source.env_id,
-            )
-        )
+        later = message is None and _is_plain(event)
+        self._rows.append((time_us, event) if later else _row(time_us, event, message))
         self._note()
 
     def write(self, lines: list[bytes], origin: str, time_us: int, pid: int) -> None:
@@ -214,7 +202,7 @@ class LogStream:
 
     def _pause(self) -> float:
         if len(self._window):
-            return POLL_S  # calls that are to be sent again, or a Ray that was shut down
+            return LOOK_S  # calls that are to be sent again, or a Ray that was shut down
         if self._oldest_s is None:
             return 5.0
         return max(0.0, self._oldest_s + self._config.flush_after_s - self._clock())
@@ -228,15 +216,18 @@ class LogStream:
         if not due and len(self._rows) < BATCH_ROWS and self._line_bytes < SEND_BYTES:
             return
         self._oldest_s = None
-        while self._rows and self._window.fits(len(self._rows) * 300):
-            rows = [self._rows.popleft() for _ in range(min(BATCH_ROWS, len(self._rows)))]
+        waiting = len(self._rows)  # one that comes from now on waits its own time, and is no batch of one row
+        while waiting and self._window.fits(waiting * 300):
+            taken = [self._rows.popleft() for _ in range(min(BATCH_ROWS, waiting))]
+            waiting -= len(taken)
+            rows = [one if isinstance(one, LogRow) else _row(*one) for one in taken]
             self._push(record_batch(rows, self.source.run_id, self._sequence + 1))
         while self._lines and self._window.fits(SEND_BYTES):
             self._push_lines()
         if self._undeclared and self._window.fits(0):
             self._declare()
         if (self._rows or self._lines or self._undeclared) and self._oldest_s is None:
-            self._oldest_s = oldest_s
+            self._oldest_s = oldest_s if waiting or self._lines or self._undeclared else self._clock()
 
     def _push_lines(self) -> None:
         taken: list[tuple[list[bytes], str, int, int]] = []
@@ -287,3 +278,33 @@ class LogStream:
 
 def _failure(error: BaseException) -> RolltapeError:
     return error if isinstance(error, RolltapeError) else RunFailed(f"Logs cannot be kept: {error}")
+
+
+def _is_plain(event: LogEvent) -> bool:
+    """Whether nobody can change the event's data any more, so that it may be written down later."""
+    for value in event.details.values():
+        if type(value) not in PLAIN or (type(value) is str and len(value) > PLAIN_CHARS):
+            return False
+    return True
+
+
+def _row(time_us: int, event: LogEvent, message: str | None = None) -> LogRow:
+    """The row of an event; text that cannot be stored is escaped, and what is too long cut."""
+    message = event_text(event) if message is None else message
+    data = json_text(event.details) if event.details else None
+    if len(message) > MESSAGE_CHARS:
+        message = message[:MESSAGE_CHARS] + "…"
+    if data is not None and len(data) > MESSAGE_CHARS:
+        data = json_text({"cut": data[:MESSAGE_CHARS]})
+    source = event.source
+    return LogRow(
+        time_us,
+        event.code,
+        message.encode(errors="backslashreplace").decode(),
+        data and data.encode(errors="backslashreplace").decode(),
+        source.worker,
+        source.incarnation,
+        event.sub_env,
+        event.episode,
+        source.env_id,
+    )

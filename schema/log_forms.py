@@ -25,7 +25,7 @@ def json_text(value: Any) -> str:
     """JSON of anything: what JSON does not know as text, NaN and infinity as text too, so that every reader takes
     it."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+        return _encode(value)
     except (ValueError, TypeError, RecursionError):
         return json.dumps(_finite(value, 0), ensure_ascii=False, default=str)
 
@@ -35,6 +35,9 @@ def _plain(value: Any) -> Any:
     if callable(item) and getattr(value, "size", 0) == 1:
         return item()
     return str(value)
+
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode
 
 
 def _finite(value: Any, depth: int) -> Any:
@@ -55,6 +58,14 @@ def text_of(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # arguments that do not fit the message: the record still counts
         return f"{record.msg} {record.args}"
+
+
+def event_text(event: LogEvent) -> str:
+    """What an event says; one whose data cannot be formatted as its message with its places."""
+    try:
+        return str(event)
+    except Exception:  # a value that has no text: the record still counts
+        return event.code.message
 
 
 def _who(event: LogEvent) -> str:

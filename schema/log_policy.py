@@ -8,6 +8,7 @@ Rules:
 3. An actor writes to its stderr and nowhere else: Ray brings that to the driver's terminal, with the actor's name
    before it. The driver does not show what actors put into the recording, so nothing appears twice.
 4. Every record that has a run goes to whoever is attached to that run (`attach`), which keeps it in the recording.
+   Where no other handler wants it, the event goes there directly (`log_source.EventHandler`).
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from .config_logging import LoggingConfig
 from .errors import ConfigError
 from .log_codes import CATALOGUE, SEVERITY, UNCATALOGUED
 from .log_forms import JsonForm, PlainForm, StderrHandler, event_of, text_of
-from .log_source import ROOT, LogEvent
+from .log_source import ROOT, EventHandler, LogEvent
 
 Role = Literal["script", "program", "actor"]
 """`script`: somebody's Python that uses us. `program`: our command line. `actor`: a process that Ray started for us."""
-Sink = Callable[[logging.LogRecord, LogEvent], None]
+Sink = Callable[[int, LogEvent, str | None], None]
+"""Takes UTC microseconds, an event, and its message where that is another than the event's own."""
 
 _lock = threading.Lock()
 _current: tuple[LoggingConfig, Role] | None = None
 _sinks: dict[str, list[tuple[int, Sink]]] = {}
 
 
-class RecordingHandler(logging.Handler):
+class RecordingHandler(EventHandler):
     """Hands records to the sinks of their run."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -41,9 +43,13 @@ class RecordingHandler(logging.Handler):
         event = event_of(record)
         if event is None:
             return
+        self.take(int(record.created * 1e6), event, text_of(record))
+
+    def take(self, time_us: int, event: LogEvent, message: str | None = None) -> None:
+        """Hand an event on."""
         for severity, sink in _sinks.get(event.source.run_id, ()):
-            if record.levelno >= severity:
-                sink(record, event)
+            if event.code.severity >= severity:
+                sink(time_us, event, message)
 
 
 class Structured(logging.Filter):

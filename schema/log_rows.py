@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from .log_codes import LogCode
 
 SCHEMA: Final = table_schema("logs")
 RECORD: Final = "record"
+SMALL: Final = 500
+"""Rows up to which columns of one value are kept for the next batch: small ones cost more to make than to fill."""
+TIME: Final = pa.timestamp("us", tz="UTC")
 
 
 class LogRow(NamedTuple):
@@ -50,10 +54,10 @@ def record_batch(rows: Sequence[LogRow], run_id: str, fragment: int) -> pa.Recor
         len(rows),
         run_id,
         fragment,
-        worker=pa.array(workers, pa.int32()),
-        incarnation=pa.array(incarnations, pa.int32()),
-        sub_env=pa.array(sub_envs, pa.int32()),
-        episode=pa.array(episodes, pa.int64()),
+        worker=_whole("worker", workers),
+        incarnation=_whole("incarnation", incarnations),
+        sub_env=_whole("sub_env", sub_envs),
+        episode=_whole("episode", episodes),
         codes=codes,
         messages=messages,
         data=data,
@@ -111,7 +115,6 @@ def _batch(
             number = numbers[id(code)] = kinds.setdefault(code, len(kinds))
         which[at] = number
     entries = list(kinds)
-    severities = np.array([entry.severity for entry in entries], np.int16)
     columns: dict[str, Any] = {
         "run_id": _constant("run_id", run_id, n),
         "agent_id": _constant("agent_id", "agent_0", n),
@@ -120,29 +123,80 @@ def _batch(
         "fragment": pa.array(np.full(n, fragment, np.int64)),
         "sub_env": sub_env,
         "episode": episode,
-        "time": pa.array(np.fromiter(time_us, np.int64, n)).cast(pa.timestamp("us", tz="UTC")),
+        "time": pa.Array.from_buffers(TIME, n, [None, pa.py_buffer(np.fromiter(time_us, np.int64, n))]),
+        **_of_codes(entries, which),
+        "message": pa.array(messages, pa.string()),
+        "data": pa.array(data, pa.string()),
+        "origin": origin,
+        "env_id": env_id,
+        "host": _constant("host", _host(), n),
+        "pid": _same("pid", pid, n),
+    }
+    return pa.RecordBatch.from_arrays([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+
+
+def _of_codes(entries: Sequence[LogCode], which: np.ndarray) -> dict[str, pa.Array]:
+    """The columns that follow from the code."""
+    n = len(which)
+    if len(entries) == 1:
+        (one,) = entries
+        return {
+            "level": _constant("level", one.level, n),
+            "severity": _same("severity", one.severity, n),
+            "code": _constant("code", one.code, n),
+            "component": _constant("component", one.component, n),
+            "subcomponent": _constant("subcomponent", one.subcomponent, n),
+        }
+    severities = np.array([entry.severity for entry in entries], np.int16)
+    return {
         "level": _by_kind("level", which, [entry.level for entry in entries]),
         "severity": pa.array(severities[which] if n else np.empty(0, np.int16)),
         "code": _by_kind("code", which, [entry.code for entry in entries]),
         "component": _by_kind("component", which, [entry.component for entry in entries]),
         "subcomponent": _by_kind("subcomponent", which, [entry.subcomponent for entry in entries]),
-        "message": pa.array(messages, pa.string()),
-        "data": pa.array(data, pa.string()),
-        "origin": origin,
-        "env_id": env_id,
-        "host": _constant("host", socket.gethostname(), n),
-        "pid": pa.array(np.full(n, pid, np.int32)),
     }
-    return pa.RecordBatch.from_arrays([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _whole(name: str, values: Sequence[int | None]) -> pa.Array:
+    """A column of integers, mostly all the same."""
+    if values.count(values[0]) == len(values):
+        return _same(name, values[0], len(values))
+    return pa.array(values, SCHEMA.field(name).type)
+
+
+def _same(name: str, value: int | None, n: int) -> pa.Array:
+    return _kept_same(name, value, n) if n <= SMALL else _made_same(name, value, n)
+
+
+def _made_same(name: str, value: int | None, n: int) -> pa.Array:
+    kind = SCHEMA.field(name).type
+    return pa.nulls(n, kind) if value is None else pa.array(np.full(n, value, kind.to_pandas_dtype()))
+
+
+_kept_same: Final = lru_cache(256)(_made_same)
 
 
 def _constant(name: str, value: str, n: int) -> pa.Array:
+    return _kept_constant(name, value, n) if n <= SMALL else _made_constant(name, value, n)
+
+
+def _made_constant(name: str, value: str, n: int) -> pa.Array:
     kind = SCHEMA.field(name).type
     indices = pa.array(np.zeros(n, np.int8 if kind == CONSTANT else np.int16))
     return pa.DictionaryArray.from_arrays(indices, pa.array([value], pa.string()))
 
 
+_kept_constant: Final = lru_cache(512)(_made_constant)
+
+
 def _few(name: str, values: Sequence[str]) -> pa.Array:
+    if values and values.count(values[0]) == len(values):
+        return _constant(name, values[0], len(values))
     return pa.array(values, pa.string()).dictionary_encode().cast(SCHEMA.field(name).type)
 
 

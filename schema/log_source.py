@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from .errors import ConfigError
@@ -51,10 +53,14 @@ class LogSource:
             shown: False: it is kept with the run and not printed, because whoever emits it says it in another way.
             **details: fill the places of the code's message, and are kept as data.
         """
-        logger = logging.getLogger(f"{ROOT}.{code.component}")
+        logger = _logger(code.component)
         if not logger.isEnabledFor(code.severity):
             return
         event = LogEvent(code, self, details, sub_env, episode, section, shown)
+        only = _only_listener(logger, code.severity)
+        if only is not None:
+            only.take(time.time_ns() // 1000, event)
+            return
         logger.log(code.severity, "%s", event, extra={EVENT: event}, stacklevel=2)
 
 
@@ -72,3 +78,37 @@ class LogEvent:
 
     def __str__(self) -> str:
         return self.code.render(self.details)
+
+
+class EventHandler(logging.Handler):
+    """A handler that takes events as they are: where nobody else listens, no `logging.LogRecord` is made for it."""
+
+    def take(self, time_us: int, event: LogEvent, message: str | None = None) -> None:
+        """Take an event, said at `time_us` (UTC); `message` where it is another than the event's own."""
+        raise NotImplementedError
+
+
+@cache
+def _logger(component: str) -> logging.Logger:
+    return logging.getLogger(f"{ROOT}.{component}")
+
+
+def _only_listener(logger: logging.Logger, severity: int) -> EventHandler | None:
+    """The handler that takes events, where a record would reach it and no other; None: the record has to be made.
+
+    Goes the way of `logging.Logger.callHandlers`, each time: anybody may add a handler at any moment. A filter may be
+    anybody's too, and gets its record.
+    """
+    if logger.filters:
+        return None
+    found: EventHandler | None = None
+    at: logging.Logger | None = logger
+    while at is not None:
+        for handler in at.handlers:
+            if severity < handler.level:
+                continue
+            if found is not None or not isinstance(handler, EventHandler) or len(handler.filters) > 1:
+                return None
+            found = handler
+        at = at.parent if at.propagate else None
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ class Stage:
     """Diagnostics of a run with one producer, and what they said."""
 
     def __init__(self, **config: Any) -> None:
-        self.said: list[tuple[logging.LogRecord, LogEvent]] = []
+        self.said: list[LogEvent] = []
         self.clock, self.used, self.commits = Clock(), 100, 0
         self.waited_s = self.hub_s = 0.0
         self.diagnostics = Diagnostics(
@@ -52,7 +51,7 @@ class Stage:
             )  # fmt: skip
 
     def told(self) -> list[str]:
-        found = [f"{event.code.code} {event}" for _, event in self.said]
+        found = [f"{event.code.code} {event}" for event in self.said]
         self.said.clear()
         return found
 
@@ -66,8 +65,8 @@ def stage() -> Iterator[Stage]:
 def listening(made: Stage) -> Iterator[Stage]:
     configure_logging(LoggingConfig(output="plain"))
 
-    def sink(record: logging.LogRecord, event: LogEvent) -> None:
-        made.said.append((record, event))
+    def sink(time_us: int, event: LogEvent, message: str | None) -> None:
+        made.said.append(event)
 
     log_policy.attach(RUN_ID, "debug", sink)
     yield made
@@ -124,8 +123,8 @@ def test_memory_names_the_largest(stage: Stage) -> None:
 
 def test_who_speaks_is_known(stage: Stage) -> None:
     stage.sample(HOLD, queued=100)
-    ((record, event),) = stage.said
-    assert (event.source.worker, event.source.incarnation, record.levelname) == (3, 1, "WARNING")
+    (event,) = stage.said
+    assert (event.source.worker, event.source.incarnation, event.code.level) == (3, 1, "warning")
     assert event.details == {"who": "Producer p3.1", "depth": 100, "bound": 64}
 
 
@@ -135,10 +134,10 @@ def test_the_numbers_are_kept_and_changes_shown() -> None:
         stage.sample(9)
         assert stage.said == []
         stage.sample(queued=2)
-        ((_, first),) = stage.said
+        (first,) = stage.said
         assert first.code.code == "LOG6001" and first.details["producers"]["queue"] == 2
         assert first.details["writer"]["memory_mib"] == 80 and first.details["host"] == {"memory_share": 0.1}
         assert first.section.startswith("diagnostics\n  writer.memory_mib") and not first.shown
         stage.sample(10, queued=7)
-        section = stage.said[1][1].section
+        section = stage.said[1].section
         assert section == "diagnostics\n  producers.queue  2 → 7"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from rolltape.schema.errors import ConfigError
 from rolltape.schema.log_forms import json_text
 from rolltape.schema.log_policy import Role, Structured, attach, detach
 from rolltape.schema.log_section import LogSections
-from rolltape.schema.log_source import LogSource
+from rolltape.schema.log_source import EVENT, LogEvent, LogSource
 
 RUN = "01K00000000000000000000000"
 SOURCE = LogSource(RUN, "CartPole-v1", 3, 1)
@@ -169,10 +171,10 @@ def test_sinks_get_the_records_of_their_run(capsys: pytest.CaptureFixture[str]) 
     mine: list[str] = []
     everything: list[str] = []
 
-    def sink(record: logging.LogRecord, event: object) -> None:
-        mine.append(record.levelname)
+    def sink(time_us: int, event: LogEvent, message: str | None) -> None:
+        mine.append(event.code.level)
 
-    def other(record: logging.LogRecord, event: object) -> None:
+    def other(time_us: int, event: LogEvent, message: str | None) -> None:
         everything.append(str(event))
 
     say()
@@ -182,8 +184,69 @@ def test_sinks_get_the_records_of_their_run(capsys: pytest.CaptureFixture[str]) 
     SOURCE.emit(log_codes.RUN_ENDED, run=RUN, status="completed", steps=1, episodes=1)
     detach(RUN, sink)
     say()
-    assert (mine, everything) == (["WARNING"], [])
+    assert (mine, everything) == (["warning"], [])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("where", ["rolltape", "rolltape.writer", "", "filter", "recording", "none"])
+def test_everybody_gets_each_record_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also who comes later; a record is made only where somebody else than the recording listens."""
+    configure_logging(LoggingConfig(level="error"))
+    ours = logging.getLogger("rolltape")
+    kept: list[str | None] = []
+    heard: list[str] = []
+    made: list[int] = []
+
+    class Mine(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    class Look(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            heard.append(record.getMessage())
+            return True
+
+    def factory(*arguments: Any, **named: Any) -> logging.LogRecord:
+        made.append(1)
+        return logging.LogRecord(*arguments, **named)
+
+    attach(RUN, "info", lambda time_us, event, message: kept.append(message or str(event)))
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    mine, look = Mine(level=logging.WARNING), Look()
+    filtered = logging.getLogger("rolltape.writer") if where == "filter" else ours.handlers[0]
+    listening = logging.getLogger(where if where.startswith("rolltape") else None)
+    try:
+        say()
+        assert (len(kept), made) == (1, [])
+        if where in ("filter", "recording"):
+            filtered.addFilter(look)
+        elif where != "none":
+            listening.addHandler(mine)
+            monkeypatch.setattr(ours, "propagate", where == "")
+        say()
+        SOURCE.emit(log_codes.RUN_ENDED, run=RUN, status="completed", steps=1, episodes=1)
+    finally:
+        logging.setLogRecordFactory(before)
+        filtered.removeFilter(look)
+        listening.removeHandler(mine)
+    said = "No room. It is tried again for 5 s."
+    assert kept[:2] == [said, said]
+    assert len(kept) == 3
+    assert heard[:1] == ([] if where == "none" else [said])
+    assert len(heard) == {"none": 0, "recording": 2}.get(where, 1)
+    assert len(made) == len(heard)
+
+
+def test_an_event_that_comes_through_plain_logging_is_kept() -> None:
+    configure_logging(LoggingConfig(level="error"))
+    kept: list[tuple[int, str | None]] = []
+    attach(RUN, "info", lambda time_us, event, message: kept.append((time_us, message)))
+    event = LogEvent(log_codes.WRITER_RETRIES, SOURCE, {"error": "x", "give_up_s": 1.0})
+    logging.getLogger("rolltape.writer").warning("otherwise %d", 7, extra={EVENT: event})
+    ((time_us, message),) = kept
+    assert message == "otherwise 7"
+    assert abs(time_us / 1e6 - time.time()) < 600
 
 
 def test_a_message_that_cannot_be_formatted(capsys: pytest.CaptureFixture[str]) -> None:

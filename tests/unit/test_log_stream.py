@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,7 +13,7 @@ from rolltape.schema import log_codes
 from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import DiskFull
-from rolltape.schema.log_source import EVENT, LogEvent, LogSource
+from rolltape.schema.log_source import LogEvent, LogSource
 from rolltape.schema.messages import FIRST_STREAM, Ack, FragmentHeader
 from tests.fakes import Clock
 
@@ -63,9 +62,7 @@ class Stage:
     def say(self, n: int = 1, **details: Any) -> None:
         for k in range(n):
             event = LogEvent(log_codes.ENV_CLOSE_RAISED, SOURCE, {"env_id": "x", "error": k, **details}, 4, 9)
-            record = logging.LogRecord("rolltape.worker", 30, "", 1, "%s", (event,), None)
-            setattr(record, EVENT, event)
-            self.stream.sink(record, event)
+            self.stream.sink(1_790_000_000_000_000 + k, event)
 
     def turn(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
@@ -93,6 +90,37 @@ def test_records_wait_for_others_and_go_together() -> None:
     assert first["data"] == '{"env_id": "x", "error": 0}'
     stage.turn(5)
     assert len(stage.writer.headers) == 1, "nothing new, nothing sent"
+
+
+def test_a_record_that_comes_while_others_are_sent_waits_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    hold = stage.writer.hold
+
+    def interrupted(batches: dict[str, pa.RecordBatch]) -> dict[str, pa.RecordBatch]:
+        if not stage.writer.headers:
+            stage.say()
+        return hold(batches)
+
+    monkeypatch.setattr(stage.writer, "hold", interrupted)
+    stage.say(3)
+    stage.turn(2)
+    stage.turn(0.5)
+    assert [batches["logs"].num_rows for batches in stage.writer.batches] == [3]
+    stage.turn(0.6)
+    assert [batches["logs"].num_rows for batches in stage.writer.batches] == [3, 1]
+
+
+def test_data_is_kept_as_it_was_when_it_was_said() -> None:
+    stage = Stage()
+    changing = [1]
+    stage.say(seen=changing, error=float("nan"))
+    stage.say(error=None, ratio=0.5, ok=True)
+    changing.append(2)
+    stage.turn(2)
+    first, second = stage.writer.rows()
+    assert first["data"] == '{"env_id": "x", "error": "nan", "seen": [1]}'
+    assert second["data"] == '{"env_id": "x", "error": null, "ratio": 0.5, "ok": true}'
+    assert second["message"] == "x raised while it was closed: None"
 
 
 def test_what_does_not_fit_is_dropped_counted_and_said() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from rolltape.schema import log_codes
 from rolltape.schema.config import CommitConfig
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.log_codes import LogCode
-from rolltape.schema.log_rows import LogRow, record_batch
+from rolltape.schema.log_rows import SCHEMA, LogRow, record_batch
 from rolltape.schema.messages import FIRST_STREAM, FragmentHeader, ProducerKey
 from rolltape.scripts.cli import logs as command
 from rolltape.scripts.cli import main
@@ -48,6 +51,33 @@ class Logged:
         header = FragmentHeader(key, self.sequence, 0, 0, 0, 0, batch.nbytes, 1, 2)
         self.log.offer(header, {"logs": batch})
         self.log.commit(self.log.take())
+
+
+@pytest.mark.parametrize("n", [1, 3, 500, 501])
+def test_a_batch_says_what_its_rows_say(n: int) -> None:
+    """Columns of one value are kept for the next batch: it must not show."""
+    for codes in (CODES[:1], CODES, CODES[:1]):
+        for few in (1, 3):
+            rows = [
+                LogRow(
+                    10**15 + at, codes[at % len(codes)], f"said {at}", None if at % 2 else "{}", None if few > 1 < at else 7,
+                    at % few, at % few or None, few * 10**12, f"Test-v{at % few}",
+                )
+                for at in range(n)
+            ]  # fmt: skip
+            batch = record_batch(rows, "01K", few)
+            batch.validate(full=True)
+            assert batch.schema == SCHEMA
+            for row, found in zip(rows, batch.to_pylist(), strict=True):
+                code = row.code
+                assert found == {
+                    "run_id": "01K", "agent_id": "agent_0", "fragment": few, "worker": row.worker,
+                    "incarnation": row.incarnation, "sub_env": row.sub_env, "episode": row.episode,
+                    "time": datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row.time_us), "level": code.level,
+                    "severity": code.severity, "code": code.code, "component": code.component,
+                    "subcomponent": code.subcomponent, "message": row.message, "data": row.data, "origin": "record",
+                    "env_id": row.env_id, "host": socket.gethostname(), "pid": os.getpid(),
+                }  # fmt: skip
 
 
 @pytest.fixture
