@@ -78,6 +78,39 @@ def plays(page: Any) -> None:
 
 LIVE = "from rolltape.storage.lake import open_lake\nwidget = open_lake({lake!r}).run().live(tiles=2)\nwidget"
 REPLAY = "open_lake({golden!r}).run().replay(0)"
+BUSY = "import time\nfor _ in range(3000):\n    time.sleep(0.1)"
+
+
+def test_in_jupyterlab(page: Any, gateway: NoiseGateway, tmp_path: Path) -> None:
+    pytest.importorskip("jupyterlab")
+    nbformat = pytest.importorskip("nbformat")
+    sources = [LIVE.format(lake=str(tmp_path / "lake")), REPLAY.format(golden=str(RECORDINGS / "v1-atari")), BUSY]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "driven.ipynb")
+    with jupyter(tmp_path) as base:
+        page.goto(f"{base}/lab/tree/driven.ipynb?token={TOKEN}")
+        page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.press("Shift+Enter")
+        page.locator("[data-route]").wait_for()
+        assert page.locator("[data-route]").get_attribute("data-route") == "through the Jupyter server"
+        plays(page)
+        page.locator(".jp-Notebook .jp-Cell .cm-content").nth(2).click()
+        page.keyboard.press("Shift+Enter")
+        page.get_by_text("[*]:").wait_for()
+        goes_on(page)  # the kernel is busy: the widget has a socket of its own
+        assert page.get_by_text("[*]:").count() == 1
+        page.get_by_role("img", name="1/agent_0: Text: hello").wait_for()
+        assert {tuple(pixels(page.locator("figure canvas").first)[0, 0]) for _ in range(9)} <= {
+            tuple(frame[0, 0]) for frame in gateway.frames
+        }
+        page.keyboard.press("Control+s")
+        saved = tmp_path / "driven.ipynb"
+        until = time.monotonic() + 60
+        while "widget-view" not in saved.read_text() and time.monotonic() < until:
+            page.wait_for_timeout(100)
+        assert "widget-view" in saved.read_text() and gateway.access.token not in saved.read_text()
 
 
 MARIMO = """import marimo

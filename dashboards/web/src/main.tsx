@@ -162,8 +162,8 @@ function App(): JSX.Element {
           {status && <Badge state={status} />}
           <LiveChip />
           <label class="field push">
-            Colours
-            <select value={theme.value} onChange={(event) => (theme.value = event.currentTarget.value as Theme)}>
+            <span class="wide-only">Colours</span>
+            <select aria-label="Colours" value={theme.value} onChange={(event) => (theme.value = event.currentTarget.value as Theme)}>
               <option value="auto">as the system</option>
               <option value="light">light</option>
               <option value="dark">dark</option>
@@ -173,7 +173,7 @@ function App(): JSX.Element {
         <main id="main" tabIndex={-1} ref={main}>
           {trouble.value === "token" && (
             <div class="banner bad" role="alert">
-              The token of this page has expired or is missing. Open the address that `rolltape dashboard` printed; what is recorded is untouched.
+              The token of this page has expired or is missing. Open the address that <code>rolltape dashboard</code> printed; what is recorded is untouched.
             </div>
           )}
           {trouble.value === "gone" && (

@@ -266,7 +266,7 @@ function Recorded({ run }: { run: string }): JSX.Element {
         <dl class="figures" style={{ padding: "0 16px 12px" }}>
           <Figure name="Steps produced" value={count(sum(about.data.end.reconciled, "produced"))} />
           <Figure name="Durable" value={count(sum(about.data.end.reconciled, "durable"))} />
-          <Figure name="Declared lost" value={count(about.data.end.lost_steps)} tone={about.data.end.lost_steps ? "bad" : "good"} />
+          <Figure name="Declared lost" value={count(about.data.end.lost_steps)} tone={about.data.end.lost_steps ? "bad" : about.data.end.lost_steps === 0 ? "good" : ""} />
           <Figure name="Greatest lag" value={seconds(about.data.end.lag_high_s)} />
           <Figure name="Producers waited" value={seconds(about.data.end.waited_s)} />
           <Figure name="Sent again" value={count(about.data.end.resent)} />

@@ -5,7 +5,7 @@ import { useMemo, useState } from "preact/hooks";
 import { useApi } from "../api";
 import { asToml, costsOf, type Leaf, leavesOf, type Schema, valueOf } from "../core/settings";
 import { note, place } from "../route";
-import { Copy, Panel, Shown } from "../ui/parts";
+import { Copy, Panel, Shown, Ticked } from "../ui/parts";
 
 function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
@@ -78,7 +78,7 @@ export function Form(): JSX.Element {
               </Panel>
               {Object.keys(wrong).length > 0 && (
                 <p class="banner bad" role="alert">
-                  {Object.keys(wrong).length} values are not allowed and left out.
+                  {Object.keys(wrong).length === 1 ? "1 value is" : `${Object.keys(wrong).length} values are`} not allowed and left out.
                 </p>
               )}
             </div>
@@ -141,7 +141,7 @@ function Setting(props: { leaf: Leaf; text: string; wrong?: string; set: (text: 
           </p>
         ))}
         <p>
-          {one.reason.replace(/\n/g, " ")} {range.length > 0 && <span class="tabnum">Range: {range.join(", ")}.</span>}
+          <Ticked text={one.reason.replace(/\n/g, " ")} /> {range.length > 0 && <span class="tabnum">Range: {range.join(", ")}.</span>}
         </p>
       </div>
     </div>

@@ -88,14 +88,20 @@ export function Mosaic(props: { live: LiveRun; run: string; streams: Stream[]; s
   const canvas = useRef<HTMLCanvasElement>(null);
   const layout = live.layout.value;
   useEffect(() => {
-    live.paintMosaic((image) => {
+    live.paintMosaic((image, number) => {
       const to = canvas.current;
       if (!to) return;
       if (to.width !== image.width || to.height !== image.height) {
         to.width = image.width;
         to.height = image.height;
       }
-      to.getContext("2d")?.drawImage(image, 0, 0);
+      const context = to.getContext("2d");
+      context?.drawImage(image, 0, 0);
+      const now = live.layout.value;
+      if (!now || now.number !== number || !now.columns) return;
+      const rows = Math.ceil(now.streams.length / now.columns);
+      const [width, height] = [image.width / now.columns, image.height / rows];
+      context?.clearRect(width * (now.streams.length - (rows - 1) * now.columns), height * (rows - 1), image.width, height); // cells of nobody are black
     });
     return () => live.paintMosaic(null);
   }, [live]);

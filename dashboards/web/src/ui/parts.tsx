@@ -93,6 +93,11 @@ export function Figure(props: { name: string; value: ComponentChildren; note?: C
   );
 }
 
+/** Text whose `names` stand between backticks, as docstrings have them. */
+export function Ticked({ text }: { text: string }): JSX.Element {
+  return <>{text.split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part))}</>;
+}
+
 export function Empty(props: { title: string; children?: ComponentChildren; tone?: string }): JSX.Element {
   return (
     <div class={`empty ${props.tone ?? ""}`} role={props.tone === "bad" ? "alert" : undefined}>

@@ -27,7 +27,6 @@ export function styled(el: HTMLElement): HTMLElement {
   style.textContent = STYLE;
   const root = document.createElement("div");
   root.className = "rt";
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own arrow keys would never let one reach the player
   el.replaceChildren(style, root);
   return root;
 }
@@ -37,6 +36,8 @@ export function inkOf(el: HTMLElement): Ink {
   return { paper: "rgba(127,127,127,.15)", ink, faint: "#8b9097", accent: "#2f7fc1", mono: "ui-monospace, monospace" };
 }
 
+const CONTROLS = new Set<string>(["button", "input", "select"]);
+
 /** A new element with properties and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   name: K,
@@ -45,5 +46,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
+  // JupyterLab takes arrow keys from whatever has the focus, unless that itself says so: its ancestors are not asked.
+  if (CONTROLS.has(name)) made.setAttribute("data-lm-suppress-shortcuts", "true");
   return made;
 }
