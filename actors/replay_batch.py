@@ -7,10 +7,13 @@ Rules:
    `infos["final_obs"]` and `infos["final_info"]`.
 3. A swift pass says only whether all is the same, a careful one what differs first. Where two careful ones differ from
    each other in an info key alone, that is left out and named: a clock.
+4. Resets by the caller in between are laid out as well (`batch_layout`) and made again. Of one with a mask only what
+   the masked sub-environments observe counts, as it did for the recorder.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
@@ -23,14 +26,16 @@ from gymnasium.vector.utils import batch_space
 
 from rolltape.schema.errors import EnvError, ReplayFailed
 from rolltape.schema.info_json import decode_info, encode_info
-from rolltape.schema.run_schema import STORING
+from rolltape.schema.picture_digest import picture_digest, picture_digests
+from rolltape.schema.run_schema import DIGEST, STORING
 from rolltape.schema.space_codec import SpaceCodec
 from rolltape.storage.run_info import leaves_out
 
+from .batch_layout import BatchReset, Layout, is_usual, lay_out, since_seeded, slots_of
 from .blame import said
 from .compared_infos import InfoRows, unlike_key, unlike_row
 from .infos import InfoColumns
-from .recorded_steps import STEP_COLUMNS, leaves, magnitude, picture_difference, stored_columns
+from .recorded_steps import ANOTHER, STEP_COLUMNS, leaves, magnitude, picture_difference, stored_columns
 from .remaking import HOW, vector_wrappers
 from .replayed import Divergence, Replayed
 from .stepping import EnvRecipe, import_namespace, is_entry_point, make_env
@@ -39,7 +44,10 @@ from .vector_infos import Reader, final_reader, info_reader, nothing
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
 
-COLUMNS: Final = ("sub_env", "episode", "length", "status", "seed", "seed_episode", "reset_info")
+COLUMNS: Final = (
+    "sub_env", "episode", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
+    "epoch_us(start_time) AS began",
+)  # fmt: skip
 STEPS_AT_ONCE: Final = 256
 Found = dict[int, tuple[int, Divergence]]
 """By place in the batch: the episode that differs first, and how."""
@@ -63,14 +71,16 @@ def replay_batches(
 def _replay(
     run: Run, worker: int, incarnation: int, rows: list[dict[str, Any]], recipe: EnvRecipe, uncompared: set[str]
 ) -> Iterator[Replayed]:
-    reason = _unreplayable(run, rows)
-    if reason:
+    reason = _unreplayable(run)
+    kept = reason or (rows if is_usual(rows, run.info["env"]["autoreset"]) else since_seeded(rows))
+    batch = kept if isinstance(kept, str) else _Batch(run, worker, incarnation, kept, recipe, uncompared)
+    reason = batch if isinstance(batch, str) else batch.reason
+    if isinstance(batch, str) or isinstance(kept, str) or reason:
         for row in rows:
             yield Replayed(row["episode"], "not replayable", row["status"], reason=reason)
         return
-    batch = _Batch(run, worker, incarnation, rows, recipe, uncompared)
     bad, steady = _differences(batch, uncompared, bool(vector_wrappers(run)))
-    for row in rows:
+    for row in kept:
         episode, status, length = row["episode"], row["status"], row["length"]
         first = bad.get(row["sub_env"] - batch.offset)
         if first is None or episode < first[0]:
@@ -87,7 +97,7 @@ def _replay(
 def _differences(batch: _Batch, uncompared: set[str], wrapped: bool) -> tuple[Found, bool]:
     """What differs, and whether a second replay says the same. `wrapped`: recorded above vector wrappers."""
     while True:
-        if batch.is_same():
+        if batch.is_same() or batch.believe_the_caller():
             return {}, True
         bad, again = batch.step_through(), batch.step_through()
         brought = {d.field for _, d in bad.values() if wrapped and d.replayed is None}
@@ -102,21 +112,11 @@ def _first(bad: Found) -> list[tuple[int, int, str]]:
     return [(place, episode, str(divergence)) for place, (episode, divergence) in sorted(bad.items())]
 
 
-def _unreplayable(run: Run, rows: list[dict[str, Any]]) -> str:
-    last = {row["sub_env"]: row["episode"] for row in rows}
-    resets = {(row["sub_env"], row["seed_episode"]) for row in rows}
-    if len({row["seed"] for row in rows}) != 1 or len(resets) != len(last):
-        return "its batch was reset with a seed more than once"
-    if any(row["status"] == "aborted" and row["episode"] != last[row["sub_env"]] for row in rows):
-        return "its batch was reset in between"
+def _unreplayable(run: Run) -> str:
     if leaves_out(run.info):
         return "steps of its batch were left out on purpose when it was recorded (keep_last or sample)"
-    if run.info["env"]["autoreset"] not in ("next_step", "same_step"):
-        return "a batch that does not reset itself is not laid out again"
     if not all(SpaceCodec(space).is_fixed for space in run.info["spaces"].values()):
         return "its batch has spaces of no fixed size"
-    if "observation_digest" in run.steps().columns:
-        return "digests of pictures that a native vector environment observes are not compared"
     return ""
 
 
@@ -126,6 +126,9 @@ class _Batch:
     Args:
         rows: its episodes, but for lost ones.
         ignored: info keys that are not compared; more may be added.
+
+    Attributes:
+        reason: why it cannot be laid out again; empty where it is.
     """
 
     def __init__(
@@ -138,21 +141,36 @@ class _Batch:
         ignored: set[str],
     ) -> None:
         self._run, self._info, self._recipe, self._ignored = run, run.info, recipe, ignored
-        self._seed = rows[0]["seed"]
+        self._rows = rows
         self._observation, self._action = run.codec("observation"), run.codec("action")
         mine = f"worker = {worker} and incarnation = {incarnation}"
         self.offset, last = min(row["sub_env"] for row in rows), max(row["sub_env"] for row in rows)
-        table = _steps_of(run, worker, incarnation, (self.offset, last))
+        self._mode = run.info["env"]["autoreset"]
+        self._same_step = self._mode == "same_step"
+        usual = is_usual(rows, self._mode)
+        self._mine = worker, incarnation, (self.offset, last)
+        table = _steps_of(run, *self._mine, STEP_COLUMNS if usual else (*STEP_COLUMNS, "time"))
+        if not usual:
+            earlier = _began_before(table, rows)
+            table = table.filter(pa.array(~earlier)).combine_chunks() if earlier.any() else table
         sub_env = table["sub_env"].to_numpy()
         self.n = last - self.offset + 1
+        self._digests = "observation_digest" in table.column_names
+        if self._digests:
+            self._observation = SpaceCodec(DIGEST)
         parts = self._observation.leaves
         self._one_array = (parts[0].dtype, (self.n, *parts[0].shape)) if len(parts) == 1 else None
         self._place = sub_env - self.offset
         self._episode = table["episode"].to_numpy()
         self._t = table["t"].to_numpy()
-        self._same_step = run.info["env"]["autoreset"] == "same_step"
-        self._slot = _slots(self._place, self._episode, 0 if self._same_step else 1)
-        self._order = np.lexsort((self._place, self._slot))
+        self.reason = ""
+        self._slot, self._order, self._resets = self._place, self._place, {}
+        if usual:
+            slots = slots_of(self._place, self._episode, 0 if self._same_step else 1)
+            first = BatchReset(rows[0]["seed"], decode_info(rows[0]["options"]) or None)
+            self._take(Layout(slots, {0: [first]}))
+        else:
+            self._take(self._lay_out(table["time"].to_numpy(), by_caller=False))
         self._actions = leaves(self._action.decode_batch(table["action"]))
         self._rewards = table["reward"].to_numpy()
         self._ends = {name: table[name].to_numpy(zero_copy_only=False) for name in ("terminated", "truncated")}
@@ -162,14 +180,47 @@ class _Batch:
         self._observations: list[np.ndarray] = []
         self._finals: list[np.ndarray] = []
         self._final_of: dict[int, int] = {}
-        if "observation" in table.column_names:
-            self._observations = leaves(self._observation.decode_batch(table["observation"]))
-            ended = run.episodes(f"{mine} and status = 'completed'").select("episode", "final_observation").to_arrow()
-            ended = ended.filter(ended["final_observation"].is_valid())
-            self._finals = leaves(self._observation.decode_batch(ended["final_observation"])) if len(ended) else []
+        name = "observation_digest" if self._digests else "observation"
+        if name in table.column_names:
+            self._observations = self._decoded(table[name])
+            ended = run.episodes(f"{mine} and status = 'completed'").select("episode", f"final_{name}").to_arrow()
+            ended = ended.filter(ended[f"final_{name}"].is_valid())
+            self._finals = self._decoded(ended[f"final_{name}"]) if len(ended) else []
             self._final_of = {episode: i for i, episode in enumerate(ended["episode"].to_pylist())}
         else:
             self._seen_pictures = run.info["frames"]["policy"] in STORING
+
+    def _decoded(self, column: Any) -> list[np.ndarray]:
+        return [column.to_numpy()] if self._digests else leaves(self._observation.decode_batch(column))
+
+    def _lay_out(self, times: np.ndarray, *, by_caller: bool) -> Layout | str:
+        micros = times.astype("datetime64[us]").astype(np.int64)
+        rows = self._place, self._episode, self._t, micros
+        return lay_out(*rows, self._rows, self._mode, self.n, by_caller=by_caller)
+
+    def _take(self, layout: Layout | str) -> None:
+        if isinstance(layout, str):
+            self.reason = layout
+            return
+        self._slot, self._resets = layout.slots, layout.resets
+        self._order = np.lexsort((self._place, self._slot))
+
+    def believe_the_caller(self) -> bool:
+        """Whether it is the same with resets by the caller where all episodes ended in one step; laid out so then."""
+        if self._mode != "next_step" or not len(self._slot) or len(np.unique(self._slot)) == self._slot.max() + 1:
+            return False
+        times = _steps_of(self._run, *self._mine, ("time",))
+        if len(times) != len(self._slot) or any(row["began"] is None for row in self._rows):
+            return False
+        before = Layout(self._slot, self._resets)
+        layout = self._lay_out(times["time"].to_numpy(), by_caller=True)
+        if isinstance(layout, str):
+            return False
+        self._take(layout)
+        if self.is_same():
+            return True
+        self._take(before)
+        return False
 
     def _make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
         recipe = self._recipe
@@ -197,9 +248,30 @@ class _Batch:
 
     def _split(self, observations: Any) -> list[np.ndarray]:
         """The arrays of batched observations in the order of the recorded ones; a dict may have its own order."""
+        if self._digests:
+            return [picture_digests(observations)]
         if type(observations) is np.ndarray and (observations.dtype, observations.shape) == self._one_array:
             return [observations]
         return self._observation.split_batch(observations, self.n)
+
+    def _split_one(self, observation: Any) -> list[np.ndarray]:
+        return [np.asarray(picture_digest(observation))] if self._digests else self._observation.split(observation)
+
+    def _reset(
+        self, env: gym.vector.VectorEnv[Any, Any, Any], slot: int, observations: Any, given: Reader | None
+    ) -> tuple[Any, Reader | None]:
+        """What the caller reset before a step; what is observed now, and the reader of the infos that came with it."""
+        for reset in self._resets.get(slot, ()):
+            if reset.mask is None:
+                observations, infos = env.reset(seed=reset.seed, options=copy.deepcopy(reset.options))
+                given = info_reader(infos)
+                continue
+            before = copy.deepcopy(observations)
+            options = {**copy.deepcopy(reset.options or {}), "reset_mask": reset.mask.copy()}
+            fresh, infos = env.reset(seed=reset.seed, options=options)
+            observations = _masked(reset.mask, fresh, before)
+            given = _either(reset.mask, info_reader(infos), given)
+        return observations, given
 
     # ---- swift --------------------------------------------------------------------------------------------------
 
@@ -223,10 +295,11 @@ class _Batch:
         batched = batch_space(env.single_action_space, self.n)
         plain = not isinstance(batched, gym.spaces.Dict | gym.spaces.Tuple)
         films = self._films()
-        observations, infos = env.reset(seed=self._seed)
-        given = info_reader(infos)
-        for start in range(0, slots, STEPS_AT_ONCE):
-            rows = row_of[start : start + STEPS_AT_ONCE]
+        observations, given = None, None
+        edges = {*range(0, slots, STEPS_AT_ONCE), *(slot for slot in self._resets if slot < slots), slots}
+        for start, stop in pairwise(sorted(edges)):
+            observations, given = self._reset(env, start, observations, given)
+            rows = row_of[start:stop]
             some = np.where(rows >= 0, rows, self._order[0])  # while it is being reset, an action counts for nothing
             actions = [leaf[some] for leaf in self._actions]
             kept = self._split(observations) if self._observations else []
@@ -340,7 +413,7 @@ class _Batch:
                 if (at := self._final_of.get(int(self._episode[row]))) is not None:
                     if row not in finals:
                         return False
-                    now = self._observation.split(finals[row])
+                    now = self._split_one(finals[row])
                     pairs += [(was[at], value) for was, value in zip(self._finals, now, strict=True)]
         else:
             episodes = self._episode[rows[done]].tolist()
@@ -364,7 +437,7 @@ class _Batch:
         if not len(self._order):
             return bad
         films = self._films()
-        observations, infos = env.reset(seed=self._seed)
+        observations, given = None, None
         slots = self._slot[self._order]
         edges = np.flatnonzero(np.diff(slots, prepend=-1, append=slots[-1] + 1))
         batched = batch_space(env.single_action_space, self.n)
@@ -373,16 +446,18 @@ class _Batch:
         for first, last in pairwise(edges):
             rows = self._order[first:last]
             slot = int(slots[first])
+            observations, given = self._reset(env, expected, observations, given)
             while expected < slot:  # every sub-environment was being reset at once
                 observations, *_, infos = env.step(_shaped(batched, actions))
                 expected += 1
+                observations, given = self._reset(env, expected, observations, info_reader(infos))
             places = self._place[rows]
             by_place = [-1] * self.n
             for place, row in zip(places.tolist(), rows.tolist(), strict=True):
                 by_place[place] = row
             for whole, leaf in zip(actions, self._actions, strict=True):
                 whole[places] = leaf[rows]
-            for place, divergence in self._unlike_resets(by_place, info_reader(infos)):
+            for place, divergence in self._unlike_resets(by_place, given):
                 self._note_one(bad, by_place[place], divergence)
             before = self._split(observations) if self._observations else ()
             for was, now in zip(self._observations, before, strict=True):
@@ -392,6 +467,7 @@ class _Batch:
                     self._note_one(bad, by_place[place], divergence)
             observations, rewards, terminated, truncated, infos = env.step(_shaped(batched, actions))
             expected += 1
+            given = info_reader(infos)
             self._note(bad, rows, places, "reward", self._rewards[rows], rewards[places].astype(np.float64))
             ends = self._ends["terminated"][rows] | self._ends["truncated"][rows]
             for name, flags in (("terminated", terminated), ("truncated", truncated)):
@@ -435,7 +511,7 @@ class _Batch:
                 self._note_one(bad, row, Divergence(int(self._t[row]) + 1, "observation", was, None, None))
                 continue
             one = np.array([row]), np.array([place])
-            for was, now in zip(self._finals, self._observation.split(last[place]), strict=True):
+            for was, now in zip(self._finals, self._split_one(last[place]), strict=True):
                 self._note(bad, *one, "observation", was[known : known + 1], now[None], after=1)
 
     def _note_one(self, bad: Found, row: int, divergence: Divergence) -> None:
@@ -450,7 +526,10 @@ class _Batch:
             if was[i].tobytes() == np.ascontiguousarray(now[i]).tobytes():
                 continue
             t = int(self._t[row]) + after
-            found = Divergence(t, field, was[i].tolist(), now[i].tolist(), magnitude(was[i], now[i]))
+            if self._digests and field == "observation":
+                found = Divergence(t, field, *ANOTHER, None)
+            else:
+                found = Divergence(t, field, was[i].tolist(), now[i].tolist(), magnitude(was[i], now[i]))
             self._note_one(bad, row, found)
 
     def _films(self) -> _Films | None:
@@ -486,10 +565,38 @@ class _Films:
                 yield place, found
 
 
-def _steps_of(run: Run, worker: int, incarnation: int, sub_envs: tuple[int, int]) -> pa.Table:
+def _masked(mask: np.ndarray, fresh: Any, before: Any) -> Any:
+    """Batched observations of a reset: those of the masked sub-environments, of the others what they were before."""
+    if isinstance(fresh, dict):
+        return {name: _masked(mask, value, before[name]) for name, value in fresh.items()}
+    if isinstance(fresh, tuple):
+        return tuple(_masked(mask, *pair) for pair in zip(fresh, before, strict=True))
+    before[mask] = fresh[mask]
+    return before
+
+
+def _either(mask: np.ndarray, fresh: Reader | None, before: Reader | None) -> Reader:
+    """A reader of what a reset gave to the masked sub-environments, and of what the others had before."""
+    new, old = fresh or nothing, before or nothing
+    return lambda place: (new if mask[place] else old)(place)
+
+
+def _began_before(table: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Which steps lie before the first reset of these episodes."""
+    first = {}
+    for row in rows:
+        first[row["sub_env"]] = min(row["episode"], first.get(row["sub_env"], row["episode"]))
+    sub_env = table["sub_env"].to_numpy()
+    return table["episode"].to_numpy() < np.array([first.get(n, 0) for n in range(max(first) + 1)])[sub_env]
+
+
+def _steps_of(
+    run: Run, worker: int, incarnation: int, sub_envs: tuple[int, int], wanted: tuple[str, ...] = STEP_COLUMNS
+) -> pa.Table:
     """The steps of a producer by sub-environment, episode and t, read from the parts: SQL costs twice as much."""
     stored = stored_columns(run, "steps")
-    columns = [name for name in (*STEP_COLUMNS, "worker", "incarnation") if name in stored]
+    keys = ("sub_env", "episode", "t", "worker", "incarnation")
+    columns = [name for name in dict.fromkeys((*wanted, *keys)) if name in stored]
     found = run.lake.episode_rows.between(run.run_id, "steps", columns, sub_env=sub_envs).select(columns)
     mine = (found["worker"].to_numpy() == worker) & (found["incarnation"].to_numpy() == incarnation)
     if not mine.all():
@@ -497,19 +604,6 @@ def _steps_of(run: Run, worker: int, incarnation: int, sub_envs: tuple[int, int]
     order = np.lexsort([found[name].to_numpy() for name in ("t", "episode", "sub_env")])
     found = found.drop_columns(["worker", "incarnation"])
     return (found if (np.diff(order) == 1).all() else found.take(pa.array(order))).combine_chunks()
-
-
-def _slots(place: np.ndarray, episode: np.ndarray, resets: int) -> np.ndarray:
-    """The step of the batch in which each row was made; rows are sorted by sub-environment, episode and t.
-
-    `resets`: steps that a reset takes, 0 or 1.
-    """
-    if not len(place):
-        return place
-    new_place = np.diff(place, prepend=-1) != 0
-    new_episode = (np.diff(episode, prepend=-1) != 0) & ~new_place
-    running = np.arange(len(place)) + resets * np.cumsum(new_episode)
-    return running - np.maximum.accumulate(np.where(new_place, running, 0))
 
 
 def _shaped(space: gym.Space[Any], arrays: list[np.ndarray]) -> Any:

@@ -38,7 +38,8 @@ TABLE: Final = (
     Source("record(SyncVectorEnv), seeded once", "alone", "forward"),
     Source("record(SyncVectorEnv), never seeded", "none", "none"),
     Source("record(AsyncVectorEnv), seeded once", "alone", "forward"),
-    Source("record(native), seeded once", "batch", "batch", ("next_step", "same_step")),
+    Source("record(native), seeded once", "batch", "batch"),
+    Source("record(native), reset in between", "batch", "batch"),
     Source("record(native), never seeded", "none", "none", ("next_step",)),
 )
 

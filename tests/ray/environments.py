@@ -75,7 +75,7 @@ def make_garden(**kwargs: Any) -> gym.Env[Any, Any]:
 
 class Allotment(VectorEnv[Any, Any, Any]):
     """A native vector environment: one random state for all, nested observations, infos that come and go, nested and
-    at the end, in both modes in which it resets itself. `clock` puts into each info what nobody can repeat."""
+    at the end, in all modes, and resets with masks. `clock` puts into each info what nobody can repeat."""
 
     single_observation_space = spaces.Dict(
         {"soil": spaces.Box(-np.inf, np.inf, (2,), np.float32), "season": spaces.Discrete(4)}
@@ -84,8 +84,8 @@ class Allotment(VectorEnv[Any, Any, Any]):
 
     def __init__(self, num_envs: int = 3, mode: str = "same_step", clock: bool = False) -> None:
         self.num_envs, self._clock = num_envs, clock
-        self._same = mode == "same_step"
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP if self._same else AutoresetMode.NEXT_STEP}
+        self._same, self._alone = mode == "same_step", mode == "disabled"
+        self.metadata = {"autoreset_mode": AutoresetMode[mode.upper()]}
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._t, self._length = np.zeros(num_envs, int), np.zeros(num_envs, int)
@@ -93,15 +93,17 @@ class Allotment(VectorEnv[Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self._ended[:] = False
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        self._ended[mask] = False
         infos: dict[str, Any] = {}
-        for place in range(self.num_envs):
+        for place in np.flatnonzero(mask).tolist():
             infos = self._begin(place, infos)
+            self._length[place] += (options or {}).get("longer", 0)
         return self._observe(), infos
 
     def step(self, actions: Any) -> Any:
         infos: dict[str, Any] = {}
-        resets = self._ended & (not self._same)
+        resets = self._ended & (not self._same and not self._alone)
         for place in np.flatnonzero(resets).tolist():
             infos = self._begin(place, infos)
         self._t += ~resets

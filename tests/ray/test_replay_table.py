@@ -88,8 +88,8 @@ def record_cell(source: Source, mode: str | None, make: Callable[[], Any], lake:
     if where == "record(Env)":
         each = "each" in source.name
         return single(make(), lake, 160, lambda k: seed if k == 0 else SEED + k if each else None)
-    if where == "record(native)" and mode == "same_step":
-        return vector(Allotment(), lake, 60, seed)
+    if where == "record(native)" and mode != "next_step":
+        return vector(Allotment(mode=str(mode)), lake, 60, seed)
     if where == "record(native)":
         return vector(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point"), lake, 60, seed)
     kind: Any = SyncVectorEnv if "Sync" in where else async_vector
@@ -120,10 +120,10 @@ def name_of(value: Any) -> str:
     return value.name if isinstance(value, Source) else str(getattr(value, "__name__", value))
 
 
-@pytest.mark.parametrize(("source", "mode"), list(cells()), ids=name_of)
+@pytest.mark.parametrize(("source", "mode"), [c for c in cells() if "in between" not in c[0].name], ids=name_of)
 def test_cell(source: Source, mode: str | None, lake: Path) -> None:
-    again = Allotment if "native" in source.name and mode == "same_step" else None  # no id of Gymnasium's
-    check_cell(source, record_cell(source, mode, slippery, lake), again)
+    own = source.name.startswith("record(native)") and mode != "next_step"  # no id of Gymnasium's
+    check_cell(source, record_cell(source, mode, slippery, lake), (lambda: Allotment(mode=str(mode))) if own else None)
 
 
 def with_other_environments() -> Iterator[Any]:
@@ -188,16 +188,84 @@ def test_a_native_environment_has_one_mode(mode: Any, lake: Path) -> None:
         fleet("CartPole-v1", lake, 10, vectorization="native", autoreset=mode, num_workers=1)
 
 
-def test_a_batch_that_is_reset_in_between_is_said_so(lake: Path) -> None:
-    env = rolltape.record(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"), lake)
-    for _ in range(2):
-        env.reset(seed=3)
-        for _ in range(12):
-            env.step(np.array([0, 1]))
+def reset_in_between(env: Any, lake: Path) -> Run:
+    """A native environment, in any mode, that is reset in the middle in every way."""
+    disabled = env.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+    recorded = rolltape.record(env, lake)
+    recorded.action_space.seed(SEED)
+    some = np.array([True, False, True])
+    ways: list[dict[str, Any]] = [
+        {},  # never seeded
+        {"seed": SEED, "options": {"longer": 2}},
+        {},
+        {"options": {"reset_mask": some}},
+        {"seed": SEED},
+        {"seed": SEED + 1},
+        {"options": {"reset_mask": ~some, "longer": 1}},
+    ]
+    for turn, way in enumerate(ways):
+        recorded.reset(**way)
+        if turn == 4:  # once more at once: episodes of no steps
+            recorded.reset()
+        for _ in range(11):
+            _, _, terminated, truncated, _ = recorded.step(recorded.action_space.sample())
+            if disabled and (done := terminated | truncated).any():
+                recorded.reset(options={"reset_mask": done})
+    recorded.close()
+    return rolltape.open(lake).run(recorded.run_id)
+
+
+@pytest.mark.parametrize("mode", [mode for source, mode in cells() if "in between" in source.name])
+def test_a_batch_that_is_reset_in_between(mode: str, lake: Path) -> None:
+    run = reset_in_between(Allotment(mode=mode), lake)
+    report = rolltape.replay(run, make=lambda: Allotment(mode=mode))
+    never = len(run.episodes("replay = 'none'"))
+    assert never >= 3
+    assert report.counts == {"exact": len(run.episodes()) - never, "not replayable": never}, report.divergence
+    assert [reason.partition(":")[0] for reason in report.reasons] == ["never seeded"]
+    last = run.episodes("sub_env = 1 and length > 2").order("episode").to_dicts()[-1]["episode"]
+    change(lake, "steps", "reward", {"episode": last, "t": 2}, lambda was: was + 1)
+    found = rolltape.replay(rolltape.open(lake).run(), last, make=lambda: Allotment(mode=mode)).divergence
+    assert found is not None and found.divergence is not None
+    assert (found.episode, found.divergence.t, found.divergence.field) == (last, 2, "reward")
+
+
+def test_a_batch_that_is_reset_where_all_episodes_ended(lake: Path) -> None:
+    """Nothing in the recording says whether the caller reset or the environment did."""
+    env = rolltape.record(gym.make_vec("CartPole-v1", num_envs=1, vectorization_mode="vector_entry_point"), lake)
+    env.reset(seed=3)
+    for _ in range(60):
+        _, _, terminated, truncated, _ = env.step(np.array([1]))
+        if (terminated | truncated).all():
+            env.reset()
     env.close()
-    report = rolltape.replay(rolltape.open(lake).run(env.run_id))
-    assert list(report.counts) == ["not replayable"]
-    assert list(report.reasons) == ["its batch was reset with a seed more than once"]
+    run = rolltape.open(lake).run(env.run_id)
+    assert rolltape.replay(run).counts == {"exact": len(run.episodes())}
+
+
+def test_a_batch_of_digests(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that are not stored: no recorder of today makes such a batch, because none of its pictures can be drawn."""
+    ale_py = pytest.importorskip("ale_py")
+    gym.register_envs(ale_py)
+    monkeypatch.setattr("rolltape.actors.recorded_env.check_drawable", lambda *_, **__: None)
+    short: dict[str, Any] = {"frameskip": 8, "noop_max": 3, "max_num_frames_per_episode": 100}
+    env = gym.make_vec("ALE/Breakout-v5", num_envs=2, vectorization_mode="vector_entry_point", **short)
+    recorded = rolltape.record(env, lake, frames="replay")
+    recorded.action_space.seed(SEED)
+    for way in ({"seed": SEED}, {"options": {"reset_mask": np.array([False, True])}}):
+        recorded.reset(**way)
+        for _ in range(9):
+            recorded.step(recorded.action_space.sample())
+    recorded.close()
+    run = rolltape.open(lake).run(recorded.run_id)
+    assert "observation_digest" in run.steps().columns
+    report = rolltape.replay(run)
+    assert report.counts == {"exact": len(run.episodes())}, report.divergence
+    row = run.episodes("sub_env = 1 and status = 'completed'").to_dicts() or run.episodes("sub_env = 1").to_dicts()
+    change(lake, "steps", "observation_digest", {"episode": row[0]["episode"], "t": 3}, lambda was: was ^ 1)
+    found = rolltape.replay(rolltape.open(lake).run(), row[0]["episode"]).divergence
+    assert found is not None and found.divergence is not None
+    assert (found.divergence.t, found.divergence.field) == (3, "observation")
 
 
 def test_jobs_on_ray_give_the_same_verdicts(lake: Path) -> None:
