@@ -39,7 +39,7 @@ class BatchReset:
         mask: the sub-environments that were reset, bool; None: all.
     """
 
-    seed: int | np.ndarray | None
+    seed: Any
     options: dict[str, Any] | None
     mask: np.ndarray | None = None
 
@@ -126,7 +126,8 @@ def lay_out(
     for row in sorted(episodes, key=lambda row: (row["began"], row["sub_env"])):
         moments.setdefault(row["began"], []).append(row)
     seen = np.unique(times)
-    at, before = [0] * n, [None] * n  # by place: its next step, and its last episode
+    at = [0] * n  # by place, its next step
+    before: list[dict[str, Any] | None] = [None] * n  # by place, its last episode
     starts: dict[int, int] = {}
     gaps: list[int] = []
     resets: dict[int, list[BatchReset]] = {}

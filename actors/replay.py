@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -149,8 +150,9 @@ def _replayed(run: Run, wanted: list[dict[str, Any]], make: Maker | None) -> Ite
 def _shares(wanted: list[dict[str, Any]], workers: int) -> list[list[dict[str, Any]]]:
     """Divide episodes among jobs: what has to be replayed together stays together, and steps are about equal."""
     together: dict[Any, list[dict[str, Any]]] = {}
+    begun = _begun(wanted)
     for row in wanted:
-        together.setdefault(_chain_of(row), []).append(row)
+        together.setdefault(_chain_of(row, begun), []).append(row)
     steps = sum(row["length"] or 0 for row in wanted)
     most = max(1, steps // (workers * JOBS_A_WORKER))
     shares: list[list[dict[str, Any]]] = [[]]
@@ -164,9 +166,15 @@ def _shares(wanted: list[dict[str, Any]], workers: int) -> list[list[dict[str, A
     return [share for share in shares if share]
 
 
-def _chain_of(row: dict[str, Any]) -> Any:
-    if row["replay"] == "forward":
-        return "forward", row["sub_env"], row["seed_episode"]
+def _begun(wanted: list[dict[str, Any]]) -> set[tuple[int, int]]:
+    """Sub-environments and first episodes of the chains of these episodes; a first one replays with its chain."""
+    return {(row["sub_env"], row["seed_episode"]) for row in wanted if row["replay"] == "forward"}
+
+
+def _chain_of(row: dict[str, Any], begun: set[tuple[int, int]]) -> Any:
+    if row["replay"] == "forward" or (row["replay"] == "alone" and (row["sub_env"], row["episode"]) in begun):
+        first = row["episode"] if row["replay"] == "alone" else row["seed_episode"]
+        return "forward", row["sub_env"], first
     if row["replay"] == "batch":
         return "batch", row["worker"], row["incarnation"]
     return "alone", row["episode"]
@@ -210,7 +218,7 @@ class Replayer:
         """Replay episodes, given by their rows (`episode_rows`); some verdicts at a time."""
         self._known = {row["episode"]: row for row in wanted}
         kinds: dict[str, list[dict[str, Any]]] = {"alone": [], "forward": [], "batch": [], "none": []}
-        begun = {(row["sub_env"], row["seed_episode"]) for row in wanted if row["replay"] == "forward"}
+        begun = _begun(wanted)
         for row in wanted:
             kind = "none" if self._why_not(row) else row["replay"]
             if kind == "alone" and (row["sub_env"], row["episode"]) in begun:
@@ -289,9 +297,7 @@ class Replayer:
             chains.setdefault((row["sub_env"], first), []).append(row)
         for rows, chain, pieces in self._read_chains(list(chains.values())):
             if isinstance(chain, str):
-                yield [_not(row, chain) for row in rows if row["replay"] == "forward"]
-                if alone := [row for row in rows if row["replay"] == "alone"]:
-                    yield from self._alone(alone)
+                yield [_not(row, chain) for row in rows]
                 continue
             episodes = {row["episode"] for row in rows}
             for results in self._chained(chain, pieces=pieces):
@@ -303,7 +309,7 @@ class Replayer:
         room = steps_at_once(self._observation, self._action)
         some: list[tuple[Any, Any]] = []
         steps = 0
-        for rows in wanted:
+        for rows in (some_rows for group in wanted for some_rows in self._before_and_after_a_hole(group)):
             chain = self.chain(rows[-1])
             more = 0 if isinstance(chain, str) else sum(row["length"] for row in chain)
             if some and steps + more > room:
@@ -313,6 +319,13 @@ class Replayer:
             steps += more
         if some:
             yield from self._read_together(some, steps <= room)
+
+    def _before_and_after_a_hole(self, rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """Episodes of one chain: those that have all before them, and those that have not."""
+        if not isinstance(self.chain(rows[-1]), str):
+            return [rows]
+        at = bisect_left(rows, True, key=lambda row: isinstance(self.chain(row), str))
+        return [some for some in (rows[:at], rows[at:]) if some]
 
     def _read_together(self, some: list[tuple[Any, Any]], fits: bool) -> Iterator[tuple[Any, Any, Any]]:
         whole = [row for _, chain in some if not isinstance(chain, str) for row in chain]

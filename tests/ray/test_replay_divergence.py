@@ -17,7 +17,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rolltape
 from rolltape.actors.kept_values import KeptValues
-from rolltape.actors.replay import Replayer, episode_rows
+from rolltape.actors.replay import LOST, Replayer, episode_rows
 from rolltape.actors.replay_pass import SwiftPass
 from rolltape.schema.errors import ReplayFailed, UnknownEnvironment
 from rolltape.scripts.cli import main
@@ -209,6 +209,15 @@ def test_a_chain_stops_where_it_differs(lake: Path) -> None:
     assert list(report.reasons) == ["an episode before it differs, and their random state goes on"]
     last = rolltape.replay(only_run(lake), 3)
     assert last.counts == {"not replayable": 1}
+    change(lake, "episodes", "status", {"episode": 2}, lambda _: "lost")
+    report = rolltape.replay(
+        only_run(lake)
+    )  # its first episode, with a seed of its own, and what comes before the hole
+    assert [r.episode for r in report if r.outcome == "exact"] == [0, 1]
+    assert report.counts == {"exact": 2, "not replayable": len(outcomes) - 2}
+    hole = "an episode between its seeded reset and it is missing"
+    assert report.reasons == {LOST: 1, hole: len(outcomes) - 3}
+    assert rolltape.replay(only_run(lake), [0, 3]).counts == {"exact": 1, "not replayable": 1}
 
 
 class Unsteady(gym.Wrapper[Any, Any, Any, Any]):

@@ -13,4 +13,4 @@ def test_the_page_has_the_table() -> None:
 
 def test_every_source_is_there_in_each_of_its_modes() -> None:
     found = list(cells())
-    assert len(found) == len(set(found)) == 19
+    assert len(found) == len(set(found)) == 23
