@@ -173,7 +173,9 @@ function App(): JSX.Element {
         <main id="main" tabIndex={-1} ref={main}>
           {trouble.value === "token" && (
             <div class="banner bad" role="alert">
-              The token of this page has expired or is missing. Open the address that <code>rolltape dashboard</code> printed; what is recorded is untouched.
+              <span>
+                The token of this page has expired or is missing. Open the address that <code>rolltape dashboard</code> printed; what is recorded is untouched.
+              </span>
             </div>
           )}
           {trouble.value === "gone" && (
