@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -80,12 +81,12 @@ class LogEvent:
         return self.code.render(self.details)
 
 
-class EventHandler(logging.Handler):
+class EventHandler(logging.Handler, ABC):
     """A handler that takes events as they are: where nobody else listens, no `logging.LogRecord` is made for it."""
 
+    @abstractmethod
     def take(self, time_us: int, event: LogEvent, message: str | None = None) -> None:
         """Take an event, said at `time_us` (UTC); `message` where it is another than the event's own."""
-        raise NotImplementedError
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ from rolltape.dashboards.pngs import png
 from rolltape.dashboards.server import bound_socket, server_of
 from rolltape.dashboards.wire import JSON, PAYLOAD, PICTURE, PNG, Record, pack
 from rolltape.storage.lake import open_lake
+from tests.ray.processes import wait_for
+
+START_S = 120.0
 
 
 class NoiseGateway:
@@ -42,8 +44,7 @@ class NoiseGateway:
         self._thread.start()
         said = {"protocol": 1, "host": "127.0.0.1", "port": self.port, "token": self.access.token}
         (lake / "runs" / run_id / "live.json").write_text(json.dumps(said))
-        while not self._server.started:
-            time.sleep(0.01)
+        wait_for(lambda: self._server.started, "the server", START_S)
 
     async def _serve(self, socket: WebSocket, run: str) -> None:
         await socket.accept()
