@@ -57,6 +57,11 @@ class Found:
     watermarks: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
     parts: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def recorders(self) -> set[tuple[int, int]]:
+        """Keys of what stepped environments. Writers bring their samples under keys below 0, from the fifth second on."""
+        return {key for key in self.watermarks if key[0] >= 0}
+
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows as dicts."""
         return self.tables[table].to_pylist() if table in self.tables else []

@@ -218,7 +218,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from rolltape.scripts.cli import main; main()", *arguments]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(240)
 @pytest.mark.skipif("RAY_ADDRESS" in os.environ, reason="means this machine alone")
 @pytest.mark.parametrize(
     ("number", "reason"),
@@ -237,8 +237,7 @@ def test_a_signal_ends_a_run_in_an_orderly_way(number: signal.Signals, reason: s
         start_new_session=True,
     )
     try:
-        # Its own Ray starts beside those of two other test processes.
-        wait_for(lambda: list(tmp_path.glob("lake/runs/*/steps/*.parquet")), "a first commit", timeout_s=200)
+        wait_for(lambda: list(tmp_path.glob("lake/runs/*/steps/*.parquet")), "a first commit", timeout_s=100)
         if number is signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does: to everything that it started
         else:

@@ -185,5 +185,5 @@ def test_recorders_of_one_run_go_on_in_their_order(lake: Path) -> None:
     found = read_back(lake / "runs" / run_id)
     check_recording(found)
     check_end(found, third.summary)
-    assert set(found.watermarks) == {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}
+    assert found.recorders == {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}
     assert set(found.column("steps", "sub_env")) == {0, 1, 2, 3}
