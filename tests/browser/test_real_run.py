@@ -51,7 +51,8 @@ def recorded(ray_session: None, watched: None, tmp_path: Path) -> Iterator[Recor
 def test_what_is_drawn_is_seen_and_nobody_asks_for_it_afterwards(recorded: RecordedVectorEnv, blank: Any) -> None:
     blank.set_default_timeout(1000 * WAIT_S)
     feed = recorded._recorder.producer._live
-    assert recorded.page is not None and not feed.is_wanted
+    assert not feed.is_wanted
+    wait_for(lambda: recorded.page, "the page's address", WAIT_S)
     blank.goto(recorded.page)
     tile = blank.locator('[data-stream="1"] canvas[data-seq]')
     tile.wait_for()

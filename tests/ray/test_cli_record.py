@@ -218,7 +218,6 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from rolltape.scripts.cli import main; main()", *arguments]
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.skipif("RAY_ADDRESS" in os.environ, reason="means this machine alone")
 @pytest.mark.parametrize(
     ("number", "reason"),
