@@ -121,6 +121,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._catalog_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._hurried = self._fencing = False
+        self._called = asyncio.Event()
         self._failed: RolltapeError | None = None
         self._trouble_since: float | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -159,6 +160,7 @@ class Writer:
         if isinstance(answer, Duplicate) and answer.durable:
             return Ack("durable", key, sequence)
         self.statistics.held_high_bytes = max(self.statistics.held_high_bytes, log.held_bytes)
+        self._called.set()
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append((sequence, future))
         return await future
@@ -175,14 +177,19 @@ class Writer:
 
     async def hurry(self) -> None:
         """A producer waits: commit what is here without waiting for more."""
-        self._hurried = True
+        self._hurry()
         self._ensure_loop()
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._called.set()
 
     async def fence(self, key: ProducerKey) -> Watermark:
         """Take nothing more from a producer that was replaced; answers what of it is durable."""
         log = await self._ready()
         received = log.fence_producer(key)
         self._fencing = True
+        self._called.set()
         while log.watermarks.get(key, Watermark()).sequence < received.sequence:
             if self._failed is not None:
                 raise self._failed
@@ -200,7 +207,7 @@ class Writer:
         while log.held_bytes:
             if self._failed is not None:
                 raise self._failed
-            self._hurried = True
+            self._hurry()
             await asyncio.sleep(POLL_S)
         return log.watermarks
 
@@ -328,8 +335,9 @@ class Writer:
         if self._counts is not None:
             self._sampling = loop.create_task(self._sample_loop(log, self._counts))
         while True:
+            self._called.clear()
             if not (self._fencing or log.due() or (self._hurried and log.pending_bytes)):
-                await asyncio.sleep(POLL_S)
+                await self._until_called(log.due_in_s())
                 continue
             self._hurried = self._fencing = False
             if self._metrics is not None and self._metrics.due():
@@ -353,6 +361,14 @@ class Writer:
             self._acknowledge(report)
             self._maybe_publish(loop)
             self._maybe_compact()
+
+    async def _until_called(self, at_most_s: float | None) -> None:
+        """Wait for a fragment, a hurry or a fence, or until what is pending is old enough: no look every few
+        milliseconds, which would take from the thread that steps on the same core."""
+        try:
+            await asyncio.wait_for(self._called.wait(), at_most_s)
+        except TimeoutError:
+            pass  # it is due now
 
     def _commit(self, log: CommitLog, batch: Batch) -> CommitReport:
         return log.commit(batch)

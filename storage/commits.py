@@ -196,11 +196,18 @@ class CommitLog:
         with self._lock:
             return self._clock() - min((f.opened_s for f in self._pending), default=self._clock())
 
+    def due_in_s(self) -> float | None:
+        """Seconds until what is pending should be committed by its age, 0 when it should be now, by bytes or by age;
+        None when nothing is pending."""
+        if not self._pending:
+            return None
+        if self.pending_bytes >= self._config.max_bytes:
+            return 0.0
+        return max(0.0, self._config.max_age_s - self.oldest_pending_age_s)
+
     def due(self) -> bool:
         """Whether what is pending should be committed now, by bytes or by age."""
-        if not self._pending:
-            return False
-        return self.pending_bytes >= self._config.max_bytes or self.oldest_pending_age_s >= self._config.max_age_s
+        return self.due_in_s() == 0.0
 
     # ---- fragments in ----
 

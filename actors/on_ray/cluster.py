@@ -20,6 +20,8 @@ KNOCK_S: Final = 10.0
 START_S: Final = 300.0
 """A node that has to install a job's packages first takes a minute and more."""
 EMBEDDED_STORE_BYTES: Final = 2 << 30
+UNWATCHED: Final = {"task_events_report_interval_ms": 0, "enable_metrics_collection": False}
+"""Lists of tasks and metrics are for a dashboard that is not there. docs/decisions/0012-who-waits-for-whom.md"""
 
 HOW_TO_CONNECT: Final = (
     "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 "
@@ -49,6 +51,7 @@ def ensure_ray() -> None:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 object_store_memory=_store_bytes(),
+                _system_config=UNWATCHED,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
