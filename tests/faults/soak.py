@@ -1,6 +1,8 @@
 """A run of many minutes with compaction and retention beside it: does memory stay, and how many files are there?
 
     python -m tests.faults.soak FOLDER --minutes 60 --rate 100000
+    python -m tests.faults.soak FOLDER --minutes 60 --env ALE/Breakout-v5 --envs 1 --rate 400 --frames observation
+    python -m tests.faults.soak FOLDER --minutes 60 --rate 1000000 --slow-writer
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import psutil
 
 import rolltape as rt
 from rolltape.actors.fleet import Fleet
+from rolltape.actors.on_ray import launch
 from rolltape.actors.progress import Progress
+from rolltape.scripts.bench.figures.slow_writer import SlowWriter
 from rolltape.storage.layout import list_tables
 from rolltape.storage.verify import verify_run
 from tests.ray.processes import ENV_WORKER, HUB, WRITER, actors
@@ -56,9 +60,21 @@ class Soak:
         return json.dumps(plain | {"drift_percent": self.drift()})
 
 
-def soak(folder: Path, *, minutes: float, rate: float, envs: int = 1024) -> Soak:
-    """Record CartPoles at `rate` steps a second, with old runs that retention removes meanwhile."""
+def soak(
+    folder: Path,
+    *,
+    minutes: float,
+    rate: float,
+    env: str = "CartPole-v1",
+    envs: int = 1024,
+    frames: str = "none",
+    slow_writer: bool = False,
+) -> Soak:
+    """Record at `rate` steps a second at most, with old runs that retention removes meanwhile; a slow writer takes ten
+    times as long for each commit."""
     found = Soak()
+    if slow_writer:
+        launch.Writer = SlowWriter  # the actor is made of whatever stands there
     lake = folder / "lake"
     for _ in range(3):
         with Fleet("CartPole-v1", 2, lake, num_workers=1, cpus_per_worker=0.01) as old:
@@ -66,7 +82,7 @@ def soak(folder: Path, *, minutes: float, rate: float, envs: int = 1024) -> Soak
     began = time.monotonic()
     next_sample, next_retain = began, began + RETAIN_EVERY_S
     throttle = {"steps_per_s": rate}
-    with Fleet("CartPole-v1", envs, lake, num_workers=1, cpus_per_worker=0.01, throttle=throttle) as fleet:
+    with Fleet(env, envs, lake, num_workers=1, cpus_per_worker=0.01, throttle=throttle, frames=frames) as fleet:
         run = fleet.run
         processes = {name: psutil.Process(actors(title)[-1]) for name, title in
                      (("worker", ENV_WORKER), ("writer", WRITER), ("hub", HUB))}  # fmt: skip
@@ -103,5 +119,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=100_000.0)
+    parser.add_argument("--env", default="CartPole-v1")
+    parser.add_argument("--envs", type=int, default=1024)
+    parser.add_argument("--frames", default="none")
+    parser.add_argument("--slow-writer", action="store_true")
     given = parser.parse_args()
-    print(soak(given.folder, minutes=given.minutes, rate=given.rate).as_json(), flush=True)
+    print(soak(**vars(given)).as_json(), flush=True)
