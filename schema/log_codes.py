@@ -75,8 +75,16 @@ class LogCode:
         """The message with its places filled; one that lacks a value stays as it is."""
         try:
             return self.message.format_map(details)
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+        except Exception:  # a value that is missing, does not fit its place, or whose own code raises
             return self.message.format_map(_Lenient(details))
+
+
+def as_text(value: object) -> str:
+    """A value as text; one whose own code raises is named by its type: a log line must not end who writes it."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: str() raised {type(error).__name__}>"
 
 
 class _Lenient(dict[str, object]):
@@ -94,7 +102,7 @@ class _Plain:
         self._value = value
 
     def __format__(self, spec: str) -> str:
-        return str(self._value)
+        return as_text(self._value)
 
 
 class _Absent(_Plain):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .log_codes import UNCATALOGUED
+from .log_codes import UNCATALOGUED, as_text
 from .log_source import EVENT, LogEvent
 
 STYLES: Final = {"debug": "dim", "info": "green", "warning": "yellow", "error": "bold red"}
@@ -23,18 +23,18 @@ def event_of(record: logging.LogRecord) -> LogEvent | None:
 
 def json_text(value: Any) -> str:
     """JSON of anything: what JSON does not know as text, NaN and infinity as text too, so that every reader takes
-    it."""
+    it. Never raises: a value whose own code does is named by its type."""
     try:
         return _encode(value)
-    except (ValueError, TypeError, RecursionError):
-        return json.dumps(_finite(value, 0), ensure_ascii=False, default=str)
+    except Exception:  # NaN, a key that is no text, a circle, or whatever the code of a value raises
+        return json.dumps(_finite(value, 0), ensure_ascii=False, default=as_text)
 
 
 def _plain(value: Any) -> Any:
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "size", 0) == 1:
         return item()
-    return str(value)
+    return as_text(value)
 
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode
@@ -42,14 +42,14 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_
 
 def _finite(value: Any, depth: int) -> Any:
     if depth > 20:
-        return str(value)[:1000] if not isinstance(value, Mapping | list | tuple) else "…"
+        return as_text(value)[:1000] if not isinstance(value, Mapping | list | tuple) else "…"
     if isinstance(value, Mapping):
-        return {str(name): _finite(item, depth + 1) for name, item in value.items()}
+        return {as_text(name): _finite(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item, depth + 1) for item in value]
     if isinstance(value, float) and value - value != 0:
         return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else as_text(value)
 
 
 def text_of(record: logging.LogRecord) -> str:
@@ -57,7 +57,7 @@ def text_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # arguments that do not fit the message: the record still counts
-        return f"{record.msg} {record.args}"
+        return f"{as_text(record.msg)} {as_text(record.args)}"
 
 
 def event_text(event: LogEvent) -> str:

@@ -266,6 +266,25 @@ def test_json_text_takes_anything() -> None:
     assert json_text({"å": 1}) == '{"å": 1}'
 
 
+class Sulky:
+    """A value whose own code raises."""
+
+    def __str__(self) -> str:
+        raise OSError("The screen is gone.")
+
+    def __hash__(self) -> int:
+        return 1
+
+
+def test_a_value_whose_own_code_raises(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "<Sulky: str() raised OSError>"
+    assert json.loads(json_text({"a": Sulky(), "b": [math.nan, Sulky()]})) == {"a": text, "b": ["nan", text]}
+    assert json.loads(json_text({Sulky(): math.inf})) == {text: "inf"}
+    configure_logging()
+    SOURCE.emit(log_codes.WRITER_RETRIES, error=Sulky(), give_up_s=3.0)
+    assert f"{text} It is tried again for 3" in capsys.readouterr().err
+
+
 # ---- sections ----
 
 
