@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .errors import ConfigError
 from .log_codes import LogCode
@@ -65,8 +65,7 @@ class LogSource:
         logger.log(code.severity, "%s", event, extra={EVENT: event}, stacklevel=2)
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
+class LogEvent(NamedTuple):
     """A structured record: its code, who said it, and its data. As text: its message."""
 
     code: LogCode
