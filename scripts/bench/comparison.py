@@ -37,6 +37,7 @@ class Comparison:
         peak_bare_bytes, peak_bytes: most memory of a stepping process.
         inflight_high_bytes, lag_high_s, waited_s: the worst of all runs.
         noise_cores: processors that something else used, median over all runs.
+        speed_beside: of a processor beside a busy one, median over all runs; below 1 they are threads of one core.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Comparison:
     lag_high_s: float | None
     waited_s: float | None
     noise_cores: float
+    speed_beside: float | None
 
     @classmethod
     def of(cls, pairs: list[Pair]) -> Comparison:
@@ -101,6 +103,7 @@ class Comparison:
             lag_high_s=_max(o.lag_high_s for o in recordeds),
             waited_s=_max(o.waited_s for o in recordeds),
             noise_cores=median(o.noise_cores for pair in pairs for o in pair),
+            speed_beside=_median(o.speed_beside for pair in pairs for o in pair),
         )
 
 

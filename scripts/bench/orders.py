@@ -65,6 +65,7 @@ class Outcome(_Record):
         writer_cpu_s, hub_cpu_s: of the recorder's other processes over `total_s`.
         other_cpu_s: of what else belongs to the run (Ray's own processes).
         noise_cores: processors that something else kept busy during `total_s`, 0.0 on a quiet machine.
+        speed_beside: of a processor beside a busy one, right before the run (`neighbour.speed_beside`).
         peak_rss_bytes: most memory that a process that steps ever held, shared memory included.
         stored_rows, stored_frames: counted by reading the recording back.
         stored_bytes: what its folder takes on disk.
@@ -84,6 +85,7 @@ class Outcome(_Record):
     cpu_s: float
     peak_rss_bytes: int
     noise_cores: float = 0.0
+    speed_beside: float | None = None
     writer_cpu_s: float = 0.0
     hub_cpu_s: float = 0.0
     other_cpu_s: float = 0.0

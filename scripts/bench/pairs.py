@@ -7,9 +7,10 @@ stops earlier, and then both sides do what it did in that time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from .neighbour import speed_beside
 from .orders import Order, Outcome
 from .processes import run_fresh
 
@@ -45,7 +46,8 @@ def run_pairs(name: str, recorder: str, python: Path, plan: Plan, notice: Notice
     def run(who: str, calls: int | None, seconds: float | None, rows: int | None = None) -> Outcome:
         order = Order(name, who, "", seconds, calls, rows, plan.settle_s)
         timeout_s = START_S + SLOWEST * plan.seconds
-        outcome = Outcome.of(run_fresh(python, asdict(order), plan.scratch, timeout_s))
+        beside = speed_beside()
+        outcome = replace(Outcome.of(run_fresh(python, asdict(order), plan.scratch, timeout_s)), speed_beside=beside)
         rate = outcome.rows / outcome.total_s
         notice(f"{name} {who}: {outcome.rows:,} steps, {rate:,.0f} a second, {outcome.noise_cores:.1f} cores of noise")
         return outcome

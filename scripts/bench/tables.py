@@ -67,6 +67,7 @@ COLUMNS = (
     Column("lag s", lambda c: _number(c.lag_high_s)),
     Column("waited s", lambda c: _number(c.waited_s)),
     Column("noise cores", lambda c: _number(c.noise_cores, 2)),
+    Column("speed beside", lambda c: _ratio(c.speed_beside)),
     Column("pairs", lambda c: str(c.pairs)),
     Column("bare s", lambda c: _number(c.bare_s)),
 )
