@@ -182,6 +182,8 @@ class Recording:
             run=self.run_id,
             **{name: value for name, value in asdict(resumed).items() if name != "run_id"},
         )
+        if resumed.rebuilt:
+            self.source.emit(log_codes.MARKERS_REBUILT, markers=", ".join(resumed.rebuilt))
 
     @property
     def run_id(self) -> str:

@@ -66,6 +66,7 @@ class Resumed:
         lost_steps: declared lost so far; None: some of it is unknown.
         lost_episodes: rows with status `lost`.
         declared_now: whether some of that was declared only now.
+        rebuilt: markers that could not be read and were made again from their parts, by name.
     """
 
     run_id: str
@@ -80,6 +81,7 @@ class Resumed:
     lost_steps: int | None
     lost_episodes: int
     declared_now: bool
+    rebuilt: tuple[str, ...] = ()
 
     def lines(self) -> dict[str, str]:
         """Names and values for people."""
@@ -91,7 +93,7 @@ class Resumed:
             "from": f"{self.steps:,} steps and {self.episodes:,} episodes, commit {', '.join(self.commits) or 'none'}",
             "lost before": f"{lost} and {self.lost_episodes:,} open episodes"
             + (", declared in the ledger now" if self.declared_now else ""),
-        }
+        } | ({"made again": f"unreadable markers, from their parts: {', '.join(self.rebuilt)}"} if self.rebuilt else {})
 
 
 class PastRun:
@@ -227,7 +229,7 @@ class PastRun:
 
         Raises LakeNotWritable, DiskFull, StorageError.
         """
-        mend_newest(self.folder, durable=durability_of(self.info) == "machine")
+        rebuilt = mend_newest(self.folder, durable=durability_of(self.info) == "machine")
         summary = summarize(self.folder)
         due = outstanding(self.folder, self.info, durable_of(self.folder), cause="crashed")
         if due:
@@ -252,6 +254,7 @@ class PastRun:
             lost_steps=sum(known) if len(known) == len(losses) else None,
             lost_episodes=sum(c.to_pylist().count("lost") for c in statuses),
             declared_now=bool(due),
+            rebuilt=rebuilt,
         )
         now_ns = time.time_ns()
         self.info["sessions"] = [*sessions, {"began_ns": now_ns, **asdict(self.resumed), "end": end or None}]

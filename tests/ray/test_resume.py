@@ -84,13 +84,17 @@ def test_after_an_end_and_after_a_crash(lake: Path) -> None:
     assert set(found.column("steps", "incarnation")) == {0, 1}
     assert found.fragment_digests().items() >= crashed.fragment_digests().items(), "what was there is as it was"
 
+    newest = max((run_path / "commits").glob("w*.json"))
+    newest.write_bytes(newest.read_bytes()[:40])  # a disk that has lost the end of a marker
     with Fleet(SOURCE, lake=lake, resume=run_path.name[:20], num_envs=4, commit={"max_age_s": 0.2}) as again:
         assert again.resumed is not None
         again.collect(steps=100)
+    assert again.resumed.rebuilt == (newest.name,) and newest.name in again.resumed.lines()["made again"]
     assert (again.resumed.session, again.resumed.ended, again.resumed.declared_now) == (3, "completed", False)
     found = read_back(run_path)
     check_recording(found, num_envs=4)
     check_end(found, again.summary)
+    assert "LOG3007" in found.column("logs", "code")
     sessions = json.loads((run_path / "run.json").read_text())["sessions"]
     assert [s["session"] for s in sessions] == [2, 3]
     assert sessions[1]["end"]["steps"] == end["steps"]
