@@ -148,7 +148,7 @@ static bool parse_flag(const Row *self, PyObject *value, bool *found)
 static bool has_room(const Row *self)
 {
     return self->ready && self->open && !self->crowded && self->oldest_ns != NULL && self->oldest_ns != Py_None &&
-           self->rows + 1 < self->limit && self->rows < self->capacity;
+           self->rows >= 0 && self->rows < self->limit - 1 && self->rows < self->capacity;
 }
 
 /* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
@@ -269,22 +269,28 @@ static int borrow(PyObject *memory, Py_buffer *found)
     return PyObject_GetBuffer(memory, found, PyBUF_CONTIG);
 }
 
-static int row_clear(Row *self)
+/* As before `expect`. */
+static void forget(Row *self)
 {
     self->ready = false;
-    Py_CLEAR(self->oldest_ns);
     Py_CLEAR(self->array);
     Py_CLEAR(self->float64);
     Py_CLEAR(self->float32);
     Py_CLEAR(self->no);
     Py_CLEAR(self->yes);
-    Py_CLEAR(self->ends);
     Py_CLEAR(self->counter);
     forget_values(&self->action);
     forget_values(&self->observation);
     PyBuffer_Release(&self->words);
     PyBuffer_Release(&self->rewards);
     PyBuffer_Release(&self->times);
+}
+
+static int row_clear(Row *self)
+{
+    forget(self);
+    Py_CLEAR(self->oldest_ns);
+    Py_CLEAR(self->ends);
     return 0;
 }
 
@@ -326,6 +332,15 @@ static void row_dealloc(PyObject *self)
     free_object(self);
 }
 
+/* Bytes of one item of a dtype; -1: an error. */
+static Py_ssize_t item_bytes(PyObject *dtype)
+{
+    PyObject *said = PyObject_GetAttrString(dtype, "itemsize");
+    Py_ssize_t bytes = said == NULL ? -1 : PyLong_AsSsize_t(said);
+    Py_XDECREF(said);
+    return bytes;
+}
+
 static int set_values(Values *values, PyObject *const *args)
 {
     if (args[0] != Py_None)
@@ -342,16 +357,15 @@ static int set_values(Values *values, PyObject *const *args)
         return -1;
     }
     values->dimensions = (int)dimensions;
-    Py_ssize_t items = 1;
-    for (Py_ssize_t i = 0; i < dimensions; i++) {
-        values->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(args[5], i));
-        if (values->shape[i] == -1 && PyErr_Occurred())
-            return -1;
-        items *= values->shape[i];
+    Py_ssize_t bytes = item_bytes(values->dtype);
+    for (Py_ssize_t i = 0; bytes >= 0 && i < dimensions; i++) {
+        Py_ssize_t length = values->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(args[5], i));
+        bytes = length < 0 || (length && bytes > PY_SSIZE_T_MAX / length) ? -1 : bytes * length;
     }
-    if (values->size < 0 || (values->scalar != NULL && (dimensions || (values->size != 1 && values->size != 2 && values->size != 4 &&
-                                                                     values->size != 8))) ||
-        (items && values->size % items)) {
+    if (PyErr_Occurred())
+        return -1;
+    bool known = dimensions == 0 && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
+    if (bytes < 0 || bytes != values->size || (values->scalar != NULL && !known)) {
         PyErr_SetString(PyExc_ValueError, "size and shape of a value do not fit");
         return -1;
     }
@@ -381,8 +395,9 @@ static PyObject *row_expect(Row *self, PyObject *args)
         return NULL;
     if (borrow(words, &self->words) < 0)
         return NULL;
-    if (steps_word < 0 || (steps_word + 1) * 8 > self->words.len || (uintptr_t)self->words.buf % 8) {
+    if (steps_word < 0 || steps_word >= self->words.len / 8 || (uintptr_t)self->words.buf % 8) {
         PyErr_SetString(PyExc_ValueError, "no such word");
+        PyBuffer_Release(&self->words);
         return NULL;
     }
     self->steps_word = steps_word;
@@ -393,18 +408,20 @@ static PyObject *row_expect(Row *self, PyObject *args)
     self->yes = Py_NewRef(numpy[4]);
     if (counter != Py_None)
         self->counter = Py_NewRef(counter);
-    if (set_values(&self->action, action) < 0 || set_values(&self->observation, observation) < 0)
+    if (set_values(&self->action, action) < 0 || set_values(&self->observation, observation) < 0) {
+        forget(self);
         return NULL;
+    }
     Py_RETURN_NONE;
 }
 
-static int exchange(Py_buffer *column, PyObject *memory, Py_ssize_t bytes)
+static int exchange(Py_buffer *column, PyObject *memory, Py_ssize_t rows, Py_ssize_t size)
 {
     Py_buffer found;
     if (borrow(memory, &found) < 0)
         return -1;
-    if (found.len < bytes) {
-        PyErr_Format(PyExc_ValueError, "a column of %zd bytes, at least %zd are needed", found.len, bytes);
+    if (size && found.len / size < rows) {
+        PyErr_Format(PyExc_ValueError, "a column of %zd bytes, %zd rows of %zd are needed", found.len, rows, size);
         PyBuffer_Release(&found);
         return -1;
     }
@@ -424,13 +441,17 @@ static PyObject *row_fill(Row *self, PyObject *args)
     self->ready = false;
     if (!PyArg_ParseTuple(args, "OOOOn:fill", &actions, &observations, &rewards, &times, &capacity))
         return NULL;
-    if (self->array == NULL || capacity < 0) {
+    if (self->array == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "expect() comes first");
         return NULL;
     }
-    if (exchange(&self->action.column, actions, capacity * self->action.size) < 0 ||
-        exchange(&self->observation.column, observations, (capacity + 1) * self->observation.size) < 0 ||
-        exchange(&self->rewards, rewards, capacity * 8) < 0 || exchange(&self->times, times, capacity * 8) < 0)
+    if (capacity < 0 || capacity == PY_SSIZE_T_MAX) {
+        PyErr_Format(PyExc_ValueError, "a capacity of %zd rows", capacity);
+        return NULL;
+    }
+    if (exchange(&self->action.column, actions, capacity, self->action.size) < 0 ||
+        exchange(&self->observation.column, observations, capacity + 1, self->observation.size) < 0 ||
+        exchange(&self->rewards, rewards, capacity, 8) < 0 || exchange(&self->times, times, capacity, 8) < 0)
         return NULL;
     self->capacity = capacity;
     self->ready = true;

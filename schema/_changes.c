@@ -72,7 +72,7 @@ static PyObject *changes(PyObject *module, PyObject *const *args, Py_ssize_t cou
         goto picture;
     if (PyObject_GetBuffer(args[3], &room, PyBUF_WRITABLE) < 0)
         goto last;
-    if (last_at < 0 || room_at < 0 || last_at + picture.len / CHUNK * CHUNK > last.len || room_at + worth > room.len)
+    if (last_at < 0 || room_at < 0 || last_at > last.len - picture.len / CHUNK * CHUNK || worth > room.len - room_at)
         PyErr_Format(PyExc_ValueError, "no room for %zd bytes at %zd of %zd and at %zd of %zd", picture.len, last_at,
                      last.len, room_at, room.len);
     else

@@ -186,6 +186,110 @@ def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
     )
 
 
+def untouched(observation: Any = BOX, action: Any = THREE, **config: int) -> tuple[Any, list[Any]]:
+    """Rows after their first one, and what they leave to Python from then on, which is only noted."""
+    assert CompiledRows is not None
+    schema, left = run_schema(observation, action), []
+    row: Any = CompiledRows(
+        schema,
+        KEY,
+        MemoryPage(),  # type: ignore[arg-type]
+        fragments(**{"max_rows": 100, **config}),
+        sub_env=0,
+        stride=1,
+        agree=Agreement(),  # type: ignore[arg-type]
+    )
+    first = np.zeros(schema.observation.leaves[0].shape, schema.observation.leaves[0].dtype)
+    row.reset(first, {})
+    row.step(0, first, 0.0, False, False, {})
+    row.step_in_python = lambda *args: left.append(args)
+    return row, left
+
+
+class Infos(dict[str, Any]):
+    pass
+
+
+SEEN = np.zeros(3, np.float32)
+ODD_ROWS: dict[str, tuple[Any, ...]] = {
+    "not contiguous": (0, np.zeros((3, 2), np.float32)[:, 0], 0.0, False, False, {}),
+    "longer": (0, np.zeros(4, np.float32), 0.0, False, False, {}),
+    "shorter": (0, np.zeros(2, np.float32), 0.0, False, False, {}),
+    "another axis": (0, np.zeros((3, 1), np.float32), 0.0, False, False, {}),
+    "no axis": (0, np.zeros((), np.float32), 0.0, False, False, {}),
+    "another dtype": (0, np.zeros(3, np.int32), 0.0, False, False, {}),
+    "another byte order": (0, np.zeros(3, ">f4"), 0.0, False, False, {}),
+    "a subclass": (0, SEEN.view(Sub), 0.0, False, False, {}),
+    "a list": (0, [0.0, 0.0, 0.0], 0.0, False, False, {}),
+    "an action beyond its dtype": (1 << 63, SEEN, 0.0, False, False, {}),
+    "an action of another dtype": (np.int32(1), SEEN, 0.0, False, False, {}),
+    "an action that is a bool": (True, SEEN, 0.0, False, False, {}),
+    "an action that is an array": (np.array(1), SEEN, 0.0, False, False, {}),
+    "a reward that is a bool": (0, SEEN, True, False, False, {}),
+    "a reward that is text": (0, SEEN, "1", False, False, {}),
+    "a reward beyond floats": (0, SEEN, 1 << 2000, False, False, {}),
+    "a reward of two bytes": (0, SEEN, np.float16(1), False, False, {}),
+    "terminated is 0": (0, SEEN, 0.0, 0, False, {}),
+    "truncated is None": (0, SEEN, 0.0, False, None, {}),
+    "an info": (0, SEEN, 0.0, False, False, {"a": 1}),
+    "an info of another class": (0, SEEN, 0.0, False, False, Infos()),
+    "no info": (0, SEEN, 0.0, False, False, None),
+    "a render": (0, SEEN, 0.0, False, False, {}, lambda: None),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ROWS)
+def test_what_is_not_as_expected_is_left_to_python(name: str) -> None:
+    """One odd thing each: `stories` finds such by chance."""
+    row, left = untouched()
+    row.step(0, SEEN, 0.0, False, False, {})
+    assert (row.rows, left) == (2, [])
+    row.step(*ODD_ROWS[name])
+    assert (row.rows, len(left)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "takes", "leaves"),
+    [
+        ("i1", [-128, 127], [-129, 128]),
+        ("i2", [-(1 << 15)], [1 << 15]),
+        ("u1", [255], [-1, 256]),
+        ("u4", [(1 << 32) - 1], [-1, 1 << 32]),
+        ("u8", [(1 << 63) - 1, np.uint64(5)], [-1, 1 << 63, np.uint64(1 << 63)]),
+    ],
+)
+def test_integers_are_written_within_their_dtype(dtype: str, takes: list[Any], leaves: list[Any]) -> None:
+    row, left = untouched(action=gs.Discrete(3, dtype=np.dtype(dtype).type))
+    for action in takes:
+        row.step(action, SEEN, 0.0, False, False, {})
+    assert (row.rows, left) == (1 + len(takes), [])
+    assert row._columns.actions.array[1 : row.rows].tolist() == [int(action) for action in takes]
+    for action in leaves:
+        row.step(action, SEEN, 0.0, False, False, {})
+    assert (row.rows, len(left)) == (1 + len(takes), len(leaves))
+
+
+def test_a_full_fragment_and_what_may_make_one_full_is_left_to_python() -> None:
+    usual_row, end = (0, SEEN, 0.0, False, False, {}), (0, SEEN, 0.0, False, True, {})
+    states: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
+        ({"_bulky": True}, end),
+        ({"_ends": None}, end),
+        ({"_crowded": True}, usual_row),
+        ({"_open": False}, usual_row),
+        ({"oldest_ns": None}, usual_row),
+        ({"_limit": 0}, usual_row),
+        ({"_limit": 2}, usual_row),
+        ({"_limit": 1 << 40, "rows": 100}, usual_row),
+    ]
+    for state, moved in states:
+        row, left = untouched()
+        for name, value in state.items():
+            setattr(row, name, value)
+        rows = row.rows
+        row.step(*moved)
+        assert (row.rows, len(left)) == (rows, 1), state
+
+
 @examples(60)
 @given(stories())
 def test_both_ways_give_the_same_fragments(story: tuple[str, str, int, list[Any]]) -> None:
@@ -267,9 +371,10 @@ def test_what_the_environment_returns_is_what_the_loop_gets() -> None:
         held.returns = usual(i)
         assert held.step(i % 3) is held.returns
         assert held.step(action=0) is held.returns
+    assert held.in_python == 1, "the first"
     held.returns = Five(usual(1))
     assert held.step(0) is held.returns
-    assert held.rows.rows == 11
+    assert (held.rows.rows, held.in_python) == (11, 2)
 
 
 @pytest.mark.parametrize(("args", "named"), [((), {}), ((0, 1), {}), ((), {"act": 0}), ((0,), {"action": 0})])
@@ -496,3 +601,67 @@ def test_arguments_that_would_write_elsewhere_are_refused() -> None:
         row.expect(np.zeros(8, np.int64), STEPS, compiled_rows.NUMPY, None, *[(None, rewards.dtype, 0, 0, 8, ())] * 2)
     with pytest.raises(SchemaMismatch):
         row.reset(object(), {})
+
+
+@pytest.mark.parametrize("capacity", [-1, 1 << 60, (1 << 61) + 1, sys.maxsize])
+def test_a_capacity_beyond_memory_is_refused(capacity: int) -> None:
+    """Rows times bytes wrapped around, and fitted."""
+    row: Any = compiled().rows
+    columns = np.zeros(4, np.int64), np.zeros((5, 3), np.float32), np.zeros(4), np.zeros(4, np.int64)
+    with pytest.raises(ValueError, match=r"capacity|bytes"):
+        row.fill(*columns, capacity)
+
+
+def test_a_count_of_rows_below_zero_writes_nothing() -> None:
+    held = compiled(own_clock=True)
+    row: Any = held.rows
+    row.reset(np.zeros(3, np.float32), {})
+    held.take(0, *usual(0))
+    memory = np.zeros(12, np.int64), np.zeros((12, 3), np.float32), np.zeros(12), np.zeros(12, np.int64)
+    row.fill(*(column[6:] for column in memory), 4)
+    row.rows = -3
+    row.step_in_python = lambda *args: False
+    row.step(1, *usual(1))
+    assert not any(column.any() for column in memory)
+
+
+ARRAY = (None, np.dtype(np.float32), 0, 0, 12, (3,))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (None, np.dtype(np.float32), 0, 0, 24, (3,)),
+        (None, np.dtype(np.float32), 0, 0, -12, (3,)),
+        (None, np.dtype(np.float32), 0, 0, 4, (0,)),
+        (None, np.dtype(np.float32), 0, 0, 4, (1 << 32, 1 << 32)),
+        (None, np.dtype(np.float32), 0, 0, 12, (-1, -3)),
+        (None, np.dtype(np.uint8), 0, 0, 1, (1,) * 65),
+        (np.int64, np.dtype(np.int64), 0, 9, 4, ()),
+        (np.int64, np.dtype(np.int64), 0, 9, 8, (1,)),
+        (np.int64, np.dtype(np.int64), 0, 1 << 63, 8, ()),
+        (None, None, 0, 0, 12, (3,)),
+    ],
+)
+def test_what_was_not_understood_is_not_filled(wrong: Any) -> None:
+    """A refused `expect` left half of it behind, and `fill` went on from there; once more would not do."""
+    assert CompiledRows is not None
+    for action, observation in ((wrong, ARRAY), (ARRAY, wrong)):
+        row: Any = CompiledRows.__new__(CompiledRows)
+        words = np.zeros(8, np.int64)
+        with pytest.raises((ValueError, OverflowError, AttributeError)):
+            row.expect(words, 0, compiled_rows.NUMPY, None, action, observation)
+        columns = np.zeros((4, 3), np.float32), np.zeros((5, 3), np.float32), np.zeros(4), np.zeros(4, np.int64)
+        with pytest.raises(RuntimeError, match="expect"):
+            row.fill(*columns, 4)
+        assert sys.getrefcount(words) == 2, "it is given back"
+        row.expect(words, 0, compiled_rows.NUMPY, None, ARRAY, ARRAY)
+        row.fill(*columns, 4)
+
+
+@pytest.mark.parametrize("word", [-1, 8, 1 << 60, sys.maxsize])
+def test_a_word_outside_the_page_is_refused(word: int) -> None:
+    assert CompiledRows is not None
+    row: Any = CompiledRows.__new__(CompiledRows)
+    with pytest.raises(ValueError, match="no such word"):
+        row.expect(np.zeros(8, np.int64), word, compiled_rows.NUMPY, None, ARRAY, ARRAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -219,7 +220,11 @@ def test_what_is_written_of_a_change(name: str, nbytes: int, edits: list[tuple[i
 
 def test_no_room_is_refused_before_anything_is_written() -> None:
     picture, last, room = np.ones(640, np.uint8), np.zeros(640, np.uint8), np.zeros(400, np.uint8)
-    for last_at, room_at, worth in ((1, 0, 320), (-1, 0, 320), (0, 81, 320), (0, -1, 320)):
+    most = sys.maxsize
+    for last_at, room_at, worth in (
+        *((1, 0, 320), (-1, 0, 320), (0, 81, 320), (0, -1, 320)),
+        *((most - 9, 0, 320), (0, most - 9, 320), (0, 300, most - 9)),
+    ):
         if changes is not changes_in_numpy:
             with pytest.raises(ValueError, match="no room for 640 bytes"):
                 changes(picture, last, last_at, room, room_at, worth)
