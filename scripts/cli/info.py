@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,9 @@ from .options import Lake, Which
 if TYPE_CHECKING:
     from rolltape.storage.relation import Relation
     from rolltape.storage.runs import Run
+
+
+SAID_ABOVE = ("format", "status", "run_id", "env_id", "path")
 
 
 class InfoFormat(StrEnum):
@@ -58,7 +62,9 @@ def info(
         for key, item in value.items() if isinstance(value, dict) else ([("", value)] if value else []):
             known[f"{name} {key}".strip()] = _brief(item)
     for key, value in (found.end or {}).items():
-        if key not in ("format", "status"):
+        if key.endswith("_ns"):
+            known[key.removesuffix("_ns")] = datetime.fromtimestamp(value / 1e9, UTC)
+        elif key not in SAID_ABOVE:
             known[f"end {key}"] = _brief(value)
     facts(known | {"folder": str(found.path)})
 
