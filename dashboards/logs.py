@@ -104,7 +104,8 @@ def told_by_files(run: Run) -> list[dict[str, Any]]:
     """A run's life as `run.json`, `end.json` and the ledger tell it, in the order of time."""
     summary, info = run.summary, run.info
     started = run.created.timestamp() * 1000
-    env = f"{info.get('env_id')} in {info.get('num_envs')} sub-environments"
+    several = "" if info.get("num_envs") == 1 else "s"
+    env = f"{info.get('env_id')} in {info.get('num_envs')} sub-environment{several}"
     found = [_row(started, "info", "run", f"The recording of {env} began.", {"seed": info.get("seed")})]
     for loss in run.gaps():
         found.append(
@@ -118,7 +119,7 @@ def told_by_files(run: Run) -> list[dict[str, Any]]:
         reason = f": {end['reason']}" if end.get("reason") else ""
         level = "info" if status == "completed" else "warning" if status == "stopped" else "error"
         counts = {k: end.get(k) for k in ("steps", "episodes", "lost_steps", "lag_high_s", "waited_s", "restarts")}
-        at = end.get("ended_ns", 0) / 1e6
+        at = end["ended_ns"] / 1e6 if end.get("ended_ns") else started + 1000 * (end.get("seconds") or 0)
         found.append(_row(at, level, "run", f"The run is {status}{took}{reason}", counts))
         for name, count in (end.get("mismatches") or {}).items():
             found.append(_row(at, "warning", "schema", f"{name}: {count} values did not fit", {}))

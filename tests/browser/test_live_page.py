@@ -77,6 +77,10 @@ def test_tiles_show_what_was_sent_and_say_so(page: Any, live: SimpleNamespace) -
     until(lambda: all(live.kinds.rendered()[stream] > before[stream] + 3 for stream in before))
     assert live.kinds.wanted()["sub"] == (0, 1, 2, 3)
 
+    page.get_by_text("9.8 fps").wait_for()
+    page.set_viewport_size({"width": 600, "height": 900})
+    assert page.locator("header.top").bounding_box()["height"] < 64, "one row, with the rate in it"
+
     live.kinds.starved = {1}
     starved = page.locator('[data-stream="1"]').get_by_text("starved")
     starved.wait_for()

@@ -129,6 +129,14 @@ def test_what_is_missing_is_said(page: Any, served: Served) -> None:
     page.get_by_text("Nothing is declared yet").wait_for()
     page.goto(served.to(f"run/{GRID}/episode/77"))
     page.get_by_role("alert").filter(has_text="has no episode 77").wait_for()
+    page.goto(served.to("run/nonesuch/episodes"))
+    page.get_by_role("heading", name="No such run").wait_for()
+    opened(page, served, f"run/{GAPS}/logs", "Logs")
+    page.locator("td code", has_text="rolltape verify").wait_for()  # names as code, not between backticks
+    page.route(f"**/api/runs/{GAPS}", lambda route: None)
+    page.goto(served.to(f"run/{GAPS}/flow"))
+    page.get_by_text("Reading the run").wait_for()
+    expect(page.get_by_text("This run is over")).to_have_count(0)  # nobody has said so yet
 
 
 def test_filters_stand_in_the_address(page: Any, served: Served) -> None:

@@ -143,6 +143,8 @@ def test_settings_schemas_logs_and_health(client: TestClient) -> None:
     logs = client.get(f"runs/{GAPS}/logs").json()
     assert logs["facets"]["level"] == {"error": 1, "info": 1}, "a crash is seen although nobody could write it"
     assert client.get(f"runs/{GAPS}/logs", params={"level": "error"}).json()["total"] == 1
+    told = client.get(f"runs/{GRID}/logs").json()["columns"]
+    assert told["message"][-1].startswith("The run is completed"), "also where its end has no time of its own"
     assert client.get("health").json()["live"] is False
     assert client.get("settings/schema").json()["schema"]["type"] == "object"
 

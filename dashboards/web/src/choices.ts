@@ -46,6 +46,7 @@ export function ink(): Record<string, string> {
     faint: of("line-strong"),
     line: of("line"),
     accent: of("accent"),
+    onAccent: of("on-accent"),
     mono: of("mono"),
     good: of("good"),
     warn: of("warn"),

@@ -22,6 +22,7 @@ import { go, link, place, runInView } from "./route";
 import { Badge, Empty, Icon, Loading } from "./ui/parts";
 
 const OF_RUN = ["live", "flow", "logs", "episodes", "config"];
+const RUN_ID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 const TITLES: Record<string, string> = {
   runs: "Runs",
   live: "Live",
@@ -57,6 +58,15 @@ function Page(props: { run: string; runs: RunsData | null }): JSX.Element {
       );
     }
   }
+  if (props.run && !RUN_ID.test(props.run))
+    return (
+      <Empty title="No such run" tone="bad">
+        <p class="prose">
+          <code>{props.run}</code> is not the identity of a run.
+        </p>
+        <a href="#/">All runs</a>
+      </Empty>
+    );
   switch (name) {
     case "runs":
       return <Runs />;
@@ -142,15 +152,15 @@ function App(): JSX.Element {
       </aside>
       <div class="stack top-stack">
         <header class="top">
-          <label class="field">
-            Run
+          <label class="field picker">
+            <span class="wide-only">Run</span>
             <select
               aria-label="Run in view"
               value={run}
               disabled={!ids.length}
               onChange={(event) => go(link(["run", event.currentTarget.value, isOfRun && name !== "episode" ? name : "episodes"]))}
             >
-              {!ids.length && <option value="">none yet</option>}
+              {!ids.length && <option value="">{runs.data ? "none yet" : "–"}</option>}
               {at < 0 && run && <option value={run}>{run}</option>}
               {ids.slice(0, 300).map((id, i) => (
                 <option key={id} value={id}>
@@ -212,7 +222,7 @@ function LiveChip(): JSX.Element | null {
   if (state !== "open") return <Badge state={state} />;
   if (!me?.subscribed) return null; // nothing is in view
   return (
-    <span class="soft tabnum" title="Pictures a second, and the time from the step to your screen">
+    <span class="soft tabnum chip-fps" title="Pictures a second, and the time from the step to your screen">
       {me.fps.toFixed(1)} fps · {Math.round(me.latency_ms)} ms
     </span>
   );

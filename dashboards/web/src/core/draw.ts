@@ -7,6 +7,8 @@ export interface Ink {
   ink: string;
   faint: string;
   accent: string;
+  /** Of words on the accent; white where it is not said. */
+  onAccent?: string;
   mono: string;
 }
 
@@ -71,7 +73,7 @@ function drawGrid(to: CanvasRenderingContext2D, grid: GridPayload, width: number
     to.fill();
     to.stroke();
     if (item.label) {
-      to.fillStyle = "#fff";
+      to.fillStyle = item.color ? "#fff" : (ink.onAccent ?? "#fff");
       to.font = `600 ${Math.round(side * 0.3)}px ${ink.mono}`;
       to.textAlign = "center";
       to.textBaseline = "middle";
@@ -192,7 +194,7 @@ function drawGraph(to: CanvasRenderingContext2D, graph: GraphPayload, width: num
     to.fill();
     to.stroke();
     if (r >= 8) {
-      to.fillStyle = node.role === "agent" || node.role === "goal" ? "#fff" : ink.ink;
+      to.fillStyle = node.role === "agent" ? (ink.onAccent ?? "#fff") : node.role === "goal" ? "#fff" : ink.ink;
       to.font = `${Math.round(r * 0.8)}px ${ink.mono}`;
       to.textAlign = "center";
       to.textBaseline = "middle";

@@ -6,9 +6,12 @@ import { get } from "../api";
 import { count, figure, said } from "../core/numbers";
 import { link, place } from "../route";
 import { Badge, Empty, Loading, Panel } from "../ui/parts";
-import { Plot } from "../ui/plot";
+import { type Line, Plot } from "../ui/plot";
 import type { ReturnsData } from "./episodes";
 import type { SettingsData } from "./config";
+
+/** Runs are told apart by more than colour, also where one line lies on another. */
+const DASHES = [undefined, [6, 5], [2, 4], [10, 4, 2, 4], [14, 5]];
 
 interface Side {
   id: string;
@@ -131,12 +134,12 @@ function valueOf(side: Side, key: string): unknown {
   return side.settings.values.find((row) => row.key === key)?.value;
 }
 
-function overlay(sides: Side[]): { x: number[]; lines: { name: string; values: (number | null)[] }[] } {
+function overlay(sides: Side[]): { x: number[]; lines: Line[] } {
   const x = Array.from({ length: 101 }, (_, i) => i);
-  const lines = sides.map((side) => {
+  const lines = sides.map((side, i) => {
     const smooth = side.returns.smooth;
     const values = x.map((p) => (smooth.length ? smooth[Math.min(smooth.length - 1, Math.round((p / 100) * (smooth.length - 1)))] : null));
-    return { name: `${side.run.env_id} ${side.id.slice(-6)}`, values };
+    return { name: `${side.run.env_id} ${side.id.slice(-6)}`, values, dash: DASHES[i] };
   });
   return { x, lines };
 }

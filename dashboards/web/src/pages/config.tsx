@@ -35,7 +35,7 @@ export function Config({ run }: { run: string }): JSX.Element {
     <>
       <div class="head">
         <h1>Config</h1>
-        <div class="push">
+        <div class="push tight">
           <label class="field">
             Find
             <input type="search" value={q} placeholder="part of a key" onInput={(event) => note({ q: event.currentTarget.value })} />
@@ -82,7 +82,7 @@ export function Config({ run }: { run: string }): JSX.Element {
                 {[...sections].map(([section, list]) => (
                   <Panel key={section} class="flush" title={<span class="mono">{section || "general"}</span>}>
                     <div class="table" tabIndex={0} role="region" aria-label={`Settings of ${section || "general"}`}>
-                      <table class="settings">
+                      <table class={`settings ${theirs.size ? "two" : ""}`}>
                         <thead>
                           <tr>
                             <th scope="col">Key</th>

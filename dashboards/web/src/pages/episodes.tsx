@@ -115,6 +115,7 @@ export function Episodes({ run }: { run: string }): JSX.Element {
                             step="any"
                             aria-label={`${side === "min" ? "Least" : "Greatest"} ${name}`}
                             value={query[`${side}_${name}`] ?? ""}
+                            placeholder={edge(data.spread[name].edges, side, name === "length")}
                             onChange={(event) => set({ [`${side}_${name}`]: event.currentTarget.value })}
                           />
                         </label>
@@ -189,6 +190,12 @@ export function Episodes({ run }: { run: string }): JSX.Element {
       </Panel>
     </>
   );
+}
+
+/** Where a histogram begins or ends; a length in whole steps. */
+function edge(edges: number[], side: "min" | "max", whole: boolean): string {
+  const at = edges.at(side === "min" ? 0 : -1);
+  return at === undefined ? "" : figure(whole ? (side === "min" ? Math.ceil(at) : Math.floor(at)) : at);
 }
 
 function tidy(value: number): number {

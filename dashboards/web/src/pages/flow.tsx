@@ -95,7 +95,7 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
             { name: "win", title: "Window", number: true, cell: (row) => row.window },
             { name: "starved", title: "Starved", number: true, cell: (row) => (row.starved ? <Badge state="starved" /> : "0") },
             { name: "conf", title: "Conflated", number: true, cell: (row) => count(row.skipped.conflated ?? 0) },
-            { name: "advice", title: "Advice", cell: (row) => <span class="soft">{row.advice}</span> },
+            ...(status.viewers.some((row) => row.advice) ? [{ name: "advice", title: "Advice", cell: (row: Status["viewers"][number]) => <span class="soft">{row.advice}</span> }] : []),
           ]}
         />
       </Panel>
@@ -262,7 +262,7 @@ function Recorded({ run }: { run: string }): JSX.Element {
   const about = useApi<any>(`runs/${run}`, {}, 5000);
   return (
     <Panel class="flush" title="Ledger: what the recording lacks" label="Ledger">
-      {about.data?.end && (
+      {about.data?.end?.reconciled && (
         <dl class="figures" style={{ padding: "0 16px 12px" }}>
           <Figure name="Steps produced" value={count(sum(about.data.end.reconciled, "produced"))} />
           <Figure name="Durable" value={count(sum(about.data.end.reconciled, "durable"))} />
@@ -305,6 +305,14 @@ function Nothing({ run, about }: { run: string; about: any }): JSX.Element {
       <Empty title="Nothing is declared yet">
         <p class="soft">
           This run has no end, so that nobody has counted what it lacks. <code>rolltape verify {run.slice(-8)}</code> does, and declares it here.
+        </p>
+      </Empty>
+    );
+  if (about.end && !about.end.reconciled)
+    return (
+      <Empty title="Nothing is declared lost">
+        <p class="soft">
+          The end of this run has no account of its steps. <code>rolltape verify {run.slice(-8)}</code> counts them, and declares here what is missing.
         </p>
       </Empty>
     );

@@ -39,7 +39,7 @@ export function Form(): JSX.Element {
     <>
       <div class="head">
         <h1>Settings form</h1>
-        <div class="push">
+        <div class="push tight">
           <label class="field">
             Find
             <input type="search" value={q} placeholder="key or word" onInput={(event) => note({ q: event.currentTarget.value })} />

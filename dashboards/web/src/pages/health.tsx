@@ -67,7 +67,7 @@ export function Health({ run }: { run: string }): JSX.Element {
                   {data.lake}
                 </p>
               </Panel>
-              <Panel title="Live gateway">
+              <Panel title="Live gateway" class="whole">
                 {gateway ? (
                   <dl class="figures">
                     <Figure name="Up for" value={seconds(gateway.uptime_s)} />

@@ -56,7 +56,7 @@ export function Focus({ run, stream }: { run: string; stream: number }): JSX.Ele
             <h1>
               Environment {about.sub_environment} <span class="soft">{about.env}</span>
             </h1>
-            <Badge state={now.state} />
+            {live.state.value === "open" && <Badge state={now.state} />}
           </>
         }
       >

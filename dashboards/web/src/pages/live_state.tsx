@@ -2,10 +2,10 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { useApi } from "../api";
+import { trouble, useApi } from "../api";
 import type { Status } from "../core/wire";
 import { link } from "../route";
-import { Empty, Loading } from "../ui/parts";
+import { Empty, Failed, Loading } from "../ui/parts";
 import { type LiveRun, liveOf } from "./live_link";
 
 /** Seconds without a step after which a stream is said to stand still. */
@@ -41,6 +41,7 @@ export function Unlive({ live, run }: { live: LiveRun; run: string }): JSX.Eleme
       </Empty>
     );
   if (state === "not_live" || (state === "ended" && !live.hello.value)) {
+    if (!about.data) return about.error ? <Failed error={about.error} /> : <Loading what="the run" />;
     const going = about.data?.status === "running";
     return (
       <Empty title={going ? "This run is live elsewhere" : "This run is over"}>
@@ -83,12 +84,14 @@ export function Breaks({ live }: { live: LiveRun }): JSX.Element | null {
         The run has ended; these are its last pictures.
       </p>
     );
-  if (state === "reconnecting" || state === "connecting")
+  if (state === "reconnecting" || state === "connecting") {
+    if (trouble.value === "gone") return null; // the banner of the page says it
     return (
       <p class="banner" role="status">
         Connection lost, {live.reason.value || "connecting"}. What is recorded is not affected.
       </p>
     );
+  }
   if (run === "hub_gone")
     return (
       <p class="banner" role="status">

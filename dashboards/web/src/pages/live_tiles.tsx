@@ -73,7 +73,7 @@ function Tile(props: { live: LiveRun; run: string; stream: Stream; status: Statu
           {stream.agent !== "agent_0" && ` ${stream.agent}`}
         </span>
         <span class="soft">
-          {now.return !== null && `return ${figure(now.return)}`} {now.t !== null && `t ${now.t}`}
+          {[now.return !== null && `return ${figure(now.return)}`, now.t !== null && `t ${now.t}`].filter(Boolean).join(" · ")}
         </span>
         {now.state === "starved" && <Badge state="starved" />}
       </span>

@@ -6,7 +6,7 @@ import { type Columns, get, rowsOf, useApi } from "../api";
 import { kept } from "../choices";
 import { clock, count, moment, said } from "../core/numbers";
 import { link, note, place } from "../route";
-import { Badge, Empty, Pager, Panel, Shown } from "../ui/parts";
+import { Badge, Empty, Pager, Panel, Shown, Ticked } from "../ui/parts";
 
 interface LogsData {
   total: number;
@@ -97,7 +97,7 @@ export function Logs({ run }: { run: string }): JSX.Element {
                   <table>
                     <thead>
                       <tr>
-                        {["Time", "Level", "Component", "Code", "Message", "About"].map((name) => (
+                        {["Time", "Level", "Component", coded(data) && "Code", "Message", placed(data) && "About"].filter(Boolean).map((name) => (
                           <th key={name} scope="col">
                             {name}
                           </th>
@@ -118,13 +118,13 @@ export function Logs({ run }: { run: string }): JSX.Element {
                               {row.component}
                               {row.subcomponent && <span class="soft">.{row.subcomponent}</span>}
                             </td>
-                            <td class="mono soft">{row.code}</td>
+                            {coded(data) && <td class="mono soft">{row.code}</td>}
                             <td class="wrap">
                               <button type="button" class="linkish" style={{ color: "inherit", textDecoration: "none" }} aria-expanded={open === i}>
-                                {row.message}
+                                <Ticked text={row.message} />
                               </button>
                             </td>
-                            <td class="soft">{where(row)}</td>
+                            {placed(data) && <td class="soft">{where(row)}</td>}
                           </tr>
                           {open === i && (
                             <tr key={`${i}+`}>
@@ -154,6 +154,15 @@ function valuesOf(data: LogsData, facet: string): [string, number][] {
   return Object.entries(data.facets[facet] ?? {}).filter(([value]) => value);
 }
 
+/** Columns that no record of the page fills take no room from the message. */
+function coded(data: LogsData): boolean {
+  return data.columns.code?.some(Boolean);
+}
+
+function placed(data: LogsData): boolean {
+  return rowsOf(data.columns).some(where);
+}
+
 function where(row: Record<string, any>): string {
   const known = [
     row.worker !== null && row.worker !== undefined && row.worker >= 0 ? `worker ${row.worker}` : "",
@@ -171,7 +180,7 @@ function Details(props: { row: Record<string, any>; data: LogsData; run: string 
     <div class="stack" style={{ gap: "8px" }}>
       {code && (
         <p>
-          <b>What to do:</b> {code.action}
+          <b>What to do:</b> <Ticked text={code.action} />
         </p>
       )}
       <dl class="facts">

@@ -26,6 +26,11 @@ export function Replay({ run, episode }: { run: string; episode: number }): JSX.
       <Shown asked={about} what={`episode ${episode}`}>
         {(data) => <Player run={run} episode={episode} about={data} />}
       </Shown>
+      {about.error && !about.data && (
+        <p style={{ textAlign: "center" }}>
+          <a href={link(["run", run, "episodes"])}>All episodes of the run</a>
+        </p>
+      )}
     </>
   );
 }
@@ -42,6 +47,7 @@ function Player(props: { run: string; episode: number; about: EpisodeData }): JS
   const [withRun, withEpisode] = (query.with ?? "").split(":");
   const fps = about.fps && frames.data?.t.length ? about.fps : frames.data?.t.length ? 30 : SYMBOLIC_FPS;
   const box = useRef<HTMLDivElement>(null);
+  const noted = useRef(Number(query.t ?? 0) || 0);
 
   const seek = (to: number, stop = true): void => {
     if (stop) playing.value = false;
@@ -50,14 +56,20 @@ function Player(props: { run: string; episode: number; about: EpisodeData }): JS
   useSignalEffect(() => {
     const at = t.value;
     if (!playing.value) {
-      const timer = setTimeout(() => note({ t: at || null }), 200);
+      const timer = setTimeout(() => {
+        noted.current = at;
+        note({ t: at || null });
+      }, 200);
       return () => clearTimeout(timer);
     }
   });
-  // The address may change from outside: a link to another moment of the same episode.
+  // The address may change from outside: a link to another moment of the same episode. What this page noted itself is not
+  // from outside, and may be older than the key that was pressed since.
   useEffect(() => {
     const to = Number(query.t ?? 0) || 0;
-    if (!playing.peek() && Math.abs(to - t.peek()) > 0 && query.t !== undefined) t.value = clamp(to, 0, last);
+    if (to === noted.current) return;
+    noted.current = to;
+    if (!playing.peek() && query.t !== undefined) t.value = clamp(to, 0, last);
   }, [query.t]);
   useSignalEffect(() => {
     if (!playing.value) return;
@@ -161,7 +173,7 @@ function Player(props: { run: string; episode: number; about: EpisodeData }): JS
         <div class="stack">
           <Panel label="Player">
             <div class="screens">
-              <Screen run={run} episode={episode} about={about} frames={frames.data} at={t} playing={playing} name={`Episode ${episode}`} />
+              <Screen run={run} episode={episode} about={about} frames={frames.data} at={t} playing={playing} name={`Episode ${episode}`} title={withRun && withEpisode ? <b>episode {episode}</b> : undefined} />
               {withRun && withEpisode && (
                 <Second run={withRun === "-" ? run : withRun} episode={Number(withEpisode)} at={t} playing={playing} align={query.align ?? "step"} mine={series.data} />
               )}

@@ -40,7 +40,10 @@ export function Second(props: { run: string; episode: number; at: { value: numbe
           name={`Episode ${props.episode}`}
           title={
             <>
-              <a href={link(["run", props.run, "episode", props.episode])}>{props.episode}</a> return <b>{figure(data.row.return)}</b>
+              <a href={link(["run", props.run, "episode", props.episode])}>episode {props.episode}</a>
+              <span>
+                return <b>{figure(data.row.return)}</b>
+              </span>
             </>
           }
         />

@@ -128,10 +128,10 @@ export function Screen(props: {
         {shownT !== null && shownT !== props.at.value && !why && <span class="note">picture of t {shownT}</span>}
       </div>
       <div class="under">
+        {props.title}
         <span>
           t <b>{props.at.value}</b>
         </span>
-        {props.title}
         {frames?.shape && (
           <span>
             {frames.dtype} {frames.shape.join("×")}

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { type Columns, rowsOf, useApi } from "../api";
-import { moment, said } from "../core/numbers";
+import { clock, said } from "../core/numbers";
 import { Panel, Shown } from "../ui/parts";
 import type { EpisodeData } from "./replay_data";
 
@@ -54,7 +54,7 @@ export function StepTable(props: { base: string; t: { value: number }; seek: (t:
 }
 
 function cell(name: string, value: any, about: EpisodeData): JSX.Element | string {
-  if (name === "time") return value === null ? "–" : moment(value).slice(11);
+  if (name === "time") return value === null ? "–" : clock(value, true);
   if (name === "action" && typeof value === "number" && about.action_names[value]) {
     return (
       <span>

@@ -82,7 +82,7 @@ function Lake({ data }: { data: SchemasData }): JSX.Element {
           ]}
         />
       </Panel>
-      <Panel title="What did not fit" class="flush">
+      <Panel title="What did not fit" class="flush whole">
         {mismatches.length ? (
           <Table
             caption="Mismatches"
@@ -147,27 +147,31 @@ function Own(props: { run: string; data: any; meanings: SchemasData["meanings"] 
               ))}
           </dl>
         </Panel>
-        <Panel title="Normalization">
-          {data.normalization ? (
-            <pre tabIndex={0}>{JSON.stringify(data.normalization, null, 2)}</pre>
-          ) : (
-            <p class="soft">No wrapper that normalizes was found around this environment, so that values are recorded as it gives them.</p>
-          )}
-        </Panel>
-        <Panel title="Environment" actions={<Copy text={JSON.stringify(data.env, null, 2)} />}>
-          <dl class="facts">
-            {Object.entries(data.env ?? {}).map(([name, value]) => (
-              <>
-                <dt key={name}>{name}</dt>
-                <dd class="mono">{said(value)}</dd>
-              </>
-            ))}
-          </dl>
-        </Panel>
+        {data.spaces && (
+          <Panel title="Normalization">
+            {data.normalization ? (
+              <pre tabIndex={0}>{JSON.stringify(data.normalization, null, 2)}</pre>
+            ) : (
+              <p class="soft">No wrapper that normalizes was found around this environment, so that values are recorded as it gives them.</p>
+            )}
+          </Panel>
+        )}
+        {data.spaces && (
+          <Panel title="Environment" actions={<Copy text={JSON.stringify(data.env, null, 2)} />}>
+            <dl class="facts">
+              {Object.entries(data.env ?? {}).map(([name, value]) => (
+                <>
+                  <dt key={name}>{name}</dt>
+                  <dd class="mono">{said(value)}</dd>
+                </>
+              ))}
+            </dl>
+          </Panel>
+        )}
       </div>
       <Panel title="Columns" class="flush">
         {Object.entries(data.columns as Record<string, [string, string][]>).map(([table, columns]) => (
-          <details key={table} style={{ padding: "0 16px" }} open={table === "steps"}>
+          <details key={table} class="columns" style={{ padding: "0 16px" }} open={table === "steps"}>
             <summary>
               {table} <span class="soft">{columns.length} columns</span>
             </summary>

@@ -13,7 +13,8 @@ export interface Line {
   values: (number | null)[];
   /** A pale line behind the others: raw values under smoothed ones. */
   ghost?: boolean;
-  dash?: boolean;
+  /** Lengths of strokes and gaps in turn; none for an unbroken line. */
+  dash?: number[];
   steps?: boolean;
 }
 
@@ -52,7 +53,10 @@ export function Plot(props: {
         width: Math.max(120, box.current.clientWidth),
         height,
         padding: [8, 14, 0, 0],
-        legend: { show: lines.length > 1 && lines.length <= 12 },
+        legend: {
+          show: lines.length > 1 && lines.length <= 12,
+          markers: { dash: (_: uPlot, i: number) => (lines[i - 1]?.dash ? "dashed" : "solid") },
+        },
         cursor: { y: false, points: { size: 6 }, drag: { x: !props.onSeek, y: false } },
         scales: { x: { time: Boolean(props.time) }, y: { range: rangeOf } },
         axes: [
@@ -67,7 +71,7 @@ export function Plot(props: {
               label: line.name,
               stroke,
               width: line.ghost ? 1 : 1.6,
-              dash: line.dash ? [5, 4] : undefined,
+              dash: line.dash,
               points: { show: x.length < 40, size: 4, fill: stroke },
               spanGaps: false,
               paths: line.steps ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
