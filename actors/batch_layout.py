@@ -26,6 +26,7 @@ UNRECORDED = (
 )
 PARTLY = "its first reset with a seed was of some sub-environments only, and the state of the others is unknown"
 UNKNOWN = "an episode that its caller reset is open or lost, and how it was reset is unknown"
+MISSING = "some of its steps are missing"
 TOO_LARGE = "it was reset with a seed that is too large to be kept"
 
 
@@ -92,6 +93,16 @@ def since_seeded(episodes: list[dict[str, Any]]) -> list[dict[str, Any]] | str:
     return kept if len(kept) == len(seeded) else TOO_LARGE
 
 
+def lacks_steps(episode: np.ndarray, t: np.ndarray, episodes: list[dict[str, Any]]) -> bool:
+    """Whether an episode has a hole, or one that ended has not all its steps; rows are sorted by episode and t."""
+    firsts = np.flatnonzero(np.diff(episode, prepend=-1))
+    lengths = np.diff(firsts, append=len(episode))
+    if (t != np.arange(len(t)) - np.repeat(firsts, lengths)).any():
+        return True
+    found = dict(zip(episode[firsts].tolist(), lengths.tolist(), strict=True))
+    return any(found.get(row["episode"], 0) != row["length"] for row in episodes)
+
+
 def lay_out(
     place: np.ndarray,
     episode: np.ndarray,
@@ -102,6 +113,7 @@ def lay_out(
     n: int,
     *,
     by_caller: bool,
+    offset: int = 0,
 ) -> Layout | str:
     """Lay out a batch that was reset more than once, or say why that cannot be.
 
@@ -114,14 +126,16 @@ def lay_out(
         mode: of autoreset.
         n: sub-environments.
         by_caller: what is believed where all episodes ended in one step (rule 3).
+        offset: the sub-environment at place 0.
     """
+    if lacks_steps(episode, t, episodes):
+        return MISSING
+    if not len(episode):
+        return Layout(place, {})
     firsts = np.flatnonzero(np.diff(episode, prepend=-1))
     lengths = dict(zip(episode[firsts].tolist(), np.diff(firsts, append=len(episode)).tolist(), strict=True))
     lasts = np.append(firsts[1:], len(episode)) - 1
     last_times = dict(zip(episode[firsts].tolist(), times[lasts].tolist(), strict=True))
-    if any(lengths.get(row["episode"], 0) != row["length"] for row in episodes):
-        return "some of its steps are missing"
-    offset = min(row["sub_env"] for row in episodes)
     moments: dict[int, list[dict[str, Any]]] = {}
     for row in sorted(episodes, key=lambda row: (row["began"], row["sub_env"])):
         moments.setdefault(row["began"], []).append(row)

@@ -269,8 +269,8 @@ class RecordedSteps:
 
     def _last_digests(self, finals: list[tuple[int, Any]]) -> Iterator[tuple[int, int, Divergence]]:
         for place, picture in finals:
-            known = self._finals is not None and self._finals[place].as_py()
-            if known not in (None, False) and known != int(picture_digest(picture)):
+            known = None if self._finals is None else self._finals[place].as_py()
+            if known is not None and known != int(picture_digest(picture)):
                 t = self.rows[place]["length"]
                 yield place, FIELDS.index("observation"), Divergence(t, "observation", *ANOTHER, None)
                 return
@@ -410,13 +410,13 @@ def first_row(was: np.ndarray, now: np.ndarray) -> int | None:
 
 
 def magnitude(a: Any, b: Any) -> float | None:
-    """The largest absolute difference of two numbers or arrays of numbers; None where they are something else."""
+    """The largest absolute difference of two numbers or arrays of numbers that floats can hold, or None."""
     if isinstance(a, bool | np.bool_):
         return None
     try:
         x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
         return float(np.abs(x - y).max()) if x.shape == y.shape and x.size and a is not None else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -31,7 +31,7 @@ from rolltape.schema.run_schema import DIGEST, STORING
 from rolltape.schema.space_codec import SpaceCodec
 from rolltape.storage.run_info import leaves_out
 
-from .batch_layout import BatchReset, Layout, is_usual, lay_out, since_seeded, slots_of
+from .batch_layout import MISSING, BatchReset, Layout, is_usual, lacks_steps, lay_out, since_seeded, slots_of
 from .blame import said
 from .compared_infos import InfoRows, unlike_key, unlike_row
 from .infos import InfoColumns
@@ -72,6 +72,10 @@ def _replay(
     run: Run, worker: int, incarnation: int, rows: list[dict[str, Any]], recipe: EnvRecipe, uncompared: set[str]
 ) -> Iterator[Replayed]:
     reason = _unreplayable(run)
+    if not reason and not stored_columns(run, "steps"):
+        for row in rows:
+            yield _without_steps(row)
+        return
     kept = reason or (rows if is_usual(rows, run.info["env"]["autoreset"]) else since_seeded(rows))
     batch = kept if isinstance(kept, str) else _Batch(run, worker, incarnation, kept, recipe, uncompared)
     reason = batch if isinstance(batch, str) else batch.reason
@@ -106,6 +110,13 @@ def _differences(batch: _Batch, uncompared: set[str], wrapped: bool) -> tuple[Fo
         if not keys:
             return bad, not unsteady
         uncompared |= keys
+
+
+def _without_steps(row: dict[str, Any]) -> Replayed:
+    """The verdict on an episode of a run that has no steps."""
+    if row["length"]:
+        return Replayed(row["episode"], "not replayable", row["status"], reason=MISSING)
+    return Replayed(row["episode"], "exact", row["status"], 0)
 
 
 def _first(bad: Found) -> list[tuple[int, int, str]]:
@@ -144,7 +155,7 @@ class _Batch:
         self._rows = rows
         self._observation, self._action = run.codec("observation"), run.codec("action")
         mine = f"worker = {worker} and incarnation = {incarnation}"
-        self.offset, last = min(row["sub_env"] for row in rows), max(row["sub_env"] for row in rows)
+        self.offset, last = _sub_envs_of(run, mine, rows)
         self._mode = run.info["env"]["autoreset"]
         self._same_step = self._mode == "same_step"
         usual = is_usual(rows, self._mode)
@@ -165,7 +176,9 @@ class _Batch:
         self._t = table["t"].to_numpy()
         self.reason = ""
         self._slot, self._order, self._resets = self._place, self._place, {}
-        if usual:
+        if lacks_steps(self._episode, self._t, rows):
+            self.reason = MISSING
+        elif usual:
             slots = slots_of(self._place, self._episode, 0 if self._same_step else 1)
             first = BatchReset(rows[0]["seed"], decode_info(rows[0]["options"]) or None)
             self._take(Layout(slots, {0: [first]}))
@@ -196,7 +209,7 @@ class _Batch:
     def _lay_out(self, times: np.ndarray, *, by_caller: bool) -> Layout | str:
         micros = times.astype("datetime64[us]").astype(np.int64)
         rows = self._place, self._episode, self._t, micros
-        return lay_out(*rows, self._rows, self._mode, self.n, by_caller=by_caller)
+        return lay_out(*rows, self._rows, self._mode, self.n, by_caller=by_caller, offset=self.offset)
 
     def _take(self, layout: Layout | str) -> None:
         if isinstance(layout, str):
@@ -587,7 +600,15 @@ def _began_before(table: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
     for row in rows:
         first[row["sub_env"]] = min(row["episode"], first.get(row["sub_env"], row["episode"]))
     sub_env = table["sub_env"].to_numpy()
-    return table["episode"].to_numpy() < np.array([first.get(n, 0) for n in range(max(first) + 1)])[sub_env]
+    places = max(max(first), int(sub_env.max(initial=0))) + 1
+    return table["episode"].to_numpy() < np.array([first.get(n, 0) for n in range(places)])[sub_env]
+
+
+def _sub_envs_of(run: Run, mine: str, rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """The first and the last sub-environment of a batch: of one that was killed some may have no episode that ended."""
+    (stepped,) = run.steps(where=mine).select("min(sub_env) AS first", "max(sub_env) AS last").to_dicts()
+    found = [row["sub_env"] for row in rows] + [place for place in stepped.values() if place is not None]
+    return min(found), max(found)
 
 
 def _steps_of(

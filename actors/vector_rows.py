@@ -224,6 +224,9 @@ class VectorRows(OpenRows):
             if block.observations is not None:
                 block.observations.put(slot + 1, observations)
             what = "rewards, terminated or truncated"
+            if np.size(rewards) != self._n or np.size(terminated) != self._n or np.size(truncated) != self._n:
+                found = [np.shape(values) for values in (rewards, terminated, truncated)]
+                raise SchemaMismatch(f"expected {self._n} of each, found the shapes {found}.")
             block.rewards[slot] = rewards
             block.terminated[slot] = terminated
             block.truncated[slot] = truncated

@@ -136,7 +136,7 @@ class ChangeReader:
         """
         if not rows.num_rows:
             return rows
-        values = [_values(chunk) for chunk in rows.column("data").chunks]
+        values = [_values(chunk) for chunk in rows.column("data").chunks if len(chunk)]
         size = sizes_of(rows)
         length = np.concatenate([np.diff(offsets) for offsets, _ in values])
         if (length == size).all():

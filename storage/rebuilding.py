@@ -225,10 +225,12 @@ def _counted(marker: Marker, known: Mapping[ProducerKey, Watermark], durable: Ma
 
 def _held(marker: Marker, others: Iterable[Marker]) -> str:
     """The key of a fragment of `marker` that another one holds as well; empty: there is none."""
-    mine: dict[tuple[int, int], tuple[int, int]] = {f[:2]: f[2:] for f in marker.fragments}
+    mine: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for own in marker.fragments:  # a compaction may have several of one key: another writer holds what is between
+        mine.setdefault(own[:2], []).append(own[2:])
     for other in others:
         for producer, incarnation, first, last in other.fragments:
-            own = mine.get((producer, incarnation))
-            if own is not None and first <= own[1] and own[0] <= last:
+            ranges = mine.get((producer, incarnation), ())
+            if any(first <= own[1] and own[0] <= last for own in ranges):
                 return str(ProducerKey(producer, incarnation))
     return ""

@@ -25,3 +25,14 @@ def change(lake: Path, table: str, column: str, where: dict[str, int], edit: Cal
         pq.write_table(rows.set_column(place, field, pa.array(values, field.type)), path)
         changed += int(fits.sum())
     assert changed == 1
+
+
+def drop(lake: Path, table: str, fits: Callable[[pa.Table], np.ndarray]) -> None:
+    """Take rows out of the parts of the only run."""
+    dropped = 0
+    for path in (lake / "runs").glob(f"*/{table}/*.parquet"):
+        rows = pq.read_table(path)
+        gone = fits(rows)
+        pq.write_table(rows.filter(pa.array(~gone)), path)
+        dropped += int(gone.sum())
+    assert dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import rolltape
+from rolltape.actors.batch_layout import MISSING
 from rolltape.actors.replay_table import Source, cells
 from rolltape.schema.errors import ConfigError
 from rolltape.storage.runs import Run
 
 from .environments import Allotment, Garden
 from .loops import async_vector
-from .rewriting import change
+from .rewriting import change, drop
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -228,6 +230,28 @@ def test_a_batch_that_is_reset_in_between(mode: str, lake: Path) -> None:
     found = rolltape.replay(rolltape.open(lake).run(), last, make=lambda: Allotment(mode=mode)).divergence
     assert found is not None and found.divergence is not None
     assert (found.episode, found.divergence.t, found.divergence.field) == (last, 2, "reward")
+
+
+def test_a_batch_that_lacks_rows(lake: Path, tmp_path: Path) -> None:
+    """A killed producer leaves sub-environments without an episode that ended, a damaged part leaves holes."""
+    env = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point")
+    vector(env, lake, 60, SEED)
+    for place in (0, 2):
+        copied = Path(shutil.copytree(lake, tmp_path / f"without {place}"))
+        drop(copied, "episodes", lambda rows, place=place: rows["sub_env"].to_numpy() == place)
+        run = rolltape.open(copied).run()
+        assert rolltape.replay(run).counts == {"exact": len(run.episodes())}
+    drop(lake, "steps", lambda rows: (rows["episode"].to_numpy() == 1) & (rows["t"].to_numpy() > 8))
+    report = rolltape.replay(rolltape.open(lake).run())
+    assert (set(report.counts), set(report.reasons)) == ({"not replayable"}, {MISSING})
+
+
+def test_a_batch_that_was_never_stepped(lake: Path) -> None:
+    env = rolltape.record(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="vector_entry_point"), lake)
+    env.reset(seed=3)
+    env.reset(seed=4)
+    env.close()
+    assert rolltape.replay(rolltape.open(lake).run(env.run_id)).counts == {"exact": 4}
 
 
 def test_a_batch_that_is_reset_where_all_episodes_ended(lake: Path) -> None:

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rolltape.actors.batch_layout import PARTLY, TOO_LARGE, UNKNOWN, UNRECORDED, Layout, lay_out, since_seeded
+from rolltape.actors.batch_layout import (
+    MISSING,
+    PARTLY,
+    TOO_LARGE,
+    UNKNOWN,
+    UNRECORDED,
+    Layout,
+    lacks_steps,
+    lay_out,
+    since_seeded,
+)
 
 Rows = list[tuple[int, int, int, int]]
 """Place, episode, first time and length of what was stepped; a step takes 10 µs."""
@@ -74,7 +84,42 @@ def test_a_reset_that_no_row_tells_of_is_refused() -> None:
 def test_missing_steps_are_refused() -> None:
     rows = [(0, 0, 10, 2), (1, 1, 10, 2)]
     episodes = [an_episode(0, 0, 5, 3, "aborted"), an_episode(1, 1, 5, 2, "aborted")]
-    assert laid_out(rows, episodes, "next_step") == "some of its steps are missing"
+    assert laid_out(rows, episodes, "next_step") == MISSING
+
+
+@pytest.mark.parametrize(
+    ("episode", "t", "lacks"),
+    [
+        ([4, 4, 4, 5], [0, 1, 2, 0], False),
+        ([4, 4, 4], [0, 1, 2], False),
+        ([4, 4, 5], [0, 1, 0], True),
+        ([4, 4, 4, 5], [0, 1, 3, 0], True),
+        ([4, 4, 4, 5], [0, 1, 2, 1], True),
+        ([5], [0], True),
+        ([], [], True),
+    ],
+)
+def test_a_hole_is_found_in_an_open_episode_too(episode: list[int], t: list[int], lacks: bool) -> None:
+    """5 is open: how long it was nobody knows."""
+    steps = np.array(episode, np.int64), np.array(t, np.int32)
+    assert lacks_steps(*steps, [an_episode(0, 4, 0, 3, "completed"), an_episode(1, 6, 0, 0, "aborted")]) is lacks
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+def test_a_batch_that_was_only_reset_has_no_steps(mode: str) -> None:
+    episodes = [an_episode(place, place + 2 * k, k, 0, "aborted") for place in range(2) for k in range(2)]
+    none = np.zeros(0, np.int64)
+    layout = lay_out(none, none, none, none, episodes, mode, 2, by_caller=False)
+    assert isinstance(layout, Layout)
+    assert (layout.slots.tolist(), layout.resets) == ([], {})
+
+
+def test_places_are_counted_from_the_first_sub_environment() -> None:
+    """That one has no episode that ended: its producer was killed."""
+    episode, t = np.array([7, 9, 8, 10]), np.zeros(4, np.int64)
+    place, times = np.array([0, 0, 1, 1]), np.array([10, 30, 10, 30])
+    episodes = [an_episode(8, 8, 5, 1, "completed")]
+    assert lay_out(place, episode, t, times, episodes, "next_step", 2, by_caller=False, offset=7) == UNKNOWN
 
 
 def test_what_comes_before_the_first_seed_is_left_out() -> None:

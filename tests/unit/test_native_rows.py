@@ -144,6 +144,9 @@ BAD_STEPS: dict[str, tuple[dict[str, Any], str]] = {
     "observations": ({"observations": np.zeros((2, 3))}, r"observations: .*float64\[2, 2\]"),
     "rewards": ({"rewards": np.zeros(3)}, "rewards, terminated or truncated"),
     "terminated": ({"terminated": np.zeros(3, bool)}, "rewards, terminated or truncated"),
+    "one reward": ({"rewards": np.float64(1)}, r"expected 2 of each, found the shapes \[\(\), "),
+    "one flag": ({"terminated": True}, "rewards, terminated or truncated"),
+    "a flag": ({"truncated": np.zeros(1, bool)}, "rewards, terminated or truncated"),
     "final_obs": ({"infos": {"final_obs": [np.zeros(1)] * 2}, "terminated": np.array([True, False])}, "final_obs"),
 }
 

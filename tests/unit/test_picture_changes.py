@@ -230,3 +230,15 @@ def test_no_room_is_refused_before_anything_is_written() -> None:
                 changes(picture, last, last_at, room, room_at, worth)
     assert not last.any()
     assert not room.any()
+
+
+def test_a_chunk_without_rows_is_no_picture() -> None:
+    layout = picture_layout("uint8", (210, 160, 3))
+    frames = frame_rows(layout)
+    for t in range(3):
+        frames.add(0, 0, t, np.zeros(layout.shape, np.uint8))
+    batch = sent(frames)
+    none = batch.slice(0, 0)
+    reader = ChangeReader()
+    assert reader.whole(pa.Table.from_batches([none, batch.slice(0, 1), none])).num_rows == 1
+    assert len(rows_of(reader.whole(pa.Table.from_batches([none, batch.slice(1), none])))) == 2
