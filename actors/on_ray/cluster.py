@@ -23,6 +23,9 @@ EMBEDDED_STORE_BYTES: Final = 2 << 30
 UNWATCHED: Final = {"task_events_report_interval_ms": 0, "enable_metrics_collection": False}
 """Lists of tasks and metrics are for a dashboard that is not there. docs/decisions/0012-who-waits-for-whom.md"""
 
+STARTS: Final = 2
+TOO_SLOW: Final = "timed out during startup"
+HOW_TO_START: Final = "Its processes need a moment of this machine and some room in /tmp: try again when that is there."
 HOW_TO_CONNECT: Final = (
     "Check the address, or unset RAY_ADDRESS to run on this machine alone. A cluster that asks for a token (Ray 2.60 "
     "turns that on by itself) needs RAY_AUTH_MODE=token and its token in ~/.ray/auth_token or RAY_AUTH_TOKEN."
@@ -45,6 +48,18 @@ def ensure_ray() -> None:
             bring_token()
             ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
         else:
+            _start_here()
+    except Exception as error:  # Ray raises a plain Exception for what it is slow with
+        where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
+        raise ClusterError(
+            f"Cannot reach {where}: {str(error).rstrip('.')}. " + (HOW_TO_CONNECT if address else HOW_TO_START)
+        ) from error
+
+
+def _start_here() -> None:
+    """Start Ray in this machine, once more where its own processes took longer than the 30 s that Ray gives them."""
+    for again in range(STARTS):
+        try:
             ray.init(
                 address="local",  # not a cluster that happens to run on this machine: it would have to be named
                 namespace=NAMESPACE,
@@ -53,11 +68,11 @@ def ensure_ray() -> None:
                 object_store_memory=_store_bytes(),
                 _system_config=UNWATCHED,
             )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
-        raise ClusterError(
-            f"Cannot reach {where}: {str(error).rstrip('.')}. " + (HOW_TO_CONNECT if address else "")
-        ) from error
+            return
+        except Exception as error:
+            ray.shutdown()
+            if TOO_SLOW not in str(error) or again + 1 == STARTS:
+                raise
 
 
 def _knock(address: str) -> None:

@@ -1,0 +1,43 @@
+"""An embedded Ray that is slow to start: the processes of Ray are not started here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import ray
+
+from rolltape.actors.on_ray import cluster
+from rolltape.schema.errors import ClusterError
+
+SLOW = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What each `ray.init` is going to raise, "" for nothing; what was called is taken off."""
+    planned: list[str] = []
+
+    def init(**_: Any) -> None:
+        if said := planned.pop(0):
+            raise Exception(said)
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    return planned
+
+
+def test_a_slow_start_is_tried_once_more(starts: list[str]) -> None:
+    starts += [SLOW, ""]
+    cluster.ensure_ray()
+    assert starts == []
+
+
+@pytest.mark.parametrize(("planned", "left"), [([SLOW, SLOW, ""], 1), (["No room in /tmp", ""], 1)])
+def test_what_does_not_start_is_said(starts: list[str], planned: list[str], left: int) -> None:
+    starts += planned
+    with pytest.raises(ClusterError, match=r"Cannot reach Ray on this machine: .*\. Its processes need a moment"):
+        cluster.ensure_ray()
+    assert len(starts) == left
