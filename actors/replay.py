@@ -50,6 +50,7 @@ SHARED = (
     "normalization statistics of a vector wrapper go on with every step of all sub-environments, and one of them alone "
     "does not repeat them"
 )
+STEPLESS = "the run has no steps: there is nothing to repeat"
 UNSEEDED = "never seeded: no reset up to its own was given a seed"
 
 OnProgress = Callable[[int, int], None]
@@ -198,6 +199,7 @@ class Replayer:
         self._env: gym.Env[Any, Any] | None = None
         self._other: gym.Env[Any, Any] | None = None
         wrappers = vector_wrappers(run)
+        self._stepped = bool(stored_columns(run, "steps"))
         self._shared = _shared_statistics(run, wrappers)
         self._note = f"recorded above {', '.join(wrappers)}, which a replay has not" if wrappers else ""
         self.uncompared: set[str] = set()
@@ -279,6 +281,8 @@ class Replayer:
             return LOST
         if row.get("skipped"):
             return THINNED
+        if not self._stepped:
+            return STEPLESS
         return UNSEEDED if row["replay"] == "none" else self._shared
 
     def _made(self) -> gym.Env[Any, Any]:

@@ -72,10 +72,6 @@ def _replay(
     run: Run, worker: int, incarnation: int, rows: list[dict[str, Any]], recipe: EnvRecipe, uncompared: set[str]
 ) -> Iterator[Replayed]:
     reason = _unreplayable(run)
-    if not reason and not stored_columns(run, "steps"):
-        for row in rows:
-            yield _without_steps(row)
-        return
     kept = reason or (rows if is_usual(rows, run.info["env"]["autoreset"]) else since_seeded(rows))
     batch = kept if isinstance(kept, str) else _Batch(run, worker, incarnation, kept, recipe, uncompared)
     reason = batch if isinstance(batch, str) else batch.reason
@@ -110,13 +106,6 @@ def _differences(batch: _Batch, uncompared: set[str], wrapped: bool) -> tuple[Fo
         if not keys:
             return bad, not unsteady
         uncompared |= keys
-
-
-def _without_steps(row: dict[str, Any]) -> Replayed:
-    """The verdict on an episode of a run that has no steps."""
-    if row["length"]:
-        return Replayed(row["episode"], "not replayable", row["status"], reason=MISSING)
-    return Replayed(row["episode"], "exact", row["status"], 0)
 
 
 def _first(bad: Found) -> list[tuple[int, int, str]]:

@@ -18,7 +18,7 @@ from rolltape.schema.messages import ProducerKey, Watermark
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.files import FileOps
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
-from tests.commit_world import Crash, World, fenced
+from tests.commit_world import Crash, Sender, World, fenced
 from tests.fragments import Fragment, Producer
 from tests.memory_files import MemoryFiles, WatchedFiles, stopping
 
@@ -698,14 +698,20 @@ def test_a_link_whose_answer_was_lost_has_worked() -> None:
 # ---- what a power cut leaves without fsync ----
 
 
-def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> None:
-    world = World(MemoryFiles(), durability="process")
+def three_commits(durability: str) -> tuple[World, Sender]:
+    """A world whose only writer has made three commits, each of one fragment of one sender."""
+    world = World(MemoryFiles(), durability=durability)
     log = world.open()
     sender = world.sender(1)
     for _ in range(3):
         sender.make(1)
         world.deliver_all(log)
         world.commit(log)
+    return world, sender
+
+
+def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> None:
+    world, sender = three_commits("process")
     disk = in_memory(world)
     for number in (2, 3):
         disk.tear(world.run.commits / f"w0.0-{number:08d}-{number:08d}.json", number - 2)
@@ -723,13 +729,7 @@ def test_torn_markers_do_not_count_and_go_to_quarantine_with_their_parts() -> No
 @pytest.mark.parametrize("durability", ["machine", "process"])
 def test_torn_markers_are_made_again_from_whole_parts(durability: str) -> None:
     """What was acknowledged went missing because a small file had a flipped bit."""
-    world = World(MemoryFiles(), durability=durability)
-    log = world.open()
-    sender = world.sender(1)
-    for _ in range(3):
-        sender.make(1)
-        world.deliver_all(log)
-        world.commit(log)
+    world, sender = three_commits(durability)
     said = world.markers()
     names = [f"w0.0-{number:08d}-{number:08d}.json" for number in (2, 3)]
     for number, name in enumerate(names):
