@@ -135,7 +135,7 @@ def test_what_is_missing_is_said(page: Any, served: Served) -> None:
     page.locator("td code", has_text="rolltape verify").wait_for()  # names as code, not between backticks
     page.route(f"**/api/runs/{GAPS}", lambda route: None)
     page.goto(served.to(f"run/{GAPS}/flow"))
-    page.get_by_text("Reading the run").wait_for()
+    page.get_by_text("Reading the run").first.wait_for()
     expect(page.get_by_text("This run is over")).to_have_count(0)  # nobody has said so yet
 
 

@@ -68,7 +68,7 @@ def test_what_is_drawn_is_seen_and_nobody_asks_for_it_afterwards(recorded: Recor
     expect(blank.get_by_text("live 2", exact=True)).to_be_visible()
 
     blank.get_by_role("link", name="Logs").click()
-    blank.get_by_text("LOG1001").wait_for()
+    blank.get_by_role("cell", name="LOG1001").wait_for()
     wait_for(lambda: not feed.is_wanted, "the end of the demand", WAIT_S)
     blank.get_by_role("link", name="Live").click()
     wait_for(lambda: feed.is_wanted, "the demand", WAIT_S)
