@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -33,7 +33,9 @@ from rolltape.schema.mismatches import Mismatch, MismatchCounts
 
 from . import switching
 from .doorbell import Doorbell
+from .hub_link import HubLink
 from .live_feed import LiveFeed
+from .open_fragment import OpenFragment
 from .page import SEQUENCE, ProducerPage
 from .sealed import Batches, Sealed, SealedCopy
 from .window import Handle, Link, Window
@@ -45,68 +47,6 @@ WAIT_S = 0.5
 """How long somebody who waits for the pump sleeps at most."""
 SLOW_DOWN_S = 0.02
 """How long each step is held up while a viewer starves; only where `live.slow_down` asks for it."""
-
-
-class Rows(Protocol):
-    """The open fragment: `SingleRows` or `VectorRows`."""
-
-    rows: int
-    episodes: int
-    completed: int
-    return_sum: float
-    oldest_ns: int | None
-
-    @property
-    def steps(self) -> int:
-        """Steps recorded since the start."""
-        ...
-
-    @property
-    def frames(self) -> int:
-        """Pictures recorded since the start."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the open fragment, about."""
-        ...
-
-    def due(self, now_ns: int) -> bool:
-        """Whether its oldest row is too old to wait any longer."""
-        ...
-
-    def abort(self) -> None:
-        """Close the open episodes as `aborted`."""
-
-    def hasten(self) -> None:
-        """From now on every step asks for its fragment to be closed."""
-
-    def relax(self) -> None:
-        """Fragments are closed when they are full again."""
-
-    def seal(self) -> Sealed | None:
-        """The open fragment, and empty again; None where there is nothing in it."""
-        ...
-
-
-class HubLink(Protocol):
-    """The way to the hub."""
-
-    def register(self, registration: Registration) -> Grant:
-        """Blocks until the hub answers."""
-        ...
-
-    def beat(self, heartbeat: Heartbeat) -> Handle:
-        """Send a heartbeat; returns at once."""
-        ...
-
-    def grant(self, handle: Handle) -> Grant:
-        """The answer of a heartbeat that is ready. Raises what the call raised."""
-        ...
-
-    def wait(self, handles: list[Handle], timeout_s: float, bell: Doorbell) -> list[Handle]:
-        """Those of `handles` that are ready, waiting at most `timeout_s` for the first, or until the bell rings."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +70,7 @@ class Producer:
     def __init__(
         self,
         registration: Registration,
-        rows: Rows,
+        rows: OpenFragment,
         page: ProducerPage,
         link: Link,
         hub: HubLink,

@@ -1,4 +1,4 @@
-"""What plain classes see of actors: `window.Link`, `producer.HubLink`, `live_feed.GatewayLink`, the hub as others ask
+"""What plain classes see of actors: `window.Link`, `hub_link.HubLink`, `live_feed.GatewayLink`, the hub as others ask
 it, and what a writer is given.
 
 Rules:
@@ -67,7 +67,7 @@ def _held(batch: pa.RecordBatch) -> Any:
 
 
 class RayHubLink:
-    """`producer.HubLink` to a hub actor."""
+    """`hub_link.HubLink` to a hub actor."""
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
