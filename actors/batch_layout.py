@@ -93,6 +93,15 @@ def since_seeded(episodes: list[dict[str, Any]]) -> list[dict[str, Any]] | str:
     return kept if len(kept) == len(seeded) else TOO_LARGE
 
 
+def began_before(sub_env: np.ndarray, episode: np.ndarray, episodes: list[dict[str, Any]]) -> np.ndarray:
+    """By row, whether it lies before the first reset of these episodes."""
+    first = {}
+    for row in episodes:
+        first[row["sub_env"]] = min(row["episode"], first.get(row["sub_env"], row["episode"]))
+    places = max(max(first), int(sub_env.max(initial=0))) + 1
+    return episode < np.array([first.get(n, 0) for n in range(places)])[sub_env]
+
+
 def lacks_steps(episode: np.ndarray, t: np.ndarray, episodes: list[dict[str, Any]]) -> bool:
     """Whether an episode has a hole, or one that ended has not all its steps; rows are sorted by episode and t."""
     firsts = np.flatnonzero(np.diff(episode, prepend=-1))

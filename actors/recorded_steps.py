@@ -27,10 +27,12 @@ from rolltape.schema.run_schema import STORING
 from rolltape.schema.space_codec import SpaceCodec
 
 from .compared_infos import InfoRows, unlike_key, unlike_row
+from .differences import ANOTHER, first_row, magnitude
 from .exact_bytes import ColumnBytes, Matching, column_bytes, matching
 from .infos import InfoColumns
 from .kept_values import KeptValues, RecordedBlocks
 from .normalization_again import RecordedStatistics
+from .recorded_rows import STEP_COLUMNS, rows_of_episodes, stored_columns
 from .replayed import Divergence
 
 if TYPE_CHECKING:
@@ -41,12 +43,7 @@ EPISODE_COLUMNS: Final = (
     "episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
     "worker", "incarnation", "skipped",
 )  # fmt: skip
-ANOTHER: Final = ("a picture of a digest", "a picture of another one")
 FIELDS: Final = ("reset_info", "observation", "reward", "terminated", "truncated", "info", "error")
-STEP_COLUMNS: Final = (
-    "sub_env", "episode", "t", "observation", "observation_digest", "action", "reward", "terminated", "truncated",
-    "info", "info_json",
-)  # fmt: skip
 READ_BYTES: Final = 64 << 20
 READ_STEPS: Final = 100_000
 
@@ -93,7 +90,7 @@ class RecordedSteps:
         statistics: RecordedStatistics | None = None,
     ) -> None:
         self.run, self.rows, self._codec, self.statistics = run, rows, observation, statistics
-        steps = _steps_of(run, rows)
+        steps = rows_of_episodes(run, "steps", rows, STEP_COLUMNS)
         self.edges = _edges(steps, rows)
         self.actions = action.decode(steps["action"])
         self._rewards = steps["reward"].to_numpy()
@@ -400,95 +397,11 @@ def leaves(value: Any) -> list[np.ndarray]:
     return [np.ascontiguousarray(value)]
 
 
-def first_row(was: np.ndarray, now: np.ndarray) -> int | None:
-    """The first row in which two arrays of one shape and dtype have other bits."""
-    if was.tobytes() == now.tobytes():
-        return None
-    n = len(was)
-    a, b = (np.ascontiguousarray(x).reshape(n, -1).view(np.uint8) for x in (was, now))
-    return int(np.flatnonzero((a != b).any(axis=1))[0])
-
-
-def magnitude(a: Any, b: Any) -> float | None:
-    """The largest absolute difference of two numbers or arrays of numbers that floats can hold, or None."""
-    if isinstance(a, bool | np.bool_):
-        return None
-    try:
-        x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        return float(np.abs(x - y).max()) if x.shape == y.shape and x.size and a is not None else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def same_bytes(a: np.ndarray, b: Any) -> bool:
-    """Whether two arrays of one dtype have the same bytes in C order. Their shapes are not compared."""
-    b = np.ascontiguousarray(b)
-    if a.dtype != b.dtype or a.nbytes != b.nbytes:
-        return False
-    a = np.ascontiguousarray(a)
-    if a.nbytes % 8:
-        return a.tobytes() == b.tobytes()
-    return bool((a.reshape(-1).view(np.int64) == b.reshape(-1).view(np.int64)).all())
-
-
-def picture_difference(t: int, was: np.ndarray, now: Any) -> Divergence | None:
-    """What differs between a recorded picture and one of a replay."""
-    now = np.ascontiguousarray(now)
-    if was.shape != now.shape or was.dtype != now.dtype:
-        said = f"picture {was.dtype}{list(was.shape)}", f"{now.dtype}{list(now.shape)}"
-        return Divergence(t, "observation", *said, None)
-    if was.tobytes() == now.tobytes():
-        return None
-    values = int((was != now).sum())
-    said = f"picture {was.dtype}{list(was.shape)}", f"one in which {values:,} of {was.size:,} values differ"
-    return Divergence(t, "observation", *said, magnitude(was, now))
-
-
-def stored_columns(run: Run, table: str) -> list[str]:
-    """The columns of a table as its parts carry them, without asking DuckDB; empty before the first commit."""
-    stored = run.lake.stored_schema(run.run_id, table)
-    return [] if stored is None else list(stored.schema.names)
-
-
-def _steps_of(run: Run, rows: list[dict[str, Any]]) -> pa.Table:
-    """The steps of some episodes in the order of sub-environment, episode and t, without the columns of no use here."""
-    return _rows_of(run, "steps", rows, STEP_COLUMNS)
-
-
 def _finals_of(run: Run, rows: list[dict[str, Any]], column: str = "final_observation") -> pa.ChunkedArray | None:
     """The last observations of some episodes (or their digests), in their order; None where the run has none."""
     if column not in stored_columns(run, "episodes"):
         return None
-    return _rows_of(run, "episodes", rows, ("sub_env", "episode", column))[column]
-
-
-def _rows_of(run: Run, table: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.Table:
-    """The rows of some episodes in order, read from the parts: SQL costs several times as much."""
-    numbers = np.array([row["episode"] for row in rows])
-    places = np.array([row["sub_env"] for row in rows])
-    among = {"episode": (int(numbers.min()), int(numbers.max())), "sub_env": (int(places.min()), int(places.max()))}
-    stored = stored_columns(run, table)
-    there = [name for name in columns if name in stored]
-    found = run.lake.episode_rows.between(run.run_id, table, there, **among).select(there)
-    keys = [found[name].to_numpy() for name in ("sub_env", "episode", "t") if name in columns]
-    if len(found) != sum(row["length"] or 0 for row in rows) or table != "steps":
-        wanted = np.flatnonzero(np.isin(keys[1], numbers))
-        if len(wanted) != len(found):
-            found, keys = found.take(pa.array(wanted)), [key[wanted] for key in keys]
-    if len(found) < 2 or _ascend(keys):
-        return found
-    return found.take(pa.array(np.lexsort(keys[::-1])))
-
-
-def _ascend(keys: list[np.ndarray]) -> bool:
-    """Whether rows are sorted by these keys, the first first."""
-    equal = np.ones(len(keys[0]) - 1, bool)
-    for key in keys:
-        step = np.diff(key)
-        if (equal & (step < 0)).any():
-            return False
-        equal &= step == 0
-    return True
+    return rows_of_episodes(run, "episodes", rows, ("sub_env", "episode", column))[column]
 
 
 def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from rolltape.schema.errors import ConfigError, EnvError, ReplayFailed, UnknownE
 from rolltape.schema.frame_layout import is_image_space
 from rolltape.schema.space_codec import SpaceCodec
 
+from .blame import said
 from .state_infos import with_recorded_state
-from .stepping import EnvRecipe, is_entry_point, make_env
+from .stepping import EnvRecipe, import_namespace, is_entry_point, make_env
 from .wrapper_chain import Wrap, again, lost
 
 if TYPE_CHECKING:
@@ -51,6 +52,40 @@ def recipe_of(run: Run, make: Maker | None = None, *, renders: bool = False) -> 
         made.kwargs = {**made.kwargs, "render_mode": mode} if mode else _without(made.kwargs, "render_mode")
         return EnvRecipe(made, wrappers=_wrappers(run))
     raise UnknownEnvironment(f"Run {run.run_id} does not say how {env['env_id']} was made. {HOW}")
+
+
+def native_again(
+    recipe: EnvRecipe, num_envs: int, signatures: Mapping[str, str]
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """The native vector environment of a recording.
+
+    Args:
+        num_envs: sub-environments that were recorded.
+        signatures: of the spaces `observation` and `action` that were.
+
+    Raises EnvError where it cannot be made, ReplayFailed where it is another one.
+    """
+    source: Any = recipe.source
+    try:
+        if callable(source) or is_entry_point(source if isinstance(source, str) else ""):
+            env: Any = make_env(recipe)
+        else:
+            import_namespace(recipe.env_id)
+            env = gym.make_vec(source, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.kwargs)
+    except Exception as error:
+        what = f"The native {recipe.env_id} cannot be made again. It raised {said(error)}. {HOW}"
+        raise EnvError(what) from error
+    if not isinstance(env, gym.vector.VectorEnv) or env.num_envs != num_envs:
+        env.close()
+        raise ReplayFailed(
+            f"{recipe.env_id} makes {env}; a replay of this run needs the native vector environment of {num_envs} "
+            f"sub-environments that was recorded. {HOW}"
+        )
+    for name, space in (("observation", env.single_observation_space), ("action", env.single_action_space)):
+        if SpaceCodec(space).signature != signatures[name]:
+            env.close()
+            raise ReplayFailed(f"Made again, {recipe.env_id} has the {name} space {space}, not the recorded one.")
+    return env
 
 
 def _wrappers(run: Run) -> tuple[Wrap, ...]:

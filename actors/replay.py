@@ -28,7 +28,8 @@ from rolltape.schema.info_json import encode_value
 
 from .kept_values import KeptValues
 from .on_ray import cluster, launch
-from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once, stored_columns
+from .recorded_rows import stored_columns
+from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
 from .replay_pass import CarefulPass, SwiftPass, Verdict
 from .replayed import Divergence, Replayed, ReplayReport

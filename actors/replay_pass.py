@@ -20,9 +20,10 @@ import numpy as np
 from rolltape.storage.frame_store import through
 
 from .blame import said
+from .differences import picture_difference, same_bytes
 from .exact_bytes import Matching
 from .kept_values import KeptValues
-from .recorded_steps import RecordedSteps, copied, picture_difference, same_bytes
+from .recorded_steps import RecordedSteps, copied
 from .replayed import Divergence
 
 COMPARE_STEPS: Final = 500

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rolltape.actors.recorded_steps import RecordedSteps, magnitude
+from rolltape.actors.differences import magnitude
+from rolltape.actors.recorded_steps import RecordedSteps
 from rolltape.schema.picture_digest import picture_digest
 
 

@@ -1,0 +1,71 @@
+"""Recorded rows on their way to a replay: read from the parts, in the order in which they were made.
+
+SQL costs several times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from rolltape.storage.runs import Run
+
+STEP_COLUMNS: Final = (
+    "sub_env", "episode", "t", "observation", "observation_digest", "action", "reward", "terminated", "truncated",
+    "info", "info_json",
+)  # fmt: skip
+
+
+def stored_columns(run: Run, table: str) -> list[str]:
+    """The columns of a table as its parts carry them, without asking DuckDB; empty before the first commit."""
+    stored = run.lake.stored_schema(run.run_id, table)
+    return [] if stored is None else list(stored.schema.names)
+
+
+def rows_of_episodes(run: Run, table: str, rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.Table:
+    """The rows of some episodes, in the order of sub-environment, episode and, in steps, t."""
+    numbers = np.array([row["episode"] for row in rows])
+    places = np.array([row["sub_env"] for row in rows])
+    among = {"episode": (int(numbers.min()), int(numbers.max())), "sub_env": (int(places.min()), int(places.max()))}
+    stored = stored_columns(run, table)
+    there = [name for name in columns if name in stored]
+    found = run.lake.episode_rows.between(run.run_id, table, there, **among).select(there)
+    keys = [found[name].to_numpy() for name in ("sub_env", "episode", "t") if name in columns]
+    if len(found) != sum(row["length"] or 0 for row in rows) or table != "steps":
+        wanted = np.flatnonzero(np.isin(keys[1], numbers))
+        if len(wanted) != len(found):
+            found, keys = found.take(pa.array(wanted)), [key[wanted] for key in keys]
+    if len(found) < 2 or _ascend(keys):
+        return found
+    return found.take(pa.array(np.lexsort(keys[::-1])))
+
+
+def steps_of_producer(
+    run: Run, worker: int, incarnation: int, sub_envs: tuple[int, int], wanted: tuple[str, ...] = STEP_COLUMNS
+) -> pa.Table:
+    """The steps of a producer in the order of sub-environment, episode and t."""
+    stored = stored_columns(run, "steps")
+    keys = ("sub_env", "episode", "t", "worker", "incarnation")
+    columns = [name for name in dict.fromkeys((*wanted, *keys)) if name in stored]
+    found = run.lake.episode_rows.between(run.run_id, "steps", columns, sub_env=sub_envs).select(columns)
+    mine = (found["worker"].to_numpy() == worker) & (found["incarnation"].to_numpy() == incarnation)
+    if not mine.all():
+        found = found.filter(pa.array(mine))
+    order = np.lexsort([found[name].to_numpy() for name in ("t", "episode", "sub_env")])
+    found = found.drop_columns(["worker", "incarnation"])
+    return (found if (np.diff(order) == 1).all() else found.take(pa.array(order))).combine_chunks()
+
+
+def _ascend(keys: list[np.ndarray]) -> bool:
+    """Whether rows are sorted by these keys, the first first."""
+    equal = np.ones(len(keys[0]) - 1, bool)
+    for key in keys:
+        step = np.diff(key)
+        if (equal & (step < 0)).any():
+            return False
+        equal &= step == 0
+    return True
