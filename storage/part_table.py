@@ -30,7 +30,7 @@ PARTS_COLUMNS: Final = {
 
 
 class PartTable:
-    """The rows of `parts`; a marker is read once.
+    """The rows of `parts`; a marker is read once, and forgotten with its parts when these were compacted or deleted.
 
     Args:
         listing: which parts exist.
@@ -38,48 +38,58 @@ class PartTable:
 
     def __init__(self, listing: LakeListing) -> None:
         self._listing = listing
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, dict[str, dict[str, Any]]] = {}  # by run and path
         self._lock = threading.Lock()
 
     def rows(self, run_ids: Iterable[str] | None = None) -> Rows:
         """One row an existing part, by run, table, writer and commit."""
         found: list[dict[str, Any]] = []
-        for run_id in self._listing.run_ids() if run_ids is None else run_ids:
-            try:
-                tables = self._listing.tables(run_id)
-            except LakeNotFound:  # deleted a moment ago
-                continue
-            with self._lock:
-                for table, paths in tables.items():
-                    found.extend(row for path in paths if (row := self._row(run_id, table, path)))
+        there = self._listing.run_ids()
+        with self._lock:
+            for run_id in self._rows.keys() - set(there):
+                del self._rows[run_id]
+            for run_id in there if run_ids is None else run_ids:
+                found.extend(self._rows_of(run_id))
         return Rows(PARTS_COLUMNS, found)
 
-    def _row(self, run_id: str, table: str, path: str) -> dict[str, Any] | None:
-        row = self._rows.get(path)
-        if row is None:
-            commits = CommitRange.parse(Path(path).name, PART_SUFFIX)
-            assert commits is not None  # the listing has nothing else
-            try:
-                marker = read_marker(self._listing.folder(run_id), commits, FileOps())
-            except FileNotFoundError:  # compacted a moment ago
-                return None
-            except CorruptRecording:
-                self._remember(run_id, commits, PartEntry(table, f"{table}/{commits.part_name}", 0, 0, ""))
-                return self._rows[path]
-            for part in marker.parts:
-                self._remember(run_id, commits, part)
-            row = self._rows.get(path)
-        return row
+    def _rows_of(self, run_id: str) -> Iterable[dict[str, Any]]:
+        try:
+            tables = self._listing.tables(run_id)
+        except LakeNotFound:  # deleted a moment ago
+            return ()
+        known, present = self._rows.get(run_id, {}), {}
+        for table, paths in tables.items():
+            for path in paths:
+                if path not in known:
+                    known |= self._read(run_id, table, path)
+                if (row := known.get(path)) is not None:
+                    present[path] = row
+        self._rows[run_id] = present
+        return present.values()
 
-    def _remember(self, run_id: str, commits: CommitRange, part: PartEntry) -> None:
-        self._rows[str(self._listing.folder(run_id).path / part.file)] = {
-            "run_id": run_id,
-            "table_name": part.table,
-            "writer": str(commits.writer),
-            "first": commits.first,
-            "last": commits.last,
-            "file": f"runs/{run_id}/{part.file}",
-            "rows": part.rows,
-            "bytes": part.bytes,
-            "digest": part.digest,
-        }
+    def _read(self, run_id: str, table: str, path: str) -> dict[str, dict[str, Any]]:
+        """The rows of all parts of a part's commit, by path; none when it was compacted a moment ago."""
+        commits = CommitRange.parse(Path(path).name, PART_SUFFIX)
+        assert commits is not None  # the listing has nothing else
+        run = self._listing.folder(run_id)
+        try:
+            parts = read_marker(run, commits, FileOps()).parts
+        except FileNotFoundError:
+            return {}
+        except CorruptRecording:
+            parts = (PartEntry(table, f"{table}/{commits.part_name}", 0, 0, ""),)
+        return {str(run.path / part.file): _row(run_id, commits, part) for part in parts}
+
+
+def _row(run_id: str, commits: CommitRange, part: PartEntry) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "table_name": part.table,
+        "writer": str(commits.writer),
+        "first": commits.first,
+        "last": commits.last,
+        "file": f"runs/{run_id}/{part.file}",
+        "rows": part.rows,
+        "bytes": part.bytes,
+        "digest": part.digest,
+    }

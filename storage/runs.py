@@ -292,7 +292,8 @@ FROM known GROUP BY ALL ORDER BY time, worker"""
 
 
 class RunsTable:
-    """The rows of `runs`; what a part adds to them is read once, so that a growing run stays cheap."""
+    """The rows of `runs`; what a part adds to them is read once, so that a growing run stays cheap, and forgotten with
+    the part, so that a long one does."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -302,8 +303,13 @@ class RunsTable:
 
     def rows(self) -> Rows:
         """One row a run, newest last."""
+        with self._lock:
+            return self._rows()
+
+    def _rows(self) -> Rows:
         listing = self._lake.listing
         rows, episodes = [], {}
+        sizes: dict[str, int] = {}
         for run_id in listing.run_ids():
             try:
                 row = summarize(listing.folder(run_id)).row()
@@ -314,16 +320,20 @@ class RunsTable:
                 rows.append(unreadable_row(run_id))
                 episodes[run_id] = ()
                 continue
-            row["bytes"] = sum(self._size(path) for parts in tables.values() for path in parts)
+            of_run = {path: self._size(path) for parts in tables.values() for path in parts}
+            row["bytes"] = sum(of_run.values())
+            sizes |= of_run
             episodes[run_id] = tables.get("episodes", ())
             rows.append(row)
-        with self._lock:
-            self._read_returns([path for parts in episodes.values() for path in parts])
-            for row in rows:
-                found = [self._returns[p] for p in episodes[row["run_id"]] if p in self._returns]
-                completed = sum(part.completed for part in found)
-                row["episodes"] = sum(part.episodes for part in found)
-                row["mean_return"] = sum(part.total for part in found) / completed if completed else None
+        self._sizes = sizes
+        present = [path for parts in episodes.values() for path in parts]
+        self._read_returns(present)
+        self._returns = {path: self._returns[path] for path in present if path in self._returns}
+        for row in rows:
+            found = [self._returns[p] for p in episodes[row["run_id"]] if p in self._returns]
+            completed = sum(part.completed for part in found)
+            row["episodes"] = sum(part.episodes for part in found)
+            row["mean_return"] = sum(part.total for part in found) / completed if completed else None
         return Rows(RUNS_COLUMNS, rows)
 
     def _read_returns(self, paths: list[str]) -> None:
@@ -350,10 +360,10 @@ class RunsTable:
                 self._returns[path] = Returns(counts[0], counts[1], counts[2] or 0.0)
 
     def _size(self, path: str) -> int:
-        size = self._sizes.get(path)
-        if size is None:
-            try:
-                size = self._sizes[path] = Path(path).stat().st_size
-            except FileNotFoundError:  # compacted a moment ago
-                return 0
-        return size
+        known = self._sizes.get(path)
+        if known:
+            return known
+        try:
+            return Path(path).stat().st_size
+        except FileNotFoundError:  # compacted a moment ago
+            return 0

@@ -202,6 +202,22 @@ def test_a_failure_leaves_the_last_snapshot(lake: Path, monkeypatch: pytest.Monk
     assert not list(lake.glob(".catalog.duckdb.*"))
 
 
+def test_what_was_compacted_or_deleted_is_forgotten(lake: Path) -> None:
+    """A writer publishes for days: what it remembers may not grow with every commit."""
+    publisher = CatalogPublisher(lake)
+    record(lake, 2, commits=3)
+    publisher.publish()
+    rt.compact(lake, grace_s=0)
+    shutil.rmtree(publisher.lake.listing.folder(run_id(1)).path)
+    publisher.publish()
+    there = {path for paths in publisher.lake.listing.all_tables().values() for path in paths}
+    assert any(path.endswith("w0.0-00000001-00000003.parquet") for path in there)
+    parts, runs = publisher.lake.part_table, publisher.lake.runs_table
+    assert {path for of_run in parts._rows.values() for path in of_run} == there
+    assert set(runs._sizes) == there
+    assert set(runs._returns) == {path for path in there if "/episodes/" in path}
+
+
 def test_publishing_again_reads_only_what_is_new(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = CatalogPublisher(lake)
     publisher.publish()
