@@ -35,8 +35,9 @@ from .rebuilding import Rebuilt, free_name, rebuilt_markers, replace_marker
 from .run_info import check_format, durable_steps, produced_of, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
+from .small_files import not_of
 from .summaries import is_alive
-from .verify import Inspection, hole_declared, not_of
+from .verify import Inspection, hole_declared
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""

@@ -22,14 +22,11 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,14 +34,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
 from rolltape.schema.messages import ProducerKey, Watermark
 
+from .clocks import check_clocks
 from .episode_coverage import first_incomplete, in_order, stored_twice
 from .files import FileOps
 from .findings import RunReport
-from .json_seal import seal_of
 from .layout import (
     MARKER_SUFFIX,
     PART_SUFFIX,
@@ -60,21 +56,19 @@ from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
 from .markers import FragmentRange, Marker, merged, read_newest
 from .part_checks import PartCheck, check_part
 from .rebuilding import Rebuilt
-from .run_info import check_format, produced_of, read_json
+from .run_info import produced_of, read_json
 from .settlement import is_settleable
 from .settling import settle
-from .summaries import created_at, is_alive
+from .small_files import read_end, read_info
+from .strangers import find_strangers
+from .summaries import is_alive
 
-CLOCK_SLACK_US: Final = 60_000_000
-"""How far clocks of two machines may differ before it is worth a note."""
 THREADS_FROM_BYTES: Final = 4 << 20
 """Parts of fewer bytes together are read before threads have begun."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
 REBUILD: Final = "rolltape repair makes it again from its parts, or declares what they held"
 WHOLE: Final = pa.array(["completed", "aborted"])
 """Episodes with one of these have all their steps."""
-PAGE_NAME: Final = re.compile(r"p\d+\.\d+")
-KNOWN_FILES: Final = frozenset({"run.json", "run.json.copy", "end.json", "infos.arrow", "live.json"})
 
 
 def all_runs(lake: str | Path) -> list[RunFolder]:
@@ -149,10 +143,10 @@ class Inspection:
         return self.report
 
     def _inspect(self, settle_it: bool) -> None:
-        if not self._read_info():
+        self.info = read_info(self.run, self.report)
+        if self.info is None:
             return
-        assert self.info is not None
-        self._read_end()
+        self.end, self.end_damaged = read_end(self.run, self.report)
         self.over = is_settleable(self.run, self.info, self.end) and not (
             self.end_damaged and is_alive(self.run, self.info)
         )
@@ -170,85 +164,15 @@ class Inspection:
         if self.rows:
             self._check_episodes()
         self._check_accounts()
-        self._check_clocks()
-        self._look_around()
+        check_clocks(self.report, self.checks, self.markers)
+        marked = {*self.markers, *self.bad_markers}
+        self.aliens, self.unmarked = find_strangers(self.run, self.report, marked, over=self.over)
         for loss in self.losses:
             if loss.stage != "unseen":
                 self.report.add("loss", loss.cause, loss.file or "", str(loss))
         self.report.losses = self.losses
 
     # ---- 1 ----
-
-    def _read_info(self) -> bool:
-        run, report = self.run, self.report
-        try:
-            info = read_json(run.run_json)
-        except CorruptRecording as error:
-            report.add("damage", "run_json", "run.json", str(error), "rolltape repair restores it from its copy")
-            return False
-        if info is None:
-            try:
-                begun = any(run.commits.glob(f"w*{MARKER_SUFFIX}")) or run.run_copy.exists()
-            except OSError:
-                begun = True
-            if begun:
-                remedy = "rolltape repair restores it from its copy"
-                report.add("damage", "run_json", "run.json", "there is none, but something was recorded", remedy)
-            else:
-                report.add("note", "not_begun", "", "no run.json: the run was never started")
-                report.status = "not begun"
-            return False
-        try:
-            check_format(run, info.get("format"))
-        except StorageError as error:
-            report.add("damage", "format", "run.json", str(error))
-            return False
-        self._check_seal(info, "run.json", _remedy_of_info(run))
-        if (why := not_of(run, info)) and seal_of(info) is not False:
-            report.add("damage", "run_json", "run.json", why, "rolltape repair restores it from its copy")
-            return False
-        try:
-            same = run.run_copy.read_bytes() == run.run_json.read_bytes()
-        except OSError:
-            same = False
-        if not same:
-            report.add("note", "copy", run.run_copy.name, "it is missing or not what run.json says", "rolltape repair")
-        self.info = info
-        return True
-
-    def _check_seal(self, content: Mapping[str, Any], name: str, remedy: str) -> None:
-        fits = seal_of(content)
-        if fits is False:
-            text = "it was changed after it was written: its digest does not fit"
-            self.report.add("damage", "seal", name, text, remedy)
-        elif fits is None:
-            self.report.add("note", "no_seal", name, "it carries no digest of itself, so that changes go unnoticed")
-
-    def _read_end(self) -> None:
-        remedy = "rolltape repair moves it aside and writes a new one"
-        try:
-            self.end = read_json(self.run.end_json)
-        except CorruptRecording as error:
-            self.end_damaged = True
-            self.report.add("damage", "end_json", "end.json", str(error), remedy)
-            return
-        if self.end is None:
-            return
-        if seal_of(self.end) is False or not isinstance(self.end.get("status"), str):
-            self.end_damaged = True
-        if seal_of(self.end) is True and self.end_damaged:
-            self.report.add("damage", "end_json", "end.json", "it is another file: it says no status", remedy)
-        self._check_seal(self.end, "end.json", remedy)
-        files = self.end.get("files")
-        for name, digest in files.items() if isinstance(files, Mapping) else ():
-            path = self.run.path / name
-            try:
-                found = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-            except OSError as error:
-                self.report.add("damage", "small_file", name, f"it cannot be read: {error.strerror or error}")
-                continue
-            if found != digest and name != "run.json":  # that has a seal of its own, and a resumed run a new one
-                self.report.add("damage", "small_file", name, "its content is not what the end of the run vouches for")
 
     def _say_status(self) -> None:
         if self.end is not None and not self.end_damaged:
@@ -509,80 +433,8 @@ class Inspection:
             text = "the run ended without an end.json: its driver died"
             self.report.add("damage", "no_end", "end.json", text, "rolltape verify or repair settles its accounts")
 
-    # ---- 7 ----
-
-    def _check_clocks(self) -> None:
-        created_us = int(created_at(self.run.run_id).timestamp() * 1e6)
-        for check in self.checks:
-            marker = self.markers.get(check.commits)
-            if marker is None or check.times_us is None:
-                continue
-            low, high = check.times_us
-            if high > marker.time_ns // 1000 + CLOCK_SLACK_US:
-                text = f"steps of {_utc(high)} were committed at {_utc(marker.time_ns // 1000)}: a clock was set"
-                self.report.add("note", "clock", self._name(check.path), text)
-            elif low < created_us - CLOCK_SLACK_US:
-                text = f"steps of {_utc(low)} are older than their run, {_utc(created_us)}: a clock was set"
-                self.report.add("note", "clock", self._name(check.path), text)
-        before: dict[WriterId, int] = {}
-        for commits, marker in self.visible():
-            if marker.time_ns < before.get(commits.writer, 0) - CLOCK_SLACK_US * 1000:
-                text = f"it is older than the commit before it ({_utc(marker.time_ns // 1000)}): a clock was set back"
-                self.report.add("note", "clock", f"commits/{commits.marker_name}", text)
-            before[commits.writer] = marker.time_ns
-
-    # ---- 8 ----
-
-    def _look_around(self) -> None:
-        marked = {*self.markers, *self.bad_markers}
-        for path in sorted(self.run.path.iterdir()):
-            known = path.name in KNOWN_FILES or path in self.run.folders()
-            if not known and not path.name.startswith("."):
-                self.report.add("note", "alien", path.name, "it is not ours; nothing reads it")
-        for folder, suffix in [*((name, PART_SUFFIX) for name in TABLES), ("commits", MARKER_SUFFIX)]:
-            for path in sorted(_entries(self.run.path / folder)):
-                if path.name.startswith("."):
-                    continue
-                commits = CommitRange.parse(path.name, suffix)
-                if commits is None:
-                    self.aliens.append(path)
-                    text = "it is not ours; our readers ignore it, a plain glob may not"
-                    self.report.add("note", "alien", self._name(path), text, "rolltape repair moves it to quarantine")
-                elif folder != "commits" and commits not in marked and self.over:
-                    if not path.exists():
-                        continue
-                    self.unmarked.append(path)
-                    text = "no marker: a commit that never happened, or a copy; our readers ignore it"
-                    self.report.add(
-                        "note", "unmarked", self._name(path), text, "rolltape repair moves it to quarantine"
-                    )
-        for path in sorted(_entries(self.run.producers)):
-            if not (path.suffix == ".page" and PAGE_NAME.fullmatch(path.stem)):
-                self.aliens.append(path)
-                self.report.add("note", "alien", self._name(path), "it is not ours; nothing reads it")
-        notes = len(list(self.run.quarantine.glob("*"))) if self.run.quarantine.is_dir() else 0
-        if notes:
-            self.report.add("note", "quarantine", "quarantine", f"{notes} names lie there, moved aside before")
-
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.run.path))
-
-
-def not_of(run: RunFolder, info: Mapping[str, Any]) -> str:
-    """Why a JSON file is not the `run.json` of a run, though it is whole; empty where it is."""
-    if info.get("run_id", run.run_id) != run.run_id:
-        return f"it is of run {info['run_id']}"
-    return "" if isinstance(info.get("spaces"), Mapping) else "it is another file: it describes no spaces"
-
-
-def _remedy_of_info(run: RunFolder) -> str:
-    try:
-        copy = read_json(run.run_copy)
-    except CorruptRecording:
-        copy = None
-    if copy is None or seal_of(copy) is not True or not_of(run, copy):
-        return f"compare it with a backup of the lake: {run.run_copy.name} is damaged too, and nothing else says it"
-    return "rolltape repair restores it from its copy"
 
 
 def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
@@ -603,17 +455,3 @@ def _try_losses(run: RunFolder) -> list[Loss]:
         except (StorageError, OSError, pa.ArrowException, KeyError):
             continue  # said where the parts are checked
     return found
-
-
-def _entries(folder: Path) -> Iterable[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []  # a table without rows may have no folder
-
-
-def _utc(us: int) -> str:
-    try:
-        return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{us} µs"
