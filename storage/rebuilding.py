@@ -11,14 +11,18 @@ Rules:
    may never have happened: it exists where all its parts are whole and the end of the run counted its steps as durable.
 4. Nothing is made that holds a fragment which another commit holds: it was sent again. A compaction whose parts are not
    all whole is not made either while something that it covers is there.
-5. Without fsync (`durability="process"`) a power cut tears the newest files together. There a writer makes a marker
+5. What keeps a part from being read and is not surely its content (too many open files, no memory, a disk that does not
+   answer) says nothing of the part: nothing is made or put aside then.
+6. Without fsync (`durability="process"`) a power cut tears the newest files together. There a writer makes a marker
    again only where all parts are whole; the rest is the tail that nobody paid for, and goes to quarantine (fencing.py).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -27,17 +31,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.errors import CorruptRecording, StorageError
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder, storage_errors
 from .layout import MARKER_SUFFIX, CommitRange, RunFolder
 from .markers import UNKNOWN_DIGEST, Marker, PartEntry, merged, read_marker, read_newest
 from .part_checks import identity_faults
-from .part_files import part_errors
 from .parts import OUTLINE
 
 BLOCK_BYTES: Final = 1 << 20
+OF_THE_FILE: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
+"""Numbers of an OSError that is about a file itself: none where pyarrow found the content wrong, EINVAL where a damaged
+footer leads to a place that no file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,10 @@ class Rebuilt:
 
 
 def rebuilt_marker(run: RunFolder, commits: CommitRange, files: FileOps) -> Rebuilt:
-    """The marker of `commits` from its parts. Raises CorruptRecording, which says why they do not suffice."""
+    """The marker of `commits` from its parts.
+
+    Raises CorruptRecording, which says why they do not suffice, and StorageError where one cannot be read (rule 5).
+    """
     parts = {table: path for table in TABLES if files.exists(path := run.table(table) / commits.part_name)}
     if not parts:
         raise CorruptRecording("none of its parts is there")
@@ -92,6 +101,8 @@ def rebuilt_markers(
         certain: those of `candidates` that exist for sure (rule 3).
         durable: steps that the end of the run counted as durable; empty where it has no end.
         files: how parts are read.
+
+    Raises StorageError where a part cannot be read (rule 5).
     """
     known, sure = dict(readable), set(certain)
     made: dict[CommitRange, Rebuilt] = {}
@@ -119,7 +130,7 @@ def rebuilt_markers(
 def mend_newest(run: RunFolder, *, durable: bool, files: FileOps | None = None) -> tuple[str, ...]:
     """Make unreadable newest markers of a run that nobody records again, before what is durable is read from them.
 
-    `durable`: whether commits were made with fsync (rule 5). Returns the names of those that were made.
+    `durable`: whether commits were made with fsync (rule 6). Returns the names of those that were made.
 
     Raises LakeNotWritable, DiskFull, StorageError.
     """
@@ -179,11 +190,15 @@ def _outline(commits: CommitRange, parts: Iterable[Path], files: FileOps) -> tup
     why = "none of its parts says what it said, as those of older recordings do not"
     for path in parts:
         try:
-            with part_errors(str(path)), files.open(path) as source, pq.ParquetFile(source) as file:
+            with _content_errors(path), files.open(path) as source, pq.ParquetFile(source) as file:
                 text = (file.metadata.metadata or {}).get(OUTLINE.encode())
+        except CorruptRecording as error:
+            why = f"{path} {error}"
+            continue
+        try:
             if text is not None:
                 return Marker.from_outline(text, commits.marker_name)
-        except (CorruptRecording, OSError) as error:
+        except CorruptRecording as error:
             why = " ".join(str(error).split())
     raise CorruptRecording(why)
 
@@ -193,19 +208,36 @@ def _entry(run: RunFolder, commits: CommitRange, table: str, rows: int, files: F
     path = run.table(table) / commits.part_name
     entry = PartEntry(table, f"{table}/{path.name}", rows, 0, UNKNOWN_DIGEST)
     try:
-        entry = replace(entry, bytes=files.size(path))
-        with files.open(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            if file.metadata.num_rows != rows:
-                return entry, f"has {file.metadata.num_rows:,} rows, its marker says {rows:,}"
-            faults = identity_faults(commits, table, file.metadata.metadata or {}, run.run_id)
-            if faults:
-                return entry, faults[0][1]
-            read = sum(file.read_row_group(number).num_rows for number in range(file.num_row_groups))
-        if read != rows:
-            return entry, f"has {read:,} rows of {rows:,}"
-        return replace(entry, digest=_digest(path, files)), ""
-    except (OSError, pa.ArrowException, ValueError) as error:
-        return entry, f"cannot be read: {' '.join(str(error).split())}"
+        with _content_errors(path):
+            entry = replace(entry, bytes=files.size(path))
+            with files.open(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+                if file.metadata.num_rows != rows:
+                    return entry, f"has {file.metadata.num_rows:,} rows, its marker says {rows:,}"
+                faults = identity_faults(commits, table, file.metadata.metadata or {}, run.run_id)
+                if faults:
+                    return entry, faults[0][1]
+                read = sum(file.read_row_group(number).num_rows for number in range(file.num_row_groups))
+            if read != rows:
+                return entry, f"has {read:,} rows of {rows:,}"
+            return replace(entry, digest=_digest(path, files)), ""
+    except CorruptRecording as error:
+        return entry, str(error)
+
+
+@contextmanager
+def _content_errors(path: Path) -> Iterator[None]:
+    """What is surely wrong with a part's content as CorruptRecording, anything else as StorageError (rule 5)."""
+    try:
+        yield
+    except (OSError, MemoryError, pa.ArrowException, ValueError) as error:
+        said = " ".join(str(error).split())
+        passing = isinstance(error, MemoryError | pa.ArrowCancelled)
+        if not passing and (not isinstance(error, OSError) or error.errno in OF_THE_FILE):
+            raise CorruptRecording(f"cannot be read: {said}") from error
+        raise StorageError(
+            f"{path} cannot be read at the moment: {said or type(error).__name__}. That does not say that it is "
+            "damaged, so nothing was done with it. Try again when there are free files and memory and the disk answers."
+        ) from error
 
 
 def _digest(path: Path, files: FileOps) -> str:
@@ -217,8 +249,13 @@ def _digest(path: Path, files: FileOps) -> str:
 
 
 def _counted(marker: Marker, known: Mapping[ProducerKey, Watermark], durable: Mapping[ProducerKey, int]) -> bool:
-    """Whether the end of the run counted the steps of a commit as durable."""
+    """Whether the end of the run counted the steps of a commit as durable.
+
+    Raises CorruptRecording where the marker does not say how far one of its producers is.
+    """
     keys = [key for one in marker.fragments if (key := ProducerKey(one.producer, one.incarnation)) in durable]
+    if unsaid := [str(key) for key in keys if key not in marker.watermarks]:
+        raise CorruptRecording(f"it has fragments of {', '.join(sorted({*unsaid}))}, and no watermark of them")
     more = any(marker.watermarks[key].steps > known.get(key, Watermark()).steps for key in keys)
     return more and all(marker.watermarks[key].steps <= durable[key] for key in keys)
 
