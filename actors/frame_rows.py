@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.errors import SchemaMismatch
-from rolltape.schema.frame_layout import FrameLayout
+from rolltape.schema.frame_layout import MOST_BYTES, FrameLayout, check_fits
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.picture_changes import LEAST_BYTES, ChangeWriter
 from rolltape.schema.run_schema import RunSchema
@@ -40,7 +40,8 @@ class FrameRows:
         self._changes = ChangeWriter(num_envs, layout.nbytes)
         whole = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
         self._usual_room = whole * layout.nbytes
-        self._most = whole * CHANGED if layout.nbytes >= LEAST_BYTES else whole
+        most = whole * CHANGED if layout.nbytes >= LEAST_BYTES else whole
+        self._most = max(ROOM, min(most, MOST_BYTES // max(1, num_envs * layout.nbytes)))
         self._spare: list[np.ndarray] = []
         self._begin()
 
@@ -128,10 +129,14 @@ class SealedFrames:
     spare: list[np.ndarray]
 
     def batch(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch:
-        """All pictures, as `picture_changes` says; the data may be a view of memory that `release` gives back."""
+        """All pictures, as `picture_changes` says; the data may be a view of memory that `release` gives back.
+
+        Raises SchemaMismatch where one column cannot count their bytes.
+        """
         ends, episode, t = np.array([row for rows in self.rows for row in rows], np.int64).T
         counts = [len(rows) for rows in self.rows]
         used = [rows[-1][0] if rows else 0 for rows in self.rows]
+        check_fits(sum(used), f"The {self.kind} pictures of a fragment")
         if len(used) == 1 or min(used) == self.block.shape[1]:
             data = self.block.reshape(-1)[: sum(used)]
         else:

@@ -18,15 +18,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .errors import CorruptRecording, UnsupportedSpace
+from .errors import CorruptRecording, SchemaMismatch, UnsupportedSpace
 
 if TYPE_CHECKING:
     import gymnasium as gym
 
 MIN_SIDE: Final = 16
 """Fewer pixels than this on a side is a grid of features (MiniGrid's 7x7x3), not a picture."""
+MOST_BYTES: Final = 2**31 - 1
+"""Bytes of pictures in one Arrow column, which counts them with 32 bits."""
 _STACK_DEPTHS: Final = frozenset(range(2, 17)) - {3}
 _FORMAT: Final = re.compile(r"([a-z]+[0-9]*)\[([0-9]+(?:,[0-9]+)*)\]")
+
+
+def check_fits(nbytes: int, what: str) -> None:
+    """Whether one column holds so many bytes of pictures. Raises SchemaMismatch, which names `what` they are."""
+    if nbytes > MOST_BYTES:
+        raise SchemaMismatch(
+            f"{what} are {nbytes:,} bytes; together they may have {MOST_BYTES:,}. Let fewer sub-environments step "
+            "together (more workers), or record smaller pictures."
+        )
 
 
 @dataclass(frozen=True, slots=True)

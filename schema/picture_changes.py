@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import CorruptRecording
-from .frame_layout import FrameLayout
+from .frame_layout import FrameLayout, check_fits
 
 CHUNK: Final = 64
 """Bytes that are compared and sent as one."""
@@ -133,6 +133,7 @@ class ChangeReader:
 
         Raises:
             CorruptRecording: changes without a picture before them, or of another size.
+            SchemaMismatch: more pictures than one column can count the bytes of.
         """
         if not rows.num_rows:
             return rows
@@ -144,6 +145,7 @@ class ChangeReader:
             self._last = held[offsets[-2] : offsets[-1]]
             return rows
         ends = np.concatenate([[0], np.cumsum(size)])
+        check_fits(int(ends[-1]), "Pictures whose changes were sent")
         memory, last = self._room(int(ends[-1])), self._last
         bounds, row = ends.tolist(), 0
         for offsets, held in values:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.errors import CorruptRecording
-from rolltape.schema.frame_layout import FrameLayout, is_image_space, picture_layout, stored_layout
+from rolltape.schema.frame_layout import FrameLayout, check_fits, is_image_space, picture_layout, stored_layout
 
 __all__ = ["FrameLayout", "from_rows", "is_image_space", "picture_layout", "stored_layout", "to_rows"]
 
@@ -14,9 +14,12 @@ __all__ = ["FrameLayout", "from_rows", "is_image_space", "picture_layout", "stor
 def to_rows(layout: FrameLayout, pictures: np.ndarray) -> pa.Array:
     """Pictures (n, *shape) as the `data` column of n rows.
 
-    The column shares the memory of `pictures` where they lie as they are stored: do not write to them after. Below
-    2 GiB, as Arrow counts the bytes of a binary column with 32 bits.
+    The column shares the memory of `pictures` where they lie as they are stored: do not write to them after.
+
+    Raises:
+        SchemaMismatch: they are more than 2 GiB, and Arrow counts the bytes of a binary column with 32 bits.
     """
+    check_fits(len(pictures) * layout.nbytes, f"{len(pictures):,} pictures")
     stored = layout.to_stored(pictures)
     offsets = np.arange(len(stored) + 1, dtype=np.int32) * np.int32(layout.nbytes)
     data = pa.py_buffer(stored.reshape(-1).view(np.uint8))

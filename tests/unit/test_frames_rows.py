@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.errors import CorruptRecording, SchemaMismatch
 from rolltape.storage.frames import FrameLayout, from_rows, picture_layout, to_rows
 
 shapes = st.one_of(
@@ -43,6 +43,14 @@ def test_no_copy_where_nothing_moves() -> None:
     pictures[1] = 9
     found = from_rows(layout, column)
     assert found[1, 0, 0, 0] == 9 and not found.flags.writeable
+
+
+def test_more_than_a_column_counts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rolltape.schema.frame_layout.MOST_BYTES", 3 * 1200)
+    layout = picture_layout("uint8", (20, 20, 3))
+    assert len(to_rows(layout, np.zeros((3, 20, 20, 3), np.uint8))) == 3
+    with pytest.raises(SchemaMismatch, match="4 pictures are 4,800 bytes; together they may have 3,600"):
+        to_rows(layout, np.zeros((4, 20, 20, 3), np.uint8))
 
 
 def test_rows_of_another_size_are_refused() -> None:

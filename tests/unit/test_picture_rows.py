@@ -13,6 +13,7 @@ from rolltape.actors.frame_rows import ROOM, FrameRows
 from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.frame_layout import FrameLayout, picture_layout
 from rolltape.schema.messages import ProducerKey
+from rolltape.schema.picture_changes import whole
 from tests.examples import examples
 from tests.fakes import run_schema
 from tests.recorded import copied
@@ -106,6 +107,41 @@ def test_there_is_room_for_a_step_whatever_the_bound() -> None:
         for place in range(3):
             frames.add(place, 0, t, picture(layout, t))
     assert frames.full
+
+
+def test_pictures_that_are_more_than_a_column_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets of 32 bits went round: the rows pointed anywhere, and nothing said so."""
+    layout = picture_layout("uint8", (16, 16, 3))
+    monkeypatch.setattr("rolltape.schema.frame_layout.MOST_BYTES", 3 * layout.nbytes)
+    frames = rows(layout, num_envs=3, slots=2)
+    for place in range(3):
+        frames.add(place, 0, 0, picture(layout, place))
+    assert len(closed(frames)) == 3
+    for t in range(2):
+        for place in range(3):
+            frames.add(place, 0, t, picture(layout, t))
+    with pytest.raises(SchemaMismatch, match=r"The observation pictures of a fragment are 4,608 bytes; .* have 2,304\."):
+        closed(frames)
+
+
+def test_changes_do_not_make_a_fragment_of_more_than_a_column_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put together again, the pictures of a fragment are up to four times what its producer was allowed to hold."""
+    layout = picture_layout("uint8", (80, 80, 3))
+    monkeypatch.setattr("rolltape.actors.frame_rows.MOST_BYTES", 6 * layout.nbytes)
+    frames = rows(layout, num_envs=1, slots=4)
+    for t in range(5):
+        assert not frames.full
+        frames.add(0, 0, t, picture(layout, 0))
+    assert frames.full and frames.nbytes < 2 * layout.nbytes
+    monkeypatch.setattr("rolltape.schema.frame_layout.MOST_BYTES", 5 * layout.nbytes)
+    batch = batch_of(frames, 1, 0)
+    assert batch is not None and whole(batch).nbytes >= 5 * layout.nbytes
+    for t in range(6):
+        frames.add(0, 0, t, picture(layout, 0))
+    batch = batch_of(frames, 2, 0)
+    assert batch is not None
+    with pytest.raises(SchemaMismatch, match=r"Pictures whose changes were sent are 115,200 bytes"):
+        whole(batch)
 
 
 def test_a_stack_is_stored_plane_by_plane() -> None:
