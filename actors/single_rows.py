@@ -161,11 +161,15 @@ class SingleRows(OpenRows):
 
         True when the fragment should be closed now.
         """
-        self.abort()
+        if self._open or self._loose:
+            self.abort()
         index = self._index + 1
         try:
             self._episode = episode = self._sub_env + self._stride * index
-            self._see(observation, self.rows, 0, render, False)
+            if self._put_observation is not None and render is None:
+                self._put_observation(self.rows, observation)
+            else:
+                self._see(observation, self.rows, 0, render, False)
             self._options = encode_info(options) if options else None
             self._reset_info = encode_info(info) if info else None
             self._start_us = self._clock.now_us()

@@ -138,7 +138,8 @@ class ArrayBuffer(LeafBuffers):
             self._array[row] = self._codec.split(value)[0]
 
     def item(self, row: int) -> Any:
-        return self._array[row].tobytes()
+        at = row * self._size
+        return bytes(self._bytes[at : at + self._size])
 
     def column(self, items: Sequence[Any]) -> pa.Array:
         return self._codec.from_leaves([np.frombuffer(b"".join(items), self._dtype).reshape(len(items), *self._shape)])

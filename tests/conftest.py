@@ -23,10 +23,13 @@ os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="rolltape-tests-")
 
 
 TESTS = Path(__file__).parent
+SLOWEST_FIRST = ("faults", "ray", "browser", "contracts", "unit")
+"""The folders in the order in which their tests run; what lies beside them (the examples of the docs) before."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in tests/ray, and run the quick tests first: Ray starts only after them."""
+    """Mark what lies in tests/ray, and begin with the slow files: at the end, when one process after the other has
+    nothing more to do, only small ones are left."""
     ours = [item for item in items if item.path.is_relative_to(TESTS)]
     if len(ours) < len(items):  # a suite that ships, run from here: pytest --rolltape-adapter
         return
@@ -34,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "ray" in item.path.relative_to(TESTS).parts:
             item.add_marker("ray")
 
-    def when(item: pytest.Item) -> tuple[bool, bool, bool]:
-        marked = {mark.name for mark in item.iter_markers()}
-        return "long" in marked, "ray" in marked, item.path.relative_to(TESTS).parts[0] != "unit"
+    def when(item: pytest.Item) -> tuple[bool, int]:
+        first, *_ = item.path.relative_to(TESTS).parts
+        return item.get_closest_marker("long") is not None, SLOWEST_FIRST.index(first) if first in SLOWEST_FIRST else -1
 
     items.sort(key=when)
 
