@@ -12,10 +12,9 @@ The life of a worker slot:
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,9 +22,6 @@ from typing import TYPE_CHECKING, Any, Self
 import gymnasium as gym
 
 from rolltape.schema import log_codes
-from rolltape.schema.adapters.adapter import EnvironmentAdapter
-from rolltape.schema.adapters.registry import adapter_of
-from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, RolltapeError, RunFailed
 from rolltape.schema.log_source import LogSource
@@ -34,18 +30,17 @@ from rolltape.storage.configuration import configured_by
 from rolltape.storage.room import check_room
 
 from .blame import cause_of_death, first_line, said, why_stopped
-from .described import description_of_fleet
 from .end_summary import EndStatus, EndSummary
 from .env_worker import Collected, EnvWorker, WorkerOrder
-from .obituary import Obituary, write_obituary
+from .fleet_environment import FleetEnvironment
+from .obituary import write_obituary
 from .on_ray import cluster, launch, remote
 from .policies import PolicySource, load_policy
 from .progress import RateMeter, Watcher, progress_of, watching
 from .recording import Recording
-from .remaking import check_drawable
 from .resuming import PastRun, lake_of
-from .state_infos import state_reader
-from .stepping import Autoreset, EnvRecipe, Vectorization, spaces_of, uses_native
+from .stepping import Autoreset, Vectorization
+from .worker_slot import WorkerSlot, shares, sub_envs_of, workers_of
 
 if TYPE_CHECKING:
     from rolltape.storage.lake import Run
@@ -54,17 +49,6 @@ MAX_DEATHS = 3
 POLL_S = 0.25
 STOP_S = 5.0
 """A worker that was asked to stop, has nothing on its way and does not answer for so long hangs in the environment."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    order: WorkerOrder
-    worker: Any = None
-    deaths: int = 0
-    steps_left: int | None = None
-    episodes_left: int | None = None
-    steps_before: int = 0
-    episodes_before: int = 0
 
 
 class Fleet:
@@ -149,61 +133,38 @@ class Fleet:
             **config,
         )
         tree = resolved.config
-        durable, vectorization, autoreset = tree.durable, tree.fleet.vectorization, tree.fleet.autoreset
-        num_envs, workers = tree.fleet.num_envs, _workers(tree.fleet.num_envs, tree.fleet.num_workers)
-        kwargs = dict(env_kwargs or {})
-        renders = durable.frames.policy == "render"
-        if renders:
-            kwargs.setdefault("render_mode", "rgb_array")
-        recipe = EnvRecipe(env, kwargs, vectorization, autoreset)
-        observation, action, probe = spaces_of(recipe)
-        if isinstance(env, str) and ":" not in env and probe.spec is not None:
-            recipe = replace(recipe, source=probe.spec.id)  # with the version that an id without one stands for
-        try:
-            if renders and probe.render_mode != "rgb_array":
-                raise ConfigError(
-                    f"frames: renders are recorded with render_mode='rgb_array', {recipe.env_id} has "
-                    f"{probe.render_mode!r} and offers {probe.metadata.get('render_modes', [])}."
-                )
-            if durable.frames.policy == "replay":
-                check_drawable(recipe.env_id, probe, native=vectorization == "native")
-                recipe = replace(recipe, vectorization="sync")  # so that each episode replays alone
-            adapter = adapter_of(probe, durable.adapter.name)
-            if durable.adapter.state:
-                recipe = _with_state(recipe, adapter, durable)
-            native = uses_native(recipe, probe)
-            description = description_of_fleet(recipe, probe, native, num_envs, workers)
-        finally:
-            probe.close()
+        durable, num_envs = tree.durable, tree.fleet.num_envs
+        workers = workers_of(num_envs, tree.fleet.num_workers)
+        made = FleetEnvironment.of(env, env_kwargs, tree, workers)
+        description = made.description
         if past is not None:
             past.check_same(description, durable)
             description = replace(description, env_id=past.info["env_id"])  # a callable is named by its import now
-        self._spaces = observation, action
+        self._spaces = made.observation, made.action
         self._lake = tree.lake.expanduser().resolve()
         check_room(self._lake)  # before Ray starts, which takes seconds
         cluster.ensure_ray()
         cluster.check_resources(workers, tree.resources)
         self._resources = tree.resources
-        stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if native else "sync"}
+        stepped = {"fleet.num_workers": workers, "fleet.vectorization": "native" if made.native else "sync"}
         self._recording = Recording.open(
             self._lake,
             description,
-            observation,
-            action,
+            *self._spaces,
             durable,
-            adapter,
+            made.adapter,
             settings=resolved.settled(stepped),
             past=past,
         )
         self._past = past
         self.resumed = self._recording.resumed
-        self._adapter, self._names = type(adapter), adapter.describe_space().observation_names
-        self._slots: list[_Slot] = []
+        self._adapter, self._names = type(made.adapter), made.adapter.describe_space().observation_names
+        self._slots: list[WorkerSlot] = []
         self.summary: EndSummary | None = None
         self._abandoned = ""
         self._stopping = False
         try:
-            self._slots += [self._slot(recipe, native, number, workers, num_envs) for number in range(workers)]
+            self._slots += [self._slot(made, number, workers, num_envs) for number in range(workers)]
             for slot in self._slots:
                 self._start(slot)
             for call in [slot.worker.ready.remote() for slot in self._slots]:
@@ -280,7 +241,7 @@ class Fleet:
             raise RunFailed(f"Run {self.run_id} has ended; make another Fleet to record more.")
         load_policy(policy, *self._spaces, num_envs=1, seed=0)
         for slot, more_steps, more_episodes in zip(
-            self._slots, _shares(steps, self._slots), _shares(episodes, self._slots), strict=True
+            self._slots, shares(steps, self._slots), shares(episodes, self._slots), strict=True
         ):
             slot.steps_left, slot.episodes_left = more_steps, more_episodes
         try:
@@ -340,15 +301,15 @@ class Fleet:
             lost = sum(steps for steps, _ in self._recording.lost.values())
             show(progress_of(counts, before, steps, episodes, meter.rate(counts.steps), lost, self._recording.restarts))
 
-    def _ask(self, slot: _Slot, policy: PolicySource) -> Any:
+    def _ask(self, slot: WorkerSlot, policy: PolicySource) -> Any:
         return slot.worker.collect.remote(policy, slot.steps_left, slot.episodes_left)
 
-    def _done(self, slot: _Slot, collected: Collected) -> None:
+    def _done(self, slot: WorkerSlot, collected: Collected) -> None:
         slot.steps_before += collected.steps
         slot.episodes_before += collected.episodes
         slot.deaths = 0
 
-    def _go_on_without(self, slot: _Slot, error: Exception) -> bool:
+    def _go_on_without(self, slot: WorkerSlot, error: Exception) -> bool:
         """A worker died while it collected: replace it. True when there is work left for its successor.
 
         Raises RunFailed when one after the other dies without a step.
@@ -368,7 +329,7 @@ class Fleet:
             slot.episodes_left = max(0, slot.episodes_left - completed)
         return slot.steps_left != 0 and slot.episodes_left != 0
 
-    def _replace(self, slot: _Slot, error: Exception) -> tuple[int, int]:
+    def _replace(self, slot: WorkerSlot, error: Exception) -> tuple[int, int]:
         """Bury a dead worker and start its successor; steps and episodes of its last work that are durable."""
         order = slot.order
         launch.kill(slot.worker)
@@ -387,8 +348,7 @@ class Fleet:
         )
         steps = mark.steps + mark.skipped - slot.steps_before
         completed = obituary.durable_completed - slot.episodes_before
-        slot.steps_before = slot.episodes_before = 0
-        slot.order = _successor(order, obituary)
+        slot.succeed(obituary)
         self._start(slot)
         return steps, completed
 
@@ -418,7 +378,7 @@ class Fleet:
             raise
         return self.summary
 
-    def _close_worker(self, slot: _Slot, call: Any) -> None:
+    def _close_worker(self, slot: WorkerSlot, call: Any) -> None:
         """Wait until a worker has closed. One that died meanwhile has a successor say what is lost, and close.
 
         Where successors die as well, the ledger lacks its rows; the counts of the summary have them.
@@ -435,7 +395,7 @@ class Fleet:
                 call = slot.worker.close.remote()
         launch.kill(slot.worker)
 
-    def _wait_for_end(self, slot: _Slot, call: Any) -> None:
+    def _wait_for_end(self, slot: WorkerSlot, call: Any) -> None:
         """Wait for a worker's end. A run that is stopped does not wait for an environment that hangs."""
         began = time.monotonic()
         while not remote.ready([call], POLL_S):
@@ -472,19 +432,18 @@ class Fleet:
 
     # ---- slots ------------------------------------------------------------------------------------------------------
 
-    def _slot(self, recipe: EnvRecipe, native: bool, number: int, workers: int, num_envs: int) -> _Slot:
-        share, rest = divmod(num_envs, workers)
+    def _slot(self, made: FleetEnvironment, number: int, workers: int, num_envs: int) -> WorkerSlot:
         recording = self._recording
-        mine, offset = share + (number < rest), number * share + min(number, rest)
+        mine, offset = sub_envs_of(number, workers, num_envs)
         key, left = ProducerKey(number, 0), None
         if self._past is not None:
             key, left = self._past.next_life(recording.writer, number, offset, mine)
-        return _Slot(
+        return WorkerSlot(
             WorkerOrder(
                 run_path=str(recording.folder.path),
                 schema=recording.schema,
-                recipe=recipe,
-                native=native,
+                recipe=made.recipe,
+                native=made.native,
                 key=key,
                 num_envs=mine,
                 offset=offset,
@@ -499,7 +458,7 @@ class Fleet:
             )
         )
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: WorkerSlot) -> None:
         slot.worker = launch.start_env_worker(
             EnvWorker,
             slot.order,
@@ -507,38 +466,3 @@ class Fleet:
             gpus=self._resources.gpus_per_worker,
             memory_bytes=self._resources.memory_per_worker_bytes,
         )
-
-
-def _successor(order: WorkerOrder, obituary: Obituary) -> WorkerOrder:
-    return replace(order, key=ProducerKey(order.key.producer, order.key.incarnation + 1), obituary=obituary)
-
-
-def _workers(num_envs: int, num_workers: int) -> int:
-    if num_workers == 0:
-        return max(1, min(num_envs, (os.cpu_count() or 2) - 1))
-    if num_workers > num_envs:
-        raise ConfigError(
-            f"fleet.num_workers: must be at most fleet.num_envs = {num_envs}, or 0 for an automatic number "
-            f"(got {num_workers})."
-        )
-    return num_workers
-
-
-def _shares(total: int | None, slots: list[_Slot]) -> list[int | None]:
-    """Divide work in proportion to sub-environments; the sum is `total`."""
-    if total is None:
-        return [None] * len(slots)
-    envs = sum(slot.order.num_envs for slot in slots)
-    ends = [total * (slot.order.offset + slot.order.num_envs) // envs for slot in slots]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _with_state(recipe: EnvRecipe, adapter: EnvironmentAdapter, settings: RecordConfig) -> EnvRecipe:
-    """The recipe of environments whose state is recorded: plain ones. Raises ConfigError."""
-    state_reader(adapter, settings)
-    if recipe.vectorization == "native":
-        raise ConfigError(
-            f"adapter.state: a native {recipe.env_id} has no single environments to ask for their state. Use "
-            "vectorization 'sync', or leave it off."
-        )
-    return replace(recipe, vectorization="sync")
