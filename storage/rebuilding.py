@@ -3,10 +3,11 @@
 Rules:
 1. The first two parts of a commit say what its marker says, but for the digests of the parts: the outline (markers.py).
    It carries a digest of itself.
-2. A part is whole where it is there, of this run and commit, with as many rows as the outline says, and with the CRC
-   of every page. The marker that is made again vouches for whole parts with their digest. Of the others it has the rows
-   and a digest that fits nothing, so that they are damaged parts like any other: readers refuse them, and `repair`
-   declares what they held. Where no part is whole nothing is made.
+2. A part is whole where it is there, of this run and commit, with as many rows as the outline says, with the CRC of
+   every page, and where DuckDB reads it as well: what stands between pages has no CRC. The marker that is made again
+   vouches for whole parts with their digest. Of the others it has the rows and a digest that fits nothing, so that they
+   are damaged parts like any other: readers refuse them, and `repair` declares what they held. Where no part is whole
+   nothing is made.
 3. A commit exists whose marker cannot be read, or whose number lies below another of its writer. One behind the newest
    may never have happened: it exists where all its parts are whole and the end of the run counted its steps as durable.
 4. Nothing is made that holds a fragment which another commit holds: it was sent again. A compaction whose parts are not
@@ -217,8 +218,11 @@ def _entry(run: RunFolder, commits: CommitRange, table: str, rows: int, files: F
                 if faults:
                     return entry, faults[0][1]
                 read = sum(file.read_row_group(number).num_rows for number in range(file.num_row_groups))
+                on_disk = isinstance(source, pa.OSFile)  # DuckDB opens files by their names
             if read != rows:
                 return entry, f"has {read:,} rows of {rows:,}"
+            if on_disk and (fault := _fault_for_sql(path)):
+                return entry, fault
             return replace(entry, digest=_digest(path, files)), ""
     except CorruptRecording as error:
         return entry, str(error)
@@ -234,10 +238,29 @@ def _content_errors(path: Path) -> Iterator[None]:
         passing = isinstance(error, MemoryError | pa.ArrowCancelled)
         if not passing and (not isinstance(error, OSError) or error.errno in OF_THE_FILE):
             raise CorruptRecording(f"cannot be read: {said}") from error
-        raise StorageError(
-            f"{path} cannot be read at the moment: {said or type(error).__name__}. That does not say that it is "
-            "damaged, so nothing was done with it. Try again when there are free files and memory and the disk answers."
-        ) from error
+        raise StorageError(_not_now(path, error)) from error
+
+
+def _not_now(path: Path, error: BaseException) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return (
+        f"{path} cannot be read at the moment: {said}. That does not say that it is damaged, so nothing was done with "
+        "it. Try again when there are free files and memory and the disk answers."
+    )
+
+
+def _fault_for_sql(path: Path) -> str:
+    """What DuckDB says of a part when it decodes all of it; empty: nothing. Raises StorageError (rule 5)."""
+    import duckdb  # not before a marker is lost: a writer does without
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        try:
+            connection.execute("SELECT max(hash(part)) FROM read_parquet($1) part", [str(path)]).fetchall()
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise StorageError(_not_now(path, error)) from error
+        except duckdb.Error as error:
+            return f"cannot be read: {' '.join(str(error).split())}"
+    return ""
 
 
 def _digest(path: Path, files: FileOps) -> str:
