@@ -13,8 +13,8 @@ from rolltape.schema.adapters.registry import adapter_of, named_adapter
 from rolltape.schema.adapters.state_reader import StateReader
 from rolltape.schema.errors import AdapterError
 
+from .inside import Inside
 from .vector_infos import info_reader, nothing
-from .vector_rows import Inside
 
 if TYPE_CHECKING:
     from rolltape.schema.config import RecordConfig

@@ -26,9 +26,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from rolltape.schema.errors import ConfigError, EnvError, UnknownEnvironment, UnsupportedSpace
 
 from .imports import import_module, search_here
+from .inside import Inside
 from .refusals import NAMESPACES, why_not_made
 from .seeding import EpisodeSeeding, episode_seed
-from .vector_rows import Inside
 
 Vectorization = Literal["auto", "sync", "native"]
 Autoreset = Literal["next_step", "same_step", "disabled"]

@@ -15,8 +15,7 @@ then on, as before the first reset, a sub-environment is out of sight until it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,45 +23,20 @@ from gymnasium.vector import AutoresetMode
 
 from rolltape.schema.config import FragmentConfig
 from rolltape.schema.errors import SchemaMismatch
-from rolltape.schema.frame_layout import FrameLayout
 from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
 from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, Values
-from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
+from .inside import Inside, Seeds
 from .obituary import Obituary, add_lost_episodes
 from .open_rows import OpenRows
 from .page import EPISODES, STEPS, ProducerPage
 from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, WallClock, refuse
 from .vector_block import SealedBlock, VectorBlock
 from .vector_infos import Reader, final_reader, info_reader, nothing
-
-Seeds = Callable[[int], int | None]
-"""The seed with which a sub-environment was last reset, by its place; None: it was not seeded at that reset."""
-Pictures = Callable[[], Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """What whoever owns the sub-environments knows of each by its place, and the batch does not say.
-
-    A vector environment's infos are arrays of the first value's type and shape: an int there turns a later 0.33 into 0,
-    and an array of another shape raises. Read inside, they are what the environment gave.
-
-    Attributes:
-        seed: of its last reset; None where that was not seeded.
-        step_info: info of its last step.
-        reset_info: info of its last reset.
-        last_picture: under SAME_STEP the picture of its last episode's end, where renders are recorded.
-    """
-
-    seed: Seeds
-    step_info: Reader
-    reset_info: Reader
-    last_picture: Callable[[int], Any]
-
+from .vector_pictures import Pictures, VectorPictures, once
 
 _NOWHERE = np.zeros(0, np.int64)
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
@@ -117,21 +91,20 @@ class VectorRows(OpenRows):
         self._slots = self._limit = self._bar = slots
         self._block = VectorBlock(schema, num_envs, slots)
         self._spare: list[VectorBlock] = []
-        self._bulky = not all(codec.is_fixed for codec in kept)
+        self._pictures = VectorPictures(schema, num_envs, config.max_bytes, self._episode, self._t)
+        self._bulky = self._pictures.wanted or not all(codec.is_fixed for codec in kept)
         """Whether rows have parts of any size, which have to be counted."""
         self._info_types = InfoTypes(agree)
         self._infos = InfoColumns(self._info_types)
         self._obituary: Obituary | None = None
         self._episodes = EpisodeRows(schema)
-        self._frames: dict[str, FrameRows] = {}
         self._slot = 0
-        self._frames_before = 0
         self.ignored_steps = 0
 
     @property
     def frames(self) -> int:
         """Pictures recorded since the start."""
-        return self._frames_before + sum(frames.rows for frames in self._frames.values())
+        return self._pictures.total
 
     @property
     def first_sub_env(self) -> int:
@@ -175,7 +148,7 @@ class VectorRows(OpenRows):
         self.abort(places)
         self._unseen[places] = True
         try:
-            self._check_pictures(observations)
+            self._pictures.check(observations)
             if self._block.observations is not None:
                 self._block.observations.put(self._slot, observations, mask)
             text = encode_info(options) if options else None
@@ -185,11 +158,11 @@ class VectorRows(OpenRows):
             else:
                 self._begin(places, reader, None if seeds is None else seeds.__getitem__, text)
             self._blind = bool(self._unseen.any())
-            self._see(places, observations, pictures)
+            self._pictures.see(places, observations, pictures)
         except BaseException as error:
             self.lose_sight()
             refuse("observations of a reset", error)
-        if self._frames:
+        if self._pictures.begun:
             self._began(self._now_ns())
         return self._bulky and self._full()
 
@@ -220,7 +193,7 @@ class VectorRows(OpenRows):
                 block.grow()
             block.actions.put(slot, actions)
             what = "observations"
-            self._check_pictures(observations)
+            self._pictures.check(observations)
             if block.observations is not None:
                 block.observations.put(slot + 1, observations)
             what = "rewards, terminated or truncated"
@@ -280,15 +253,14 @@ class VectorRows(OpenRows):
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
-        return self.rows * self._row_bytes + self._loose_bytes() + sum(f.nbytes for f in self._frames.values())
+        return self.rows * self._row_bytes + self._loose_bytes() + self._pictures.nbytes
 
     def seal(self) -> SealedBlock | None:
         """The open fragment, and empty again; None where there is nothing in it."""
         if self.oldest_ns is None:
             return None
         block, nbytes = self._block, self.nbytes
-        self._frames_before = self.frames
-        frames = [sealed for rows in self._frames.values() if (sealed := rows.seal()) is not None]
+        frames = self._pictures.seal()
         sealed = SealedBlock(
             self._schema,
             self._key,
@@ -362,7 +334,7 @@ class VectorRows(OpenRows):
             return self._schema.observation.encode(values)
         for value in values:
             if value is not None:
-                self._check_picture(np.asarray(value))
+                self._pictures.check_one(np.asarray(value))
         return None
 
     def _turn(
@@ -378,20 +350,20 @@ class VectorRows(OpenRows):
     ) -> None:
         """Episodes end and begin, and what is seen now is kept; `ends` and `begins` are places."""
         if pictures is not None:
-            pictures = _once(pictures)
-        if self._frames_wanted:
+            pictures = once(pictures)
+        if self._pictures.wanted:
             went_on = self._open.copy()
             went_on[ends] = False
-            self._see(np.flatnonzero(went_on), observations, pictures)
+            self._pictures.see(np.flatnonzero(went_on), observations, pictures)
             if self._mode == AutoresetMode.SAME_STEP:
-                self._see_last(ends, infos, inside)
+                self._pictures.see_last(ends, infos, inside)
             else:
-                self._see(ends, observations, pictures, last=True)
+                self._pictures.see(ends, observations, pictures, last=True)
         if len(ends):
             self._end(ends, "completed", self._block.terminated[slot], self._block.truncated[slot], last)
         if len(begins):
             self._begin(begins, inside.reset_info if inside else info_reader(infos), inside and inside.seed, None)
-            self._see(begins, observations, pictures)
+            self._pictures.see(begins, observations, pictures)
 
     def _beginnings(self, valid: np.ndarray, ended: np.ndarray) -> np.ndarray:
         """Where the observation of this step is that of a reset; counts the steps that are nobody's."""
@@ -411,15 +383,6 @@ class VectorRows(OpenRows):
         self._blind = bool((self._unseen & ~begins).any())
         return np.flatnonzero(begins)
 
-    def _see_last(self, places: np.ndarray, infos: dict[str, Any], inside: Inside | None) -> None:
-        """The pictures of the ends of episodes under SAME_STEP."""
-        final = infos.get("final_obs")
-        for place in places.tolist():
-            if self._schema.layout is not None and final is not None and final[place] is not None:
-                self._picture("observation", place, np.asarray(final[place]))
-            if self._schema.renders and inside is not None:
-                self._picture("render", place, np.asarray(inside.last_picture(place)))
-
     def lose_sight(self) -> None:
         """Close all open episodes as `aborted`; nothing is recorded until the next reset of each sub-environment."""
         newest = self._episodes.newest
@@ -431,53 +394,14 @@ class VectorRows(OpenRows):
         self._unseen[:] = True
         self._blind = True
 
-    def _check_pictures(self, observations: Any) -> None:
-        if self._schema.layout is None:
-            return
-        if len(observations) != self._n:
-            raise SchemaMismatch(f"expected pictures of {self._n} sub-environments, found {len(observations)}.")
-        self._check_picture(np.asarray(observations[0]))
-
-    def _check_picture(self, picture: np.ndarray) -> None:
-        layout = self._schema.layout
-        if layout is not None and (picture.shape != layout.shape or picture.dtype != layout.dtype):
-            raise SchemaMismatch(
-                f"expected a picture {layout.dtype}{list(layout.shape)}, found {picture.dtype}{list(picture.shape)}."
-            )
-
     def _full(self) -> bool:
-        return any(f.full for f in self._frames.values()) or self._loose_bytes() >= self._config.max_bytes
+        return self._pictures.full or self._loose_bytes() >= self._config.max_bytes
 
     def _loose_bytes(self) -> int:
         return self._block.nbytes + self._infos.nbytes + self._episodes.nbytes
 
     def _now_ns(self) -> int:
         return self._clock.now_us() * 1000 - self._clock.offset_ns
-
-    @property
-    def _frames_wanted(self) -> bool:
-        return self._schema.layout is not None or self._schema.renders
-
-    def _see(self, places: np.ndarray, observations: Any, pictures: Pictures | None, *, last: bool = False) -> None:
-        if self._schema.layout is not None:
-            for place in places.tolist():
-                self._picture("observation", place, np.asarray(observations[place]))
-        if pictures is None:
-            return
-        wanted = places if last else places[self._t[places] % self._schema.every == 0]
-        if len(wanted):
-            rendered = pictures()
-            for place in wanted.tolist():
-                self._picture("render", place, np.asarray(rendered[place]))
-
-    def _picture(self, kind: str, place: int, picture: np.ndarray) -> None:
-        rows = self._frames.get(kind)
-        if rows is None:
-            layout = self._schema.layout if kind == "observation" else None
-            layout = layout or FrameLayout(str(picture.dtype), picture.shape)
-            rows = self._frames[kind] = FrameRows(self._schema, kind, layout, self._n, self._config.max_bytes)
-            self._bulky = True
-        rows.add(place, int(self._episode[place]), int(self._t[place]), picture)
 
     def _waiting(self, places: np.ndarray, slot: int) -> Values | None:
         return None if self._block.observations is None else self._block.observations.pick(places, slot)
@@ -557,15 +481,3 @@ class VectorRows(OpenRows):
             self.completed += n
             self.return_sum += float(returns.sum())
         self._began(self._now_ns())
-
-
-def _once(pictures: Pictures) -> Pictures:
-    """The same pictures, drawn when they are first asked for."""
-    drawn: list[Sequence[Any]] = []
-
-    def draw() -> Sequence[Any]:
-        if not drawn:
-            drawn.append(pictures())
-        return drawn[0]
-
-    return draw
