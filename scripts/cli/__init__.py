@@ -8,6 +8,7 @@ Never here: logic that a library user would need as well.
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -53,6 +54,38 @@ GROUPS = ("schema", "config")
 
 DEBUG = "--debug"
 
+OUR_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+"""Of a refused option, what Pydantic says and what we say."""
+
+
+class Commands(TyperGroup):
+    """Commands whose refusals name the value that was refused."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as refusal:
+            problems = getattr(refusal.__cause__, "errors", None)
+            if problems is not None:  # Typer takes Pydantic's words, which leave the value out
+                refusal.message = _refused(problems()[0])
+            raise
+
+
+def _refused(problem: dict[str, Any]) -> str:
+    words = str(problem["msg"]).removeprefix("Value error, ")
+    value = repr(problem["input"])
+    if value in words:
+        return words
+    words = re.sub("^Input should be ", "expected ", words.partition(", unable to parse")[0]).removesuffix(".")
+    for pydantic, ours in OUR_WORDS.items():
+        words = words.replace(pydantic, ours)
+    return f"{words}, got {value}"
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -73,6 +106,7 @@ def app_of(names: Sequence[str] = (*COMMANDS, *GROUPS)) -> typer.Typer:
     """The command line with the commands of these names, which are loaded."""
     app = typer.Typer(
         name="rolltape",
+        cls=Commands,
         help="The flight recorder for reinforcement-learning environments.",
         no_args_is_help=True,
         add_completion=False,

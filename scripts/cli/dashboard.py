@@ -12,6 +12,7 @@ from .options import Lake
 
 
 def dashboard(
+    ctx: typer.Context,
     folder: Annotated[
         Path | None, typer.Argument(metavar="[LAKE]", help="Folder that recordings are in.", show_default=False)
     ] = None,
@@ -45,7 +46,7 @@ def dashboard(
 
     rolltape dashboard --host 0.0.0.0 --allow-remote --port 8000
     """
-    from rolltape.schema.errors import MissingExtra
+    from rolltape.schema.errors import ConfigError, MissingExtra
 
     try:
         from rolltape.dashboards.app import create_app
@@ -57,6 +58,8 @@ def dashboard(
         raise MissingExtra(f"dashboard needs {error.name}: pip install 'rolltape[dashboard]'") from None
     from rolltape.actors.rerender import open_lake
 
+    if folder is not None and str(ctx.get_parameter_source("lake")) == "ParameterSource.COMMANDLINE" and folder != lake:
+        raise ConfigError(f"dashboard: one lake, got LAKE {folder} and --lake {lake}; leave one of them out")
     opened = open_lake(folder or lake)
     Access.make(0, host=host, token=token, allow_remote=allow_remote)  # refuse before the port is taken
     listening = free_socket(host, DEFAULT_PORT) if port is None else bound_socket(host, port)

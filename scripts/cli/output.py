@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from rolltape.storage.relation import Relation
 
+VIEWS = ("runs", "parts", "payloads", "adoption", "mismatches")
+"""Tables that SQL may name beside those that are recorded."""
+
 ROWS_OF_A_TABLE = 20
 WIDTH_OF_A_FILE = 400
 """Columns of a table that goes to a file or a pipe, where nothing should be cut off."""
@@ -34,8 +38,16 @@ def query_errors() -> Iterator[None]:
     """What DuckDB says of a wrong query or condition, as one of our errors."""
     import duckdb
 
+    from rolltape.schema.columns import TABLES
+
     try:
         yield
+    except duckdb.CatalogException as error:
+        if (unknown := re.search(r"Table with name (\S+) does not exist", str(error))) is None:
+            raise ConfigError(str(error)) from error
+        raise ConfigError(
+            f"sql: no table named {unknown[1]}. There are {', '.join(sorted({*TABLES, *VIEWS}))}."
+        ) from error
     except duckdb.Error as error:
         raise ConfigError(str(error)) from error
 
@@ -129,6 +141,8 @@ def _write(relation: Relation, path: Path) -> None:
         else:
             with path.open("w", newline="", encoding="utf-8") as file:
                 forms[path.suffix](relation, file)
+    except FileNotFoundError:
+        raise StorageError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.") from None
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error.strerror or error}") from error
 

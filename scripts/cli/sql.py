@@ -17,7 +17,7 @@ def sql(
     format: As = Format.table,
     output: Output = None,
 ) -> None:
-    """Run an SQL query over runs, episodes, steps, frames, logs, ledger and parts, in DuckDB's dialect."""
+    """Run an SQL query over runs, episodes, steps, frames, logs, ledger, metrics, parts and more (DuckDB)."""
     from rolltape.storage.lake import open_lake
 
     from .output import show

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rolltape.schema.errors import ConfigError
 from rolltape.schema.log_policy import configure_logging
 
 from .options import ConfigFile, SetKeys
@@ -39,9 +40,7 @@ COLUMNS = (
 def tune(
     env: Annotated[str, typer.Argument(metavar="ENV", help="A registered id, or module:callable.")],
     envs: Annotated[int, typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments of the worker.")] = 8,
-    seconds: Annotated[
-        float, typer.Option(min=4, metavar="S", help="How long each recording steps, about.")
-    ] = 8.0,
+    seconds: Annotated[float, typer.Option(min=4, metavar="S", help="How long each recording steps, about.")] = 8.0,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each size is recorded, in turns.")] = 2,
     env_kwargs: Annotated[
         list[str] | None,
@@ -74,6 +73,8 @@ def tune(
     from rolltape.actors.tuning import tune as measure
 
     root = settings.config.lake.expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"--lake: {root} is a file; a lake is a folder, which need not exist yet")
     while not root.is_dir():
         root = root.parent
     folder = Path(tempfile.mkdtemp(prefix=".rolltape-tune-", dir=root))

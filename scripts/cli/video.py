@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ import typer
 
 from .options import Lake, Which
 from .replay import Make
+
+
+class Kind(StrEnum):
+    """Which pictures a film is made of."""
+
+    observation = "observation"
+    render = "render"
 
 
 def video(
@@ -23,16 +31,27 @@ def video(
         int | None, typer.Option("--to", min=0, metavar="T", help="The last step shown.", show_default="the end")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Steps a second at speed 1.", show_default="what the environment says, or 30")
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1000,
+            metavar="FPS",
+            help="Steps a second at speed 1, 0.01 to 1000.",
+            show_default="what the environment says, or 30",
+        ),
     ] = None,
-    speed: Annotated[float, typer.Option(help="2 shows it in half the time.")] = 1.0,
-    kind: Annotated[str | None, typer.Option(help="observation or render.", show_default="whichever there is")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.01, max=1000, metavar="X", help="2 shows it in half the time; 0.01 to 1000.")
+    ] = 1.0,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Which pictures: observation or render.", show_default="whichever there is")
+    ] = None,
     make: Make = None,
 ) -> None:
     """Write an episode's pictures as a film.
 
     Pictures of a run that stores none (frames=replay) are drawn again, after
-    the replay was compared with the recording. Needs the extra rolltape[video].
+    the replay was compared with the recording. Needs the extra `video`.
 
     Examples:
 
