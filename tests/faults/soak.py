@@ -73,8 +73,10 @@ def soak(
     """Record at `rate` steps a second at most, with old runs that retention removes meanwhile; a slow writer takes ten
     times as long for each commit."""
     found = Soak()
+    writer = WRITER
     if slow_writer:
         launch.Writer = SlowWriter  # the actor is made of whatever stands there
+        writer = f"ray::{SlowWriter.__name__}"
     lake = folder / "lake"
     for _ in range(3):
         with Fleet("CartPole-v1", 2, lake, num_workers=1, cpus_per_worker=0.01) as old:
@@ -85,7 +87,7 @@ def soak(
     with Fleet(env, envs, lake, num_workers=1, cpus_per_worker=0.01, throttle=throttle, frames=frames) as fleet:
         run = fleet.run
         processes = {name: psutil.Process(actors(title)[-1]) for name, title in
-                     (("worker", ENV_WORKER), ("writer", WRITER), ("hub", HUB))}  # fmt: skip
+                     (("worker", ENV_WORKER), ("writer", writer), ("hub", HUB))}  # fmt: skip
         processes["driver"] = psutil.Process()
 
         def look(_: Progress) -> None:
