@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from rolltape.schema.messages import Ack, FragmentHeader
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -33,6 +33,6 @@ class OwnLink:
         """The answer of a call that is ready."""
         return handle.result(timeout=0)
 
-    def hurry(self) -> None:
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
         """Ask for a commit."""
-        asyncio.run_coroutine_threadsafe(self._writer.hurry(), self._loop)
+        asyncio.run_coroutine_threadsafe(self._writer.hurry(key, sequence), self._loop)

@@ -48,8 +48,8 @@ class Link(Protocol):
         """The answer of a call that is ready. Raises what the call raised."""
         ...
 
-    def hurry(self) -> None:
-        """Ask the writer to commit what it has; returns at once."""
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
+        """Ask the writer to commit what it has, and all up to `sequence` as soon as it comes; returns at once."""
 
 
 @dataclass(slots=True)
@@ -135,9 +135,10 @@ class Window:
         return self._retry_at
 
     def hurry(self) -> None:
-        """The producer waits: ask for a commit."""
-        if self._retry_at is None:
-            self._link.hurry()
+        """The producer waits: ask for a commit of all that was sent."""
+        if self._retry_at is None and self._unacked:
+            newest = self._unacked[-1].header
+            self._link.hurry(newest.key, newest.sequence)
 
     def answered(self, handle: Handle) -> None:
         """A call is ready: take its answer in."""

@@ -118,6 +118,7 @@ class Writer:
         self._sampling: asyncio.Task[None] | None = None
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
         self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
+        self._waited_for: dict[ProducerKey, int] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._catalog_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._hurried = self._fencing = False
@@ -160,7 +161,10 @@ class Writer:
         if isinstance(answer, Duplicate) and answer.durable:
             return Ack("durable", key, sequence)
         self.statistics.held_high_bytes = max(self.statistics.held_high_bytes, log.held_bytes)
-        self._called.set()
+        if sequence <= self._waited_for.get(key, 0):
+            self._hurry()
+        else:
+            self._called.set()
         future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append((sequence, future))
         return await future
@@ -175,8 +179,10 @@ class Writer:
         finally:
             self._early.pop((key, sequence), None)
 
-    async def hurry(self) -> None:
-        """A producer waits: commit what is here without waiting for more."""
+    async def hurry(self, key: ProducerKey, sequence: int) -> None:
+        """A producer waits for what it sent up to `sequence`: commit what is here without waiting for more, and the
+        rest when it comes (rule 2)."""
+        self._waited_for[key] = sequence
         self._hurry()
         self._ensure_loop()
 

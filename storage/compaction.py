@@ -199,7 +199,7 @@ class Compactor:
             if not mine:
                 yield None
                 return
-            for folder in (run.staging, run.quarantine):
+            for folder in run.folders():  # what copies a run may leave empty ones out
                 make_folder(files, folder, durable=True)
             staging = _staging(run, f"{PREFIX}{secrets.token_hex(8)}", files)
             files.mkdir(staging.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -60,8 +61,8 @@ def check_film(path: str | os.PathLike[str], fps: float) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
         raise ConfigError(f"video: expected a file that ends in {', '.join(WRITERS)}, got {str(path)!r}.")
-    if not fps > 0:
-        raise ConfigError(f"video: fps and speed must be above 0 (got {fps:g} pictures a second).")
+    if not 0 < fps < math.inf:
+        raise ConfigError(f"video: fps and speed must be above 0 and finite (got {fps:g} pictures a second).")
     module, package = ("PIL", "pillow") if suffix == ".gif" else ("av", "av")
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(f'A {suffix} needs {package}, which is not installed: pip install "rolltape[video]"')

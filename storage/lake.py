@@ -435,6 +435,8 @@ def _no_lake(path: Path) -> str:
     found = sorted(p.parent for p in path.glob("*/runs")) if path.is_dir() else []
     if found:
         return f"No lake at {path}, but at {', '.join(map(str, found[:3]))}. Open that one."
+    if path.is_file():
+        return f"No lake at {path}: it is a file. Give the folder that was recorded into."
     what = "the folder has no runs/ in it" if path.is_dir() else "there is no such folder"
     return (
         f"No lake at {path}: {what}. Give the folder that was recorded into, or record something: "

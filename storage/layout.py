@@ -285,7 +285,8 @@ def list_runs(lake: str | Path) -> list[RunFolder]:
             raise LakeNotFound(f"No lake at {lake}: there is no such folder. Record something into it first.") from None
         return []
     except NotADirectoryError:
-        raise LakeNotFound(f"No lake at {lake}: {runs} is not a folder.") from None
+        file = runs if Path(lake).is_dir() else lake
+        raise LakeNotFound(f"No lake at {lake}: {file} is a file, and a folder is needed.") from None
     found = [RunFolder(runs / name) for name in names]
     return [run for run in found if run.run_json.is_file() and not (run.path / RETIRED_NAME).exists()]
 

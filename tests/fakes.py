@@ -111,7 +111,7 @@ class FakeLink:
             raise answer
         return answer
 
-    def hurry(self) -> None:
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
         self.hurried += 1
 
     @property

@@ -23,7 +23,7 @@ from rolltape.actors.doorbell import Doorbell
 from rolltape.actors.infos import Proposal
 from rolltape.schema.columns import TABLES
 from rolltape.schema.live_messages import ControlEvent, GatewayReport, HubView, LiveDemand, LiveItem
-from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, Registration, RunCounts
+from rolltape.schema.messages import Ack, FragmentHeader, Grant, Heartbeat, ProducerKey, Registration, RunCounts
 
 from .cluster import NAMESPACE
 from .remote import answered, call, check_connected, gone
@@ -52,9 +52,9 @@ class RayWriterLink:
         except ActorDiedError as error:
             raise gone(error) from error
 
-    def hurry(self) -> None:
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
         check_connected()
-        self._writer.hurry.remote()
+        self._writer.hurry.remote(key, sequence)
 
 
 def _held(batch: pa.RecordBatch) -> Any:

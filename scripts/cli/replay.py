@@ -71,7 +71,10 @@ def replay(
     with query_errors(), _progress() as progress:
         report = replay_run(recorded, episode or None, where=where, make=make, workers=workers, progress=progress)
     if not len(report):
-        raise ConfigError("replay: no episode fits; `rolltape episodes` lists those that ended.")
+        asked = [*(f"--episode {number}" for number in episode or ()), *([f"--where {where!r}"] if where else [])]
+        raise ConfigError(
+            f"replay: no episode fits {' '.join(asked) or '--all'}; `rolltape episodes` lists those that ended."
+        )
     for name, (was, here) in report.versions.items():
         console.print(f"{name} was {was} when this was recorded; here it is {here or 'not installed'}")
     wrong = [result for result in report if result.divergence is not None]

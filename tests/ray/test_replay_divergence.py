@@ -327,11 +327,15 @@ def test_an_environment_that_cannot_be_made_again(lake: Path, capsys: pytest.Cap
 
 
 def test_no_episode_fits(cartpole: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--where", "length > 100000"], ["--episode", "123456"], []):
+    for arguments, said in (
+        (["--where", "length > 100000"], "no episode fits --where 'length > 100000'"),
+        (["--episode", "123456"], "no episode fits --episode 123456"),
+        ([], "say which episodes"),
+    ):
         with pytest.raises(SystemExit) as ended:
             main(["replay", "--lake", str(cartpole), *arguments])
         assert ended.value.code == 1
-    assert "no episode fits" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
 
 
 def test_completed_episodes_of_a_killed_worker(lake: Path, tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ def test_the_lake_is_an_option_or_in_the_environment(
     code, out, err = rolltape("runs")
     assert (code, out) == (1, "")
     assert err.startswith("rolltape: No lake at /lake: there is no such folder.") and "Traceback" not in err
+    file = tmp_path / "notes.txt"
+    file.touch()
+    code, out, err = rolltape("runs", "--lake", str(file))
+    assert (code, out) == (1, "") and f"No lake at {file}: it is a file" in err
     monkeypatch.setenv("ROLLTAPE_LAKE", str(lake))
     assert rolltape("episodes")[0] == 0
 

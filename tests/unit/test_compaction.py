@@ -225,6 +225,15 @@ def test_no_run(tmp_path: Path) -> None:
         compact_run(RunFolder(tmp_path / "runs" / "01K00000000000000000000000"))
 
 
+def test_a_copy_without_its_empty_folders(tmp_path: Path) -> None:
+    run = record(tmp_path / "lake", commits=2, end={"status": "completed"})
+    for folder in run.folders():
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    assert not (run.path / "metrics").exists()
+    assert compact_run(run, grace_s=0).merged == 1
+
+
 def test_one_at_a_time(tmp_path: Path) -> None:
     run = record(tmp_path / "lake", end={"status": "completed"})
     with Compactor.begun(run) as one:

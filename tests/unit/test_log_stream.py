@@ -14,7 +14,7 @@ from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import DiskFull
 from rolltape.schema.log_source import LogEvent, LogSource
-from rolltape.schema.messages import FIRST_STREAM, Ack, FragmentHeader
+from rolltape.schema.messages import FIRST_STREAM, Ack, FragmentHeader, ProducerKey
 from tests.fakes import Clock
 
 SOURCE = LogSource("01K00000000000000000000000", "CartPole-v1", 2, 1)
@@ -41,7 +41,7 @@ class Writer:
     def answer(self, handle: Future[Ack]) -> Ack:
         return handle.result(timeout=0)
 
-    def hurry(self) -> None:
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
         self.hurried += 1
 
     def acknowledge(self) -> None:
@@ -199,15 +199,14 @@ def test_the_end_makes_everything_durable() -> None:
     stage.stream._clock = __import__("time").monotonic
     stage.stream.start()
     stage.say(5)
-    original = stage.writer.append
+    waited_for: list[int] = []
 
-    def append(header: FragmentHeader, payload: Any) -> Future[Ack]:
-        call = original(header, payload)
-        call.set_result(Ack("durable", header.key, header.sequence))
-        return call
+    def hurry(key: ProducerKey, sequence: int) -> None:
+        waited_for.append(sequence)
+        stage.writer.acknowledge()  # nothing is durable before somebody asks
 
-    stage.writer.append = append  # type: ignore[method-assign]
+    stage.writer.hurry = hurry  # type: ignore[method-assign]
     assert stage.stream.close(10.0)
     assert len(stage.writer.rows()) == 5
     assert not stage.stream._thread.is_alive()
-    assert stage.writer.hurried > 0
+    assert waited_for[0] == 1

@@ -186,9 +186,22 @@ def test_who_waits_is_not_kept_waiting_for_age(stage: Stage) -> None:
 
     async def story(writer: Writer) -> None:
         call = sent(writer, source.fragment())
-        await writer.hurry()
+        await writer.hurry(source.key, 1)
         await call
-        await writer.hurry()  # before the fragment comes that it is about
+        await writer.hurry(source.key, 2)  # before the fragment comes that it is about
+        await sent(writer, source.fragment())
+
+    stage.tell(story, max_age_s=60.0)
+
+
+def test_a_fragment_that_is_waited_for_comes_after_the_commit_that_its_call_made(stage: Stage) -> None:
+    """A call without arguments overtakes one whose batches have to be fetched first."""
+    source = stage.producer()
+
+    async def story(writer: Writer) -> None:
+        call = sent(writer, source.fragment())
+        await writer.hurry(source.key, 2)
+        await call
         await sent(writer, source.fragment())
 
     stage.tell(story, max_age_s=60.0)

@@ -26,7 +26,7 @@ from rolltape.schema.config import BudgetConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
-from rolltape.schema.messages import Ack, FragmentHeader
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey
 from rolltape.scripts.bench.env_workload import Disagreement
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 
@@ -105,7 +105,7 @@ class _Instant:
     def answer(self, handle: Future[Ack]) -> Ack:
         return handle.result(timeout=0)
 
-    def hurry(self) -> None:
+    def hurry(self, key: ProducerKey, sequence: int) -> None:
         return
 
 
