@@ -159,7 +159,8 @@ class LiveFeed:
             return self.slows_down
         demand = self.demand
         assert demand is not None
-        self._next_at = max(self._next_at + 1 / demand.hz, self._clock())
+        now, period = self._clock(), 1 / demand.hz
+        self._next_at = self._next_at + period if self._next_at + period > now else now + period
         ready = False
         for wanted in demand.streams:
             if self._published.get(wanted.stream, 0) < wanted.limit:

@@ -116,6 +116,29 @@ def test_a_sample_is_asked_for_taken_pushed_and_answered() -> None:
     assert feed.tick()
 
 
+def test_a_sample_that_is_late_is_not_made_up_for() -> None:
+    """10 a second: whoever steps too slowly for that gives fewer, never two at once."""
+    feed, gateway, clock = feed_of()
+    gateway.answers = wanted(2, 100)
+    feed.accept(wanted(1, 100))
+
+    def is_due() -> bool:
+        if not feed.tick():
+            return False
+        feed.take(*STEP)
+        feed.push()
+        feed.answered()
+        return True
+
+    assert is_due()
+    assert not is_due()
+    clock.advance(0.35)
+    assert is_due()
+    assert not is_due()
+    clock.advance(0.1)
+    assert is_due()
+
+
 def test_no_credit_no_sample() -> None:
     feed, gateway, clock = feed_of()
     feed.accept(wanted(limit=2))
