@@ -86,6 +86,12 @@ def finish(fleet: Fleet, notes: Path, num_envs: int) -> tuple[Found, dict[str, A
     return found, end
 
 
+def _check_ledger(found: Found, end: dict[str, Any]) -> None:
+    """One row a life that lost steps: one that is killed between a commit and its next step has lost none."""
+    said = sorted((row["cause"], f"p{row['of_worker']}.{row['of_incarnation']}") for row in found.rows("ledger"))
+    assert said == sorted(("killed", key) for key, counts in end["reconciled"].items() if counts["lost"])
+
+
 def test_env_workers_are_replaced(lake: Path, notes: Path, background: Any, record_property: Any) -> None:
     took = []
     with Fleet(Paced, 4, lake, num_workers=2, **QUICK) as fleet:
@@ -101,10 +107,7 @@ def test_env_workers_are_replaced(lake: Path, notes: Path, background: Any, reco
         found, end = finish(fleet, notes, 4)
     assert end["restarts"] == 3
     assert end["steps"] >= 6000
-    assert len(found.rows("ledger")) == 3
-    assert {(row["cause"], row["of_worker"], row["of_incarnation"]) for row in found.rows("ledger")} == {
-        ("killed", 1, life) for life in range(3)
-    }
+    _check_ledger(found, end)
     lost = [row for row in found.rows("episodes") if row["status"] == "lost"]
     assert len(lost) >= 3
     assert {row["sub_env"] for row in lost} <= {2, 3}
@@ -165,7 +168,7 @@ def test_worker_and_writer_die_together(lake: Path, notes: Path, background: Any
         found, end = finish(fleet, notes, 4)
     assert end["restarts"] == 2
     assert end["steps"] >= 6000
-    assert len(found.rows("ledger")) == 2
+    _check_ledger(found, end)
 
 
 @pytest.mark.long
