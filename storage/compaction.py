@@ -26,18 +26,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import CorruptRecording, DiskFull, LakeNotFound, StorageError
 
+from .compaction_groups import PART_BYTES, SINGLES, Level, Piece, all_groups, live_groups, range_of
 from .encodings import choose_encoding
 from .files import FileOps, make_folder, storage_errors
-from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, WriterId, missing_commits, outermost
+from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder, missing_commits, outermost
 from .markers import UNKNOWN_DIGEST, FragmentRange, Marker, PartEntry, merged, read_marker
 from .merging import Encoding, PartReader, merge_parts
 from .parts import OUTLINES
@@ -45,27 +45,10 @@ from .run_info import read_json
 from .staging import StagingFolder
 from .summaries import summarize
 
-Level = Literal["normal", "archive"]
-
 GRACE_S: Final = 60.0
 """How long replaced parts stay for readers that have listed them."""
-PART_BYTES: Final = 4 << 30
-"""No part of a compaction is made larger than this, as far as its sources tell."""
 ROOM_BYTES: Final = 256 << 20
 """What must be free beside the copy: the recording needs it."""
-SINGLES: Final = 240
-"""Commits that are merged at once while a run is recorded: some minutes of them."""
-FAN: Final = 16
-"""Merged parts of one size that are merged again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A marker that exists and lies inside no other: its range, the bytes of its largest part, and its level."""
-
-    commits: CommitRange
-    part_bytes: int
-    level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,83 +75,6 @@ class CompactionReport:
     seconds: float = 0.0
     waiting: int = 0
     skipped: tuple[str, ...] = ()
-
-
-# ---- which ----
-
-
-def live_groups(pieces: Sequence[Piece], part_bytes: int = PART_BYTES, *, singles: int = SINGLES) -> list[list[Piece]]:
-    """What is worth merging while a run is recorded: `singles` commits, or `FAN` parts of one size.
-
-    So each row is written again a few times at most, and the number of parts grows with the logarithm of the run's
-    length, until parts reach `part_bytes`. Writers that were replaced are merged whole, because nothing is added to
-    them.
-    """
-    found: list[list[Piece]] = []
-    newest = _newest_writers(pieces)
-    for writer, own in groupby(pieces, lambda p: p.commits.writer):
-        mine = list(own)
-        if writer not in newest:
-            found += [group for group in _filled(mine, part_bytes) if len(group) > 1]
-            continue
-        for tier, run in groupby(mine[:-1], lambda p: _tier(p, singles)):
-            group = list(run)
-            enough = singles if tier == 0 else FAN
-            if len(group) >= enough:
-                found += [g for g in _filled(group, part_bytes) if len(g) > 1]
-    return found
-
-
-def all_groups(
-    pieces: Sequence[Piece], level: Level, *, alive: bool, part_bytes: int = PART_BYTES
-) -> list[list[Piece]]:
-    """As few parts as `part_bytes` allows; at the archive level also single ones that were not archived before.
-
-    `alive`: the run may be going on, so the newest marker of a writer is left alone.
-    """
-    found: list[list[Piece]] = []
-    newest = _newest_writers(pieces) if alive else set()
-    for writer, own in groupby(pieces, lambda p: p.commits.writer):
-        mine = list(own)
-        for group in _filled(mine[:-1] if writer in newest else mine, part_bytes):
-            if len(group) > 1 or (level == "archive" and group[0].level != "archive"):
-                found.append(group)
-    return found
-
-
-def _newest_writers(pieces: Sequence[Piece]) -> set[WriterId]:
-    """The newest writer of each slot: it may be alive."""
-    newest: dict[int, WriterId] = {}
-    for piece in pieces:
-        writer = piece.commits.writer
-        newest[writer.slot] = max(newest.get(writer.slot, writer), writer)
-    return set(newest.values())
-
-
-def _tier(piece: Piece, singles: int) -> int:
-    commits, tier = piece.commits.last - piece.commits.first + 1, 0
-    if not piece.commits.compacted:
-        return 0
-    while commits >= singles * FAN ** (tier + 1):
-        tier += 1
-    return tier + 1
-
-
-def _filled(pieces: Sequence[Piece], part_bytes: int) -> list[list[Piece]]:
-    """Cut consecutive pieces where commits are missing between them or a part would become too large."""
-    groups: list[list[Piece]] = []
-    size = 0
-    for piece in pieces:
-        follows = groups and groups[-1][-1].commits.last + 1 == piece.commits.first
-        if not follows or size + piece.part_bytes > part_bytes:
-            groups.append([])
-            size = 0
-        groups[-1].append(piece)
-        size += piece.part_bytes
-    return groups
-
-
-# ---- how ----
 
 
 class Compactor:
@@ -252,7 +158,7 @@ class Compactor:
             LakeNotWritable, StorageError.
         """
         markers = [read_marker(self.run, piece.commits, self._files) for piece in group]
-        commits = _range_of(group)
+        commits = range_of(group)
         by_table = {t: [p for m in markers for p in m.parts if p.table == t] for t in TABLES}
         needed = sum(p.bytes for parts in by_table.values() for p in parts)
         free = self._files.free_bytes(self.run.path)
@@ -503,14 +409,14 @@ def compact_run(
                 groups = live_groups(pieces, part_bytes, singles=singles)
             else:
                 groups = all_groups(pieces, level, alive=alive, part_bytes=part_bytes)
-            groups = [group for group in groups if _range_of(group) not in failed]
+            groups = [group for group in groups if range_of(group) not in failed]
             if not groups:
                 break
             for group in groups:
                 try:
                     done.append(compactor.merge(group, level))
                 except CorruptRecording as error:
-                    failed.add(_range_of(group))
+                    failed.add(range_of(group))
                     skipped.append(str(error))
         seconds = time.monotonic() - began
         if done or waiting:
@@ -538,12 +444,6 @@ def _is_alive(run: RunFolder) -> bool:
         return summarize(run).status == "running"
     except CorruptRecording:
         return True
-
-
-def _range_of(group: Sequence[Piece]) -> CommitRange:
-    """The range of the parts that cover a group: one that is there already is written again under the next number."""
-    first, last = group[0].commits, group[-1].commits
-    return CommitRange(first.writer, first.first, last.last, first.again + 1 if len(group) == 1 else 0)
 
 
 def _joined_ranges(ranges: Iterator[FragmentRange]) -> tuple[FragmentRange, ...]:

@@ -14,8 +14,9 @@ import pytest
 import rolltape as rt
 from rolltape.schema.columns import CONSTANT
 from rolltape.schema.errors import DiskFull, Fenced, LakeNotFound, StorageError
-from rolltape.storage import compaction, merging
-from rolltape.storage.compaction import FAN, SINGLES, Compactor, Piece, all_groups, compact_run, live_groups
+from rolltape.storage import compaction_groups, merging
+from rolltape.storage.compaction import Compactor, compact_run
+from rolltape.storage.compaction_groups import FAN, SINGLES, Piece, all_groups, live_groups
 from rolltape.storage.encodings import choose_encoding
 from rolltape.storage.files import FileOps
 from rolltape.storage.layout import CommitRange, RunFolder, WriterId, list_tables
@@ -100,7 +101,7 @@ def sorted_rows(table: pa.Table) -> list[str]:
 
 
 @pytest.mark.parametrize("level", ["normal", "archive"])
-def test_rows_stay_what_they_are(tmp_path: Path, level: compaction.Level) -> None:
+def test_rows_stay_what_they_are(tmp_path: Path, level: compaction_groups.Level) -> None:
     run = record(tmp_path / "lake", commits=12, frames=300, end={"status": "completed"})
     before = rows_of(run)
     report = compact_run(run, level=level, grace_s=0)
@@ -150,7 +151,7 @@ def test_row_groups_are_put_together_within_their_limit(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("level", ["normal", "archive"])
-def test_row_groups_of_frames_are_what_was_asked_for(tmp_path: Path, level: compaction.Level) -> None:
+def test_row_groups_of_frames_are_what_was_asked_for(tmp_path: Path, level: compaction_groups.Level) -> None:
     frames = np.zeros((64, 32, 32, 3), np.uint8)
     for asked, groups in ((0, 1), (16 << 10, 13)):
         lake = tmp_path / str(asked)

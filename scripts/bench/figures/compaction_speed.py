@@ -13,7 +13,8 @@ import ray
 import rolltape as rt
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.workloads import breakout
-from rolltape.storage.compaction import Level, compact_run
+from rolltape.storage.compaction import compact_run
+from rolltape.storage.compaction_groups import Level
 from rolltape.storage.merging import allocate_for_merging
 
 from .recordings import record_pictures, record_steps
