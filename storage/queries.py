@@ -170,6 +170,11 @@ class Engine:
         self._views: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tables that a statement may name."""
+        return (*TABLES, *self._tables)
+
     def run(self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
         """Render the statement, run it and read its result.
 
@@ -228,7 +233,7 @@ class Engine:
                 f"got {', '.join(kinds) or 'none'}. A lake is read-only; use a DuckDB of your own for the rest."
             )
         words = set(re.findall(r"\w+", text.lower()))
-        self.refresh(name for name in (*TABLES, *self._tables) if name in words)
+        self.refresh(name for name in self.names if name in words)
         return text.strip().rstrip(";")
 
     def refresh(self, names: Iterable[str]) -> None:

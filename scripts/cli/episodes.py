@@ -23,7 +23,5 @@ def episodes(
 
     from .output import show
 
-    found = open_lake(lake).run(run).episodes(where)
-    if order:
-        found = found.order(order)
-    show(found, form=format, limit=limit, output=output, columns=COLUMNS)
+    found = open_lake(lake).run(run).episodes()
+    show(found, where=where, order=order, form=format, limit=limit, output=output, columns=COLUMNS)

@@ -74,14 +74,14 @@ def logs(
     from rolltape.storage.lake import open_lake
     from rolltape.storage.log_filter import log_condition
 
-    from .output import query_errors
+    from .query_errors import query_errors
 
     components, least = _filter(component, level, everything)
     condition = log_condition(components, least)
     conditions = [f"({one}\n)" for one in (condition, where) if one is not None]
     found = open_lake(lake).run(run)
     try:
-        with query_errors():
+        with query_errors(found.logs(), where=where):
             _show(found, " AND ".join(conditions) or None, limit=limit, follow=follow, data=data, form=format)
     except KeyboardInterrupt:
         return

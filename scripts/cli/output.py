@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,14 +14,12 @@ from rolltape.schema.errors import ConfigError, StorageError
 from rolltape.schema.log_section import shown
 
 from .options import Format
+from .query_errors import query_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from rolltape.storage.relation import Relation
-
-VIEWS = ("runs", "parts", "payloads", "adoption", "mismatches")
-"""Tables that SQL may name beside those that are recorded."""
 
 ROWS_OF_A_TABLE = 20
 WIDTH_OF_A_FILE = 400
@@ -33,28 +29,11 @@ NAMES = frozenset({"episode", "seed", "sub_env"})
 """Integers that are names, which nobody wants with thousands separators."""
 
 
-@contextmanager
-def query_errors() -> Iterator[None]:
-    """What DuckDB says of a wrong query or condition, as one of our errors."""
-    import duckdb
-
-    from rolltape.schema.columns import TABLES
-
-    try:
-        yield
-    except duckdb.CatalogException as error:
-        if (unknown := re.search(r"Table with name (\S+) does not exist", str(error))) is None:
-            raise ConfigError(str(error)) from error
-        raise ConfigError(
-            f"sql: no table named {unknown[1]}. There are {', '.join(sorted({*TABLES, *VIEWS}))}."
-        ) from error
-    except duckdb.Error as error:
-        raise ConfigError(str(error)) from error
-
-
 def show(
     relation: Relation,
     *,
+    where: str | None = None,
+    order: str | None = None,
     form: Format,
     limit: int | None,
     output: Path | None,
@@ -65,6 +44,8 @@ def show(
 
     Args:
         relation: the rows.
+        where: of `--where`: only rows for which this holds.
+        order: of `--order`: sorted by this.
         form: how to print them.
         limit: at most so many rows; 0 is all; None is 20 for a table and all otherwise.
         output: a file to write to; its suffix decides the form.
@@ -73,9 +54,11 @@ def show(
     """
     if limit is None:
         limit = ROWS_OF_A_TABLE if form is Format.table and output is None else 0
-    with query_errors():
-        total = len(relation) if limit else 0
-        shown = relation.limit(limit, max(0, total - limit) if newest else 0) if limit else relation
+    with query_errors(relation, where=where, order=order):
+        rows = relation if where is None else relation.filter(where)
+        rows = rows.order(order) if order else rows
+        total = len(rows) if limit else 0
+        shown = rows.limit(limit, max(0, total - limit) if newest else 0) if limit else rows
         if output is not None:
             _write(shown, output)
         elif form is Format.table:

@@ -62,13 +62,13 @@ def replay(
     from rolltape.schema.errors import ConfigError, ReplayFailed
     from rolltape.storage.lake import open_lake
 
-    from .output import query_errors
+    from .query_errors import query_errors
 
     if not episode and not where and not everything:
         raise ConfigError("replay: say which episodes: --episode N, --where CONDITION, or --all.")
     console = Console(highlight=False, soft_wrap=True, markup=False)
     recorded = open_lake(lake).run(run)
-    with query_errors(), _progress() as progress:
+    with query_errors(recorded.episodes(), where=where), _progress() as progress:
         report = replay_run(recorded, episode or None, where=where, make=make, workers=workers, progress=progress)
     if not len(report):
         asked = [*(f"--episode {number}" for number in episode or ()), *([f"--where {where!r}"] if where else [])]

@@ -25,7 +25,13 @@ def runs(
 
     from .output import show
 
-    found = open_lake(lake).runs(where)
-    if order:
-        found = found.order(order)
-    show(found, form=format, limit=limit, output=output, columns=COLUMNS, newest=order is None)
+    show(
+        open_lake(lake).runs(),
+        where=where,
+        order=order,
+        form=format,
+        limit=limit,
+        output=output,
+        columns=COLUMNS,
+        newest=order is None,
+    )
