@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, Final
 
 from rolltape.schema import log_codes
@@ -36,6 +37,7 @@ from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
 
 from .log_stream import LogStream
+from .program_path import check_program
 from .window import Link
 
 CHUNK_BYTES: Final = 1 << 20
@@ -81,15 +83,16 @@ class ExternalProgram:
     """Supervises one program.
 
     Args:
-        order: what is run.
         link: makes the way to the writer.
     """
 
-    def __init__(self, order: ProgramOrder, link: Callable[[Any], Link]) -> None:
+    _order: ProgramOrder
+    _name: str
+    _source: LogSource
+
+    def __init__(self, link: Callable[[Any], Link]) -> None:
         # Nothing here can fail: what a constructor raises, Ray reports as the death of the actor.
-        self._order, self._make_link = order, link
-        self._name = os.path.basename(order.command[0])  # noqa: PTH119 - a command is no path
-        self._source = LogSource(order.run_id, order.env_id)
+        self._make_link = link
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._waiting_bytes = self._skipped = 0
@@ -97,16 +100,26 @@ class ExternalProgram:
         self._exit_code: int | None = None
         self._signals: list[int] = []
 
-    def start(self) -> int:
-        """Start the program; its process id. Raises ConfigError where it cannot be started."""
-        order = self._order
+    def check(self, name: str, folder: str, environment: Mapping[str, str]) -> None:
+        """Raise ConfigError where there is no such program on this node; before a run begins for it."""
+        check_program(name, started_in(folder), {**inherited(), **environment})
+
+    def start(self, order: ProgramOrder) -> int:
+        """Start a program; its process id. Raises ConfigError where it cannot be started.
+
+        Args:
+            order: what is run.
+        """
+        self._order = order
+        self._name = os.path.basename(order.command[0])  # noqa: PTH119 - a command is no path
+        self._source = LogSource(order.run_id, order.env_id)
         configure_logging(order.logs, "actor")
         self._log = LogStream(self._source, self._make_link(order.writer), order.logs, order.budget)
         self._log.start()
         try:
             self._process = process = subprocess.Popen(
                 order.command,
-                cwd=order.folder if os.path.isdir(order.folder) else None,  # noqa: PTH112 - a job's is another here
+                cwd=started_in(order.folder),
                 env={**inherited(), **order.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -204,6 +217,11 @@ class ExternalProgram:
                 time.sleep(0.02)  # no event tells when a process group of strangers is gone
         for reader in readers:
             reader.join(LEFT_S * 5)
+
+
+def started_in(folder: str) -> str:
+    """A folder, or the supervisor's own where it is not there: a job's is another on each node."""
+    return folder if Path(folder).is_dir() else str(Path.cwd())
 
 
 def inherited() -> dict[str, str]:

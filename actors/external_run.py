@@ -2,8 +2,9 @@
 
 The life of one:
 
-1. The run's folder, hub and writer are there before the program starts; its spaces are not known yet.
-2. A supervisor actor runs the program (external_program.py); recorders inside join the run (joined.py).
+1. A supervisor actor on a node that has room looks for the program there: where there is none, no run begins.
+2. The run's folder, hub and writer are there before the program starts; its spaces are not known yet. The supervisor
+   runs the program (external_program.py); recorders inside join the run (joined.py).
 3. The driver shows what the program prints, and passes signals on.
 4. When the program has ended, or its supervisor died and took it along, what recorders lost is declared; the counts are
    reconciled, and the run ends with the program's exit code.
@@ -36,6 +37,7 @@ from .end_summary import EndStatus, EndSummary
 from .external_program import ExternalProgram, ProgramOrder, ProgramOutput
 from .joined import JOIN_STRIDE
 from .on_ray import cluster, launch, links, remote
+from .program_path import check_program
 from .recording import Recording
 from .resuming import PastRun
 from .run_description import EnvDescription, package_versions
@@ -120,8 +122,35 @@ def run_program(
     lake = tree.lake.expanduser().resolve()
     check_room(lake)
     past = _past_run(lake)
+    started_in, environment = str(folder or Path.cwd()), environment or {}
+    if cluster.starts_here():  # the node will be this machine, so nothing has to start for it
+        check_program(command[0], started_in, {**os.environ, **environment})
     cluster.ensure_ray()
     cluster.check_resources(0, tree.resources, program_share(cpus, gpus, memory_bytes))
+    supervisor = launch.start_program(
+        ExternalProgram, links.RayWriterLink, cpus=cpus, gpus=gpus, memory_bytes=memory_bytes
+    )
+    try:
+        remote.call(supervisor.check, command[0], started_in, environment, timeout_s=cluster.START_S)
+        return _supervised(supervisor, command, settings, past, started_in, environment, show, asked, begun)
+    finally:
+        launch.kill(supervisor)
+
+
+def _supervised(
+    supervisor: Any,
+    command: Sequence[str],
+    settings: Resolved,
+    past: PastRun | None,
+    folder: str,
+    environment: Mapping[str, str],
+    show: Callable[[ProgramOutput], None],
+    asked: Callable[[], Sequence[int]],
+    begun: Callable[[str, int], None],
+) -> ProgramEnd:
+    """The run, from its folder to its end; see `run_program`."""
+    tree = settings.config
+    lake = tree.lake.expanduser().resolve()
     run_id = past.folder.run_id if past is not None else take_run_id() or new_run_id()
     run = RunFolder.of(lake, run_id)
     name = _name(command)
@@ -138,21 +167,18 @@ def run_program(
         run_id=run_id,
         env_id=name,
         command=tuple(command),
-        folder=str(folder or Path.cwd()),
-        environment={**(environment or {}), **wiring, "RAY_ADDRESS": cluster.cluster_address()},
+        folder=folder,
+        environment={**environment, **wiring, "RAY_ADDRESS": cluster.cluster_address()},
         writer=recording.writer,
         logs=recording.logs,
         budget=tree.durable.budget,
     )
-    supervisor = launch.start_program(
-        ExternalProgram, order, links.RayWriterLink, cpus=cpus, gpus=gpus, memory_bytes=memory_bytes
-    )
     try:
-        pid = remote.call(supervisor.start, timeout_s=cluster.START_S)
+        pid = remote.call(supervisor.start, order, timeout_s=cluster.START_S)
         begun(run_id, pid)
         exit_code, skipped, stopped, why = _follow(supervisor, show, asked)
     except BaseException as error:
-        launch.kill(supervisor)
+        launch.kill(supervisor)  # first: what it still does is not recorded any more
         recording.abandon(str(error) or type(error).__name__)
         raise
     launch.kill(supervisor)

@@ -56,6 +56,11 @@ def ensure_ray() -> None:
         ) from error
 
 
+def starts_here() -> bool:
+    """Whether `ensure_ray` would start Ray in this machine: it runs nowhere yet, and no cluster is named."""
+    return not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+
+
 def _start_here() -> None:
     """Start Ray in this machine, once more where its own processes took longer than the 30 s that Ray gives them."""
     for again in range(STARTS):

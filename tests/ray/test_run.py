@@ -178,7 +178,8 @@ time.sleep(100)
 
 def test_what_cannot_be_started(lake: Path) -> None:
     settings = configured_by("tests", None, None, lake=lake, frames=None)
-    with pytest.raises(ConfigError, match=r"run: 'no-such-program' cannot be started: No such file or directory\."):
+    with pytest.raises(ConfigError, match=r"run: 'no-such-program' cannot be started: there is no such program"):
         run_program(["no-such-program"], settings)
+    assert not (lake / "runs").exists(), "no run began"
     with pytest.raises(ConfigError, match="say which program, after --"):
         run_program([], settings)
