@@ -42,6 +42,8 @@ from .stepping import EnvRecipe, make_env
 
 LONGEST_LINE: Final = 64 << 20
 """Bytes of a line; a longer one is no step."""
+SHOWN_BYTES: Final = 60
+"""Of a line in a message."""
 COMMIT_BYTES: Final = 32 << 20
 PROBLEMS_SHOWN: Final = 20
 KEY: Final = ProducerKey(0, 0)
@@ -125,7 +127,7 @@ def import_v0(
         What was recorded and what was not; `report.lossy` says whether lines were refused.
 
     Raises:
-        ConfigError: the file cannot be read, or a value that is not allowed.
+        ConfigError: the file cannot be read, none of its lines is a step, or a value that is not allowed.
         EnvError: `env` cannot be made.
         LakeNotWritable, DiskFull: what was committed by then is a run with status `failed`.
     """
@@ -137,6 +139,7 @@ def import_v0(
     source = Path(file)
     began = time.monotonic()
     reading = _Reading(source, 1 if env else 2, progress)
+    reading.check()
     values, spaces = _declared(env) if env else _learned(reading)
     info = EnvDescription(
         env_id=env or f"v0:{source.name.partition('.')[0]}",
@@ -223,6 +226,24 @@ class _Reading:
         self._whole, self._done, self._told = passes * self._size, 0, time.monotonic()
         self.lines = 0
 
+    def check(self) -> None:
+        """Raise ConfigError where no line is a step of version 0: it is a file of something else."""
+        first = ""
+        with self._opened() as (file, _):
+            for number, line in enumerate(_lines(file), start=1):
+                if line is not None and not line.strip():
+                    continue
+                step = _parsed(line)
+                problem = step if isinstance(step, Problem) else check_step(step)
+                if problem is None:
+                    return
+                first = first or f"line {number} is {_shown(line)}: {problem.message.removeprefix('line: ')}"
+        if first:
+            raise ConfigError(
+                f"{self.path}: no line of it is a step of version 0; {first}. Expected JSON Lines, one step a line; "
+                "docs/schema.md says its keys. Nothing was recorded."
+            )
+
     def steps(self) -> Iterator[tuple[int, int, dict[str, Any] | Problem]]:
         """The number of each line that is not empty, its length, and its object or what is wrong with it."""
         self.lines = 0
@@ -263,6 +284,11 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
         while line and not line.endswith(b"\n"):
             line = file.readline(LONGEST_LINE)
         yield None
+
+
+def _shown(line: bytes | None) -> str:
+    text = (line or b"")[:SHOWN_BYTES + 1].decode(errors="replace").strip()
+    return repr(text) if len(text) <= SHOWN_BYTES else f"{text[:SHOWN_BYTES]!r} …"
 
 
 def _parsed(line: bytes | None) -> dict[str, Any] | Problem:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 
 from rolltape.schema.errors import ConfigError, EnvError, MissingExtra, RolltapeError, UnknownEnvironment
+from rolltape.schema.near_names import did_you_mean
 
 from .blame import said
 
@@ -37,8 +39,10 @@ NEAR = 0.7
 """How alike two names must be for one to be suggested for the other; 1 is the same."""
 
 
-def why_not_made(source: str, kwargs: dict[str, Any], error: Exception) -> RolltapeError:
-    """The error for a user, of what making the environment `source` raised."""
+def why_not_made(
+    source: str, kwargs: dict[str, Any], error: Exception, takes: Callable[[], Sequence[str]] = tuple
+) -> RolltapeError:
+    """The error for a user, of what making the environment `source` raised; `takes` says which arguments there are."""
     if isinstance(error, RolltapeError):
         return error
     if isinstance(error, gym.error.UnregisteredEnv | gym.error.DeprecatedEnv) or _is_no_id(error):
@@ -47,9 +51,12 @@ def why_not_made(source: str, kwargs: dict[str, Any], error: Exception) -> Rollt
         return _missing(source, error)
     if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
         name = str(error).partition("unexpected keyword argument ")[2].split()[0].strip("'")
-        if name == "render_mode":
-            return ConfigError(f"{source} takes no render_mode={kwargs.get(name)!r}: its renders cannot be recorded.")
-        return ConfigError(f"env_kwargs: {source} takes no argument {name!r} (got {_listed(kwargs)}).")
+        if name == "render_mode" and name in kwargs:
+            return ConfigError(f"{source} takes no render_mode={kwargs[name]!r}: its renders cannot be recorded.")
+        if name in kwargs:  # otherwise the environment itself called something wrongly
+            known = takes()
+            there = f"{did_you_mean(name, known)} It takes {', '.join(known)}." if known else ""
+            return ConfigError(f"env_kwargs: {source} takes no argument {name!r} (got {_listed(kwargs)}).{there}")
     return EnvError(f"{source} cannot be made{_with(kwargs)}. It raised {said(error)}.")
 
 

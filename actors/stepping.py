@@ -25,6 +25,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rolltape.schema.errors import ConfigError, EnvError, UnknownEnvironment, UnsupportedSpace
 
+from .env_arguments import arguments_of
 from .imports import import_module, search_here
 from .inside import Inside
 from .refusals import NAMESPACES, why_not_made
@@ -114,7 +115,7 @@ def make_env(recipe: EnvRecipe) -> gym.Env[Any, Any]:
         search_here()
         return gym.make(source, **recipe.kwargs)
     except Exception as error:
-        raise why_not_made(recipe.env_id, recipe.kwargs, error) from error
+        raise why_not_made(recipe.env_id, recipe.kwargs, error, lambda: arguments_of(_creator(source))) from error
 
 
 def spaces_of(recipe: EnvRecipe) -> tuple[gym.Space[Any], gym.Space[Any], gym.Env[Any, Any]]:
@@ -241,6 +242,13 @@ def import_namespace(env_id: str) -> None:
     package = importlib.import_module(module)
     if first and module == "ale_py":  # or every game prints a banner of two lines when it is made
         package.ALEInterface.setLoggerMode(package.LoggerMode.Warning)
+
+
+def _creator(source: EnvSource) -> EnvSpec | Callable[..., gym.Env[Any, Any]]:
+    """What makes an environment that was found."""
+    if not isinstance(source, str):
+        return source
+    return _entry_point(source) if is_entry_point(source) else gym.spec(source.rpartition(":")[2])
 
 
 def is_entry_point(source: str) -> bool:

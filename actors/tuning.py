@@ -26,7 +26,7 @@ from rolltape.storage.configuration import configured_by
 
 from .fleet import Fleet
 from .policies import load_policy
-from .stepping import EnvRecipe, make_sub_environments, spaces_of, uses_native
+from .stepping import EnvRecipe, SubEnvironments, make_sub_environments, spaces_of, uses_native
 
 WORTH: Final = 0.05
 FLUSH_S: Final = 2.0
@@ -174,8 +174,9 @@ def tune(
     kwargs = dict(env_kwargs or {})
     if durable.frames.policy == "render":
         kwargs.setdefault("render_mode", "rgb_array")
+    sub = bare_environments(env, kwargs, num_envs)  # refused before anything is announced
     tell(f"stepping {num_envs} {env} without recording")
-    bare_us, bare_rate = step_bare(env, kwargs, num_envs, seconds)
+    bare_us, bare_rate = step_bare(sub, seconds)
     steps = max(num_envs * 10, int(bare_rate * seconds * 0.7))
     found: dict[Sizes, list[Tried]] = {sizes: [] for sizes in candidates(now)}
     for number in range(rounds):
@@ -217,13 +218,18 @@ def chosen(tried: Sequence[Tried]) -> Tried:
     return best if not now.healthy or best.cost_us < (1 - WORTH) * now.cost_us else now
 
 
-def step_bare(env: str, kwargs: dict[str, Any], num_envs: int, seconds: float) -> tuple[float, float]:
-    """Microseconds of processor time a step, and steps a second, with random actions and no recording."""
+def bare_environments(env: str, kwargs: dict[str, Any], num_envs: int) -> SubEnvironments:
+    """What is stepped without recording. Raises as `Fleet` where it cannot be made."""
     recipe = EnvRecipe(env, kwargs)
     _, _, probe = spaces_of(recipe)
     native = uses_native(recipe, probe)
     probe.close()
-    sub = make_sub_environments(recipe, native, num_envs, run_seed=0, sub_env_offset=0, first_index=[0] * num_envs)
+    return make_sub_environments(recipe, native, num_envs, run_seed=0, sub_env_offset=0, first_index=[0] * num_envs)
+
+
+def step_bare(sub: SubEnvironments, seconds: float) -> tuple[float, float]:
+    """Microseconds of processor time a step, and steps a second, with random actions and no recording; closes `sub`."""
+    num_envs = sub.env.num_envs
     act = load_policy("random", sub.env.single_observation_space, sub.env.single_action_space, num_envs, 0)
     observations, _ = sub.env.reset(seed=sub.batch_seed)
     steps, cpu_s, at = 0, time.process_time(), time.perf_counter()

@@ -90,7 +90,7 @@ class Access:
         if not is_loopback(host) and not allow_remote:
             raise ConfigError(
                 f"host: {host} can be reached from other machines. Listen on 127.0.0.1 and forward the port "
-                f"(`ssh -L {port or 8765}:127.0.0.1:{port or 8765} …`), or say --allow-remote."
+                f"(`ssh -L {port}:127.0.0.1:{port} …`), or say --allow-remote."
             )
         if token is not None and len(token) < 16:
             raise ConfigError("token: expected 16 characters or more; leave it out to have one made.")

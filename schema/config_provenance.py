@@ -181,7 +181,9 @@ def setting_of(path: str) -> Setting:
     inside = [known for known in paths if known.startswith(f"{path}.")]
     if inside:
         raise ConfigError(f"{path}: is a section; its keys are {', '.join(inside)}")
-    raise ConfigError(f"{path}: unknown key.{did_you_mean(path, paths)} `rolltape config show` lists them.")
+    sections = {known.rpartition(".")[0] for known in paths} - {""}
+    known = [*paths, *sorted(sections)]
+    raise ConfigError(f"{path}: unknown key.{did_you_mean(path, known)} `rolltape config show` lists them.")
 
 
 def plain(value: Any) -> Any:

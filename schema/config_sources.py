@@ -65,6 +65,9 @@ def file_layer(path: Path, *, shown: str | None = None) -> Layer:
     from pydantic_settings import TomlConfigSettingsSource
 
     shown = shown or str(path)
+    if path.is_dir():
+        usual = Path(shown) / "rolltape.toml"
+        raise ConfigError(f"{shown} is a folder; name a file of settings in it, such as {usual}.")
     if not path.is_file():
         raise ConfigError(f"{shown}: there is no such file of settings.")
     try:

@@ -6,6 +6,9 @@ import re
 
 from rolltape.schema.errors import ConfigError
 
+AGES = "such as 45s, 90m, 12h, 30d or 2w"
+"""Of an option whose metavar is AGE; `seconds` reads it."""
+
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
@@ -13,7 +16,7 @@ BYTES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 def seconds(text: str, option: str) -> float:
     """Seconds of `45s`, `90m`, `12h`, `30d` or `2w`. Raises ConfigError, naming the option."""
-    return _amount(text, option, SECONDS, "an age such as 45s, 90m, 12h, 30d or 2w")
+    return _amount(text, option, SECONDS, f"an age {AGES}")
 
 
 def size(text: str, option: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .amounts import AGES, seconds
 from .options import Lake, Which
 
 
@@ -26,7 +27,10 @@ def compact(
         Level, typer.Option("--level", help="archive tries encodings and keeps the smallest; ten times as slow.")
     ] = Level.normal,
     grace: Annotated[
-        str, typer.Option("--grace", help="How long replaced parts stay for readers; 0s where nobody reads.")
+        str,
+        typer.Option(
+            "--grace", metavar="AGE", help=f"How long replaced parts stay for readers, {AGES}; 0s where nobody reads."
+        ),
     ] = "60s",
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the end of the grace, or leave it to `rolltape vacuum`.")
@@ -39,7 +43,6 @@ def compact(
     from rolltape.storage.merging import allocate_for_merging
     from rolltape.storage.upkeep import compact as compact_lake
 
-    from .amounts import seconds
     from .output import console
 
     grace_s = seconds(grace, "--grace")

@@ -62,13 +62,12 @@ def show(
         _explain(settled(env, config, set_keys, {}), explain)
     else:
         rows = of_run(run, lake) if run is not None else settled(env, config, set_keys, {}).table()
-        rows = [
-            row for row in rows if row["key"].startswith(section) and not (changed and row["value"] == row["default"])
-        ]
-        if not rows and section and not changed:
+        rows = [row for row in rows if row["key"].startswith(section)]
+        if not rows:
             from rolltape.schema.config_provenance import setting_of
 
             setting_of(section)  # raises ConfigError with near ones
+        rows = [row for row in rows if not (changed and row["value"] == row["default"])]
         if format is ShowFormat.json:
             json.dump(rows, sys.stdout, indent=2)
             print()

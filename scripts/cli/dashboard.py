@@ -61,7 +61,8 @@ def dashboard(
     if folder is not None and str(ctx.get_parameter_source("lake")) == "ParameterSource.COMMANDLINE" and folder != lake:
         raise ConfigError(f"dashboard: one lake, got LAKE {folder} and --lake {lake}; leave one of them out")
     opened = open_lake(folder or lake)
-    Access.make(0, host=host, token=token, allow_remote=allow_remote)  # refuse before the port is taken
+    # Refused before the port is taken.
+    Access.make(port or DEFAULT_PORT, host=host, token=token, allow_remote=allow_remote)
     listening = free_socket(host, DEFAULT_PORT) if port is None else bound_socket(host, port)
     with listening:
         access = Access.make(

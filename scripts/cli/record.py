@@ -21,7 +21,7 @@ from rolltape.schema.log_policy import configure_logging
 
 from .options import ConfigFile, SetKeys
 from .output import facts
-from .settled import settled
+from .settled import say_all_right, settled
 
 if TYPE_CHECKING:
     from rolltape.actors.fleet import Fleet
@@ -201,7 +201,7 @@ def record(
         float | None,
         typer.Option(
             metavar="RATE",
-            help="Step no faster, all together.",
+            help="Step no faster than this, in steps a second of all together.",
             show_default="no limit",
             rich_help_panel=RUNS,
         ),
@@ -255,7 +255,7 @@ def record(
         float | None,
         typer.Option(
             metavar="S",
-            help="The writer commits what is this old; this and the commit is what a crash may cost.",
+            help="The writer commits what is this old, in seconds; this and the commit is what a crash may cost.",
             show_default=f"{DEFAULTS.commit.max_age_s:g}",
             rich_help_panel=KEPT,
         ),
@@ -273,7 +273,7 @@ def record(
         float | None,
         typer.Option(
             metavar="S",
-            help="Fail when nothing could be written for so long.",
+            help="Fail when nothing could be written for so many seconds.",
             show_default=f"{DEFAULTS.budget.give_up_s:g}",
             rich_help_panel=KEPT,
         ),
@@ -344,7 +344,7 @@ def record(
     kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
     if check:
         _check_policy(tree.fleet.policy)
-        print("all right; nothing was started", file=sys.stderr)
+        say_all_right()
         return settings
 
     def make() -> Fleet:

@@ -12,7 +12,7 @@ import typer
 from rolltape.schema.log_policy import configure_logging
 
 from .options import ConfigFile, SetKeys
-from .settled import settled
+from .settled import say_all_right, settled
 
 if TYPE_CHECKING:
     from rolltape.actors.external_program import ProgramOutput
@@ -50,7 +50,7 @@ def run(
     """
     settings = settled(None, config, set_keys, {"lake": ("--lake", lake)})
     if check:
-        print("all right; nothing was started", file=sys.stderr)
+        say_all_right()
         return settings, (cpus, gpus, memory * MIB)
     configure_logging(settings.config.logging, "program")
     from rolltape.actors.external_run import run_program

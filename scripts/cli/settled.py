@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from enum import Enum
@@ -49,3 +50,11 @@ def settled(
     for risk in found.risks:
         print(f"rolltape: {risk}", file=sys.stderr)
     return found
+
+
+def say_all_right() -> None:
+    """What `--check` says where nothing is wrong; `submit`, which checks its command so, goes on and says itself."""
+    from rolltape.storage.configuration import SETTINGS_VARIABLE
+
+    if SETTINGS_VARIABLE not in os.environ:
+        print("all right; nothing was started", file=sys.stderr)

@@ -40,7 +40,7 @@ COLUMNS = (
 def tune(
     env: Annotated[str, typer.Argument(metavar="ENV", help="A registered id, or module:callable.")],
     envs: Annotated[int, typer.Option("--envs", "-n", min=1, metavar="N", help="Sub-environments of the worker.")] = 8,
-    seconds: Annotated[float, typer.Option(min=4, metavar="S", help="How long each recording steps, about.")] = 8.0,
+    seconds: Annotated[float, typer.Option(min=4, metavar="S", help="Seconds that each recording steps, about.")] = 8.0,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often each size is recorded, in turns.")] = 2,
     env_kwargs: Annotated[
         list[str] | None,

@@ -7,16 +7,24 @@ from typing import Annotated
 
 import typer
 
+from .amounts import AGES, seconds
 from .options import Lake
 from .retain import Yes
 
 
 def vacuum(
     lake: Lake = Path("lake"),
-    grace: Annotated[str, typer.Option("--grace", help="How long replaced parts stay for readers.")] = "60s",
+    grace: Annotated[
+        str, typer.Option("--grace", metavar="AGE", help=f"How long replaced parts stay for readers, {AGES}.")
+    ] = "60s",
     quarantine: Annotated[
         str | None,
-        typer.Option("--quarantine", help="Also what lies in quarantine for so long: 30d.", show_default=False),
+        typer.Option(
+            "--quarantine",
+            metavar="AGE",
+            help=f"Also what lies in quarantine for so long, {AGES}.",
+            show_default=False,
+        ),
     ] = None,
     yes: Yes = False,
 ) -> None:
@@ -27,7 +35,6 @@ def vacuum(
     """
     from rolltape.storage.upkeep import vacuum as vacuum_lake
 
-    from .amounts import seconds
     from .removals import show_removals
 
     age = None if quarantine is None else seconds(quarantine, "--quarantine")

@@ -31,7 +31,13 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and end.")] = False,
     interval: Annotated[
         float | None,
-        typer.Option(min=0.05, max=3600, help="Seconds between two looks.", show_default="0.25; 2 without a terminal"),
+        typer.Option(
+            min=0.05,
+            max=3600,
+            metavar="S",
+            help="Seconds between two looks.",
+            show_default="0.25; 2 without a terminal",
+        ),
     ] = None,
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Whether the run's gateway is asked, where there is one.")

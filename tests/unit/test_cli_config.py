@@ -78,6 +78,19 @@ def test_unknown_keys_are_answered_with_near_ones(arguments: list[str], capsys: 
     assert "Did you mean durable.seed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("changed", [[], ["--changed"]])
+def test_a_section_that_is_none_is_answered_with_the_nearest(
+    changed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("config", "show", "durable.comit", *changed) == 1
+    assert "durable.comit: unknown key. Did you mean durable.commit" in capsys.readouterr().err
+
+
+def test_a_folder_of_settings_is_no_file_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("config", "check", "--config", str(tmp_path)) == 2
+    assert f"{tmp_path} is a folder; name a file of settings in it" in capsys.readouterr().err
+
+
 def test_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run("config", "check") == 0
     assert "0 of" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from rolltape.schema.errors import ConfigError
 from rolltape.scripts.cli import COMMANDS, GROUPS, app_for, main
@@ -137,15 +138,26 @@ def test_info(lake: Path, rolltape) -> None:
         (["tune", "CartPole-v1", "--lake", __file__], 1, f"--lake: {__file__} is a file"),
         (["episodes", "--output", "nowhere/x.csv"], 1, "there is no folder nowhere"),
         (["episodes", "ZZZ"], 1, "rolltape: No run 'ZZZ'"),
-        (["episodes", "--where", "retrun > 1"], 1, 'rolltape: Binder Error: Referenced column "retrun" not found'),
+        (["episodes", "--where", "retrun > 1"], 1, "--where 'retrun > 1': no column retrun. Did you mean return? There are"),
+        (["episodes", "--where", 'status = "lost"'], 1, "A text stands in single quotes: 'lost'."),
+        (["episodes", "--where", "length >"], 1, "--where 'length >': syntax error at or near \">\""),
+        (["episodes", "--where", "length > 'x'"], 1, "--where \"length > 'x'\": Could not convert string 'x'"),
+        (["episodes", "--where", "t >\n1", "--order", "y"], 1, "--where 't >\\n1': no column t. There are run_id, "),
+        (["runs", "--where", "steps > 1", "--order", "step"], 1, "--order 'step': no column step. Did you mean steps?"),
+        (["replay", "--where", "lenght > 1"], 1, "--where 'lenght > 1': no column lenght. Did you mean length?"),
+        (["sql", "select x from runs"], 1, 'rolltape: Binder Error: Referenced column "x" not found'),
         (["sql", "select * from episode"], 1, "no table named episode. There are adoption, control, episodes,"),
+        (["retain"], 1, "retain: give --keep-last N, --max-age AGE or --max-size SIZE; without a rule nothing goes."),
+        (["retain", "--max-age", "30"], 1, "--max-age: expected an age such as 45s, 90m, 12h, 30d or 2w, got '30'"),
+        (["dashboard", "--host", "0.0.0.0"], 1, "(`ssh -L 8765:127.0.0.1:8765 …`), or say --allow-remote"),
+        (["dashboard", "--host", "0.0.0.0", "--port", "9000"], 1, "(`ssh -L 9000:127.0.0.1:9000 …`)"),
         (["sql", "drop table runs"], 1, "rolltape: sql: expected one statement that reads"),
     ],
 )
 def test_what_is_wrong_is_said_once(lake: Path, rolltape, arguments: list[str], code: int, said: str) -> None:
     ended, out, err = rolltape(*arguments)
     assert (ended, out) == (code, "")
-    assert said in err and "Traceback" not in err
+    assert said in err and "Traceback" not in err and "read_parquet" not in err
 
 
 def test_debug_shows_where_an_error_came_from(lake: Path) -> None:
@@ -202,3 +214,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert not ended.value.code and re.fullmatch(r"rolltape \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+def test_durations_say_their_unit() -> None:
+    """Of every option that is a time, however it is called."""
+    timed = re.compile(r"(^|_)(grace|age|age_s|seconds|interval|quarantine|wait_s|up_s|timeout)(_|$)")
+    found = 0
+    for name in COMMANDS:
+        for parameter in typer.main.get_command(app_for([name])).commands[name].params:  # type: ignore[attr-defined]
+            if timed.search(parameter.name) and not parameter.is_flag:
+                found += 1
+                assert re.search(r"[Ss]econds|such as 45s, 90m", parameter.help), (name, parameter.name, parameter.help)
+    assert found >= 9

@@ -269,6 +269,25 @@ def test_an_empty_file_is_an_empty_run(tmp_path: Path) -> None:
     assert (report.steps, report.lossy, run.status) == (0, False, "completed")
 
 
+@pytest.mark.parametrize("env", [None, "CartPole-v1"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nhello world\nbye\n", r"plain\.txt: no line of it is a step of version 0; line 2 is 'hello world': not JSON"),
+        ("[1]\n", r"line 1 is '\[1\]': expected a JSON object, got list"),
+        ('{"a": 1}\n{"b": 2}\n', r"line 1 is '\{\"a\": 1\}': \w+: missing"),
+        ("x" * 100, rf"line 1 is '{'x' * 60}' …: not JSON"),
+        ("\x00\xff", r"line 1 is '\\x00"),
+    ],
+)
+def test_a_file_of_something_else_leaves_nothing(text: str, said: str, env: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "plain.txt"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        import_v0(file, tmp_path / "lake", env=env)
+    assert not (tmp_path / "lake").exists()
+
+
 @pytest.mark.parametrize(("lines", "code"), [([line(0)], 0), ([line(0), "broken"], 3)])
 def test_the_command_says_what_is_lost(
     lines: list[Any], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

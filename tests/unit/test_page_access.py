@@ -176,6 +176,8 @@ def test_assets_are_known_names_only(client: TestClient, name: str) -> None:
 def test_other_machines_need_an_explicit_word() -> None:
     with pytest.raises(ConfigError, match=r"--allow-remote"):
         Access.make(8765, host="0.0.0.0")
+    with pytest.raises(ConfigError, match=r"`ssh -L 9123:127\.0\.0\.1:9123 …`"):
+        Access.make(9123, host="0.0.0.0")
     with pytest.raises(ConfigError, match="16 characters"):
         Access.make(8765, token="short")
     assert Access.make(8765, host="0.0.0.0", allow_remote=True).token, "and a token even then"

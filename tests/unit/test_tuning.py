@@ -14,6 +14,7 @@ from rolltape.actors.tuning import (
     Sizes,
     Tried,
     Tuned,
+    bare_environments,
     best_round,
     candidates,
     chosen,
@@ -22,6 +23,7 @@ from rolltape.actors.tuning import (
 )
 from rolltape.schema.config_presets import choose_preset, user_presets
 from rolltape.schema.errors import ConfigError, LakeNotWritable
+from rolltape.scripts.cli import main
 from rolltape.storage.preset_file import preset_name, preset_text, write_preset
 
 MIB = 1 << 20
@@ -124,5 +126,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_stepping_alone_costs_something() -> None:
-    cost_us, rate = step_bare("CartPole-v1", {}, 4, 0.05)
+    cost_us, rate = step_bare(bare_environments("CartPole-v1", {}, 4), 0.05)
     assert 0 < cost_us < 1e4 and rate > 100
+
+
+def test_an_unknown_environment_is_refused_before_anything_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", "CartPol-v1"])
+    err = capsys.readouterr().err
+    assert ended.value.code == 1 and err.startswith("rolltape: No environment 'CartPol-v1'") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

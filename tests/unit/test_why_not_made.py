@@ -21,6 +21,16 @@ class Plain(gym.Env[Any, Any]):
             raise OSError("cannot open the robot")
 
 
+class Larger(Plain):
+    def __init__(self, depth: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+class Careless(Plain):
+    def __init__(self) -> None:
+        super().__init__(colour="red")  # type: ignore[call-arg]
+
+
 class NoSpace(Plain):
     action_space = "left or right"  # type: ignore[assignment]
 
@@ -88,13 +98,20 @@ def test_a_module_beside_the_user_is_found(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_arguments_that_it_does_not_take() -> None:
-    with pytest.raises(ConfigError, match=r"env_kwargs: CartPole-v1 takes no argument 'wheels' \(got wheels=3\)"):
+    told = r"env_kwargs: CartPole-v1 takes no argument 'wheels' \(got wheels=3\)\. It takes .*sutton_barto_reward"
+    with pytest.raises(ConfigError, match=told):
         make_env(EnvRecipe("CartPole-v1", {"wheels": 3}))
+    with pytest.raises(ConfigError, match=r"argument 'szie' .* Did you mean size\? It takes size\."):
+        make_env(EnvRecipe("tests.unit.test_why_not_made:Plain", {"szie": 3}))
+    with pytest.raises(ConfigError, match=r"Larger takes no argument 'width' .* It takes depth, size\."):
+        make_env(EnvRecipe(Larger, {"width": 3}))
     with pytest.raises(ConfigError, match=r"Plain takes no render_mode='rgb_array': its renders cannot be recorded"):
         make_env(EnvRecipe(Plain, {"render_mode": "rgb_array"}))
 
 
 def test_a_constructor_that_raises() -> None:
+    with pytest.raises(EnvError, match=r"Careless cannot be made\. It raised TypeError: .*'colour'"):
+        make_env(EnvRecipe(Careless))
     told = r"Plain cannot be made with size=-1\. It raised OSError: cannot open the robot \(.*:\d+, in __init__\)"
     with pytest.raises(EnvError, match=told) as raised:
         make_env(EnvRecipe(Plain, {"size": -1}))
