@@ -74,7 +74,11 @@ class RecordSession:
             session = None if run is None else cls._named.get(_name_of(lake, run))
         if session is None:
             return PastRun.find(lake, resume, "recorder")
-        if session._past is None or Lake(lake).resolve(resume) != session.recording.run_id:
+        meant = None
+        if session._past is not None:
+            with Lake(lake, threads=1) as found:
+                meant = found.resolve(resume)
+        if session._past is None or meant != session.recording.run_id:
             began = "began anew" if session._past is None else "goes on"
             raise ConfigError(
                 f"resume: in this process {run!r} is the name of run {session.recording.run_id}, which {began} with "

@@ -134,9 +134,10 @@ def _parts(run: Run, wanted: list[dict[str, Any]], make: Maker | None, workers: 
 def _job(lake: str, run_id: str, episodes: list[int], make: Maker | None) -> Part:
     from rolltape.storage.lake import open_lake
 
-    run = open_lake(lake, threads=1).run(run_id)
-    rows = episode_rows(run, f"episode in ({', '.join(map(str, episodes))})")
-    parts = list(_replayed(run, rows, make))
+    with open_lake(lake, threads=1) as opened:
+        run = opened.run(run_id)
+        rows = episode_rows(run, f"episode in ({', '.join(map(str, episodes))})")
+        parts = list(_replayed(run, rows, make))
     return Part([r for part in parts for r in part.results], set().union(*(part.uncompared for part in parts)))
 
 

@@ -115,8 +115,8 @@ class PastRun:
 
         Raises LakeNotFound, CorruptRecording; ConfigError where it cannot go on.
         """
-        found = Lake(lake)
-        folder = found.listing.folder(found.resolve(run))
+        with Lake(lake, threads=1) as found:
+            folder = found.listing.folder(found.resolve(run))
         info = read_run_info(folder)
         if "program" in info:
             raise ConfigError(

@@ -171,7 +171,8 @@ def stress(
         from rolltape.storage.equality import first_difference
         from rolltape.storage.lake import open_lake
 
-        difference = first_difference(run, open_lake(target).run(recording.run_id))
+        with open_lake(target) as into:
+            difference = first_difference(run, into.run(recording.run_id))
     return StressReport(
         run.run_id,
         summary,

@@ -88,14 +88,7 @@ class CatalogPublisher:
         return path
 
     def _build(self, path: Path) -> None:
-        adoption = self.lake.adoption_tables
-        tables = {
-            "runs": self.lake.runs_table.rows(),
-            "parts": self.lake.part_table.rows(),
-            "payloads": adoption.payloads(),
-            "mismatches": adoption.mismatches(),
-            "adoption": adoption.adoption(),
-        }
+        tables = {name: rows() for name, rows in self.lake.derived_tables.items()}
         views = dict(catalog_views(self.lake))
         try:
             with _stand_in() as lake, duckdb.connect(str(path), config={"threads": 1}) as database:

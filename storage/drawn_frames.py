@@ -34,6 +34,10 @@ class Renderer(Protocol):
         """What stands for the look before step `t`. Raises LakeNotFound outside the episode, or ReplayFailed."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it draws with; it is made again when something is asked for."""
+        ...
+
 
 class DrawnFrames(Frames):
     """The pictures of one episode, drawn while they are read. The first is drawn at once, to know the shape."""

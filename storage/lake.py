@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,7 +28,7 @@ from .log_filter import log_condition
 from .part_files import StoredSchema
 from .part_table import PartTable
 from .picture import Picture
-from .queries import NOT_LAKE_WIDE, Engine, columns_of, common_columns, scan
+from .queries import NOT_LAKE_WIDE, Engine, Rows, columns_of, common_columns, scan
 from .relation import Relation, Select
 from .run_info import read_run_info
 from .runs import Run, RunsTable
@@ -72,14 +73,25 @@ def parts(lake: Lake | str | os.PathLike[str], run: WhichRun | None = None, tabl
         LakeNotFound: no such lake or run.
         ConfigError: no such table.
     """
-    lake = lake if isinstance(lake, Lake) else Lake(lake)
     _check_table(table)
-    run_ids = lake.listing.run_ids() if run is None else [lake.resolve(run)]
-    return [part for run_id in run_ids for part in list_parts(lake.listing.folder(run_id), table)]
+    with opened(lake) as found:
+        run_ids = found.listing.run_ids() if run is None else [found.resolve(run)]
+        return [part for run_id in run_ids for part in list_parts(found.listing.folder(run_id), table)]
+
+
+@contextmanager
+def opened(lake: Lake | str | os.PathLike[str]) -> Iterator[Lake]:
+    """A lake as it is, or one opened for the block alone. Raises LakeNotFound."""
+    if isinstance(lake, Lake):
+        yield lake
+    else:
+        with Lake(lake, threads=1) as found:
+            yield found
 
 
 class Lake:
-    """A folder of recordings, open for reading.
+    """A folder of recordings, open for reading until `close()`, or the end of a `with` block, or for ever: nothing is
+    locked, and DuckDB's idle threads are all that an open one costs.
 
     Attributes:
         path: the folder, absolute.
@@ -90,6 +102,7 @@ class Lake:
         episode_rows: what finds the rows of single episodes.
         runs_table, part_table: the rows of `runs` and `parts`, remembering what does not change.
         adoption_tables: the rows of `payloads`, `mismatches` and `adoption`.
+        derived_tables: what gives the rows of the tables of SQL that are not recorded, by their names.
     """
 
     def __init__(
@@ -112,7 +125,7 @@ class Lake:
         self._info: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], StoredSchema] = {}
         self.adoption_tables = AdoptionTables(self)
-        tables = {
+        self.derived_tables: Mapping[str, Callable[[], Rows]] = {
             "runs": self.runs_table.rows,
             "parts": self.part_table.rows,
             "payloads": self.adoption_tables.payloads,
@@ -120,7 +133,7 @@ class Lake:
             "adoption": self.adoption_tables.adoption,
         }
         self.frame_store = FrameStore(self.listing, self.run_info)
-        self.engine = Engine(self.listing, tables, threads=threads, memory=memory)
+        self.engine = Engine(self.listing, self.derived_tables, threads=threads, memory=memory)
 
     # ---- runs -----------------------------------------------------------------------------------------------------
 
@@ -403,6 +416,24 @@ class Lake:
             if info.get("spaces") is not None or "program" not in info:  # a program's run learns its spaces later
                 self._info[run_id] = info
         return info
+
+    # ---- its end --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End DuckDB's threads, and close the environments that drew pictures; to be called after the last query.
+
+        A result that is still being read ends with duckdb.Error, and what is queried later raises StorageError.
+        Closing twice is once. `parts` and pictures that are stored need no DuckDB and can be read still.
+        """
+        self.engine.close()
+        if self.renderer is not None:
+            self.renderer.close()
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.path, *self._settings)  # another process (a Ray task) opens its own

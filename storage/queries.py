@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import ConfigError, CorruptRecording
+from rolltape.schema.errors import ConfigError, CorruptRecording, StorageError
 
 from .damaged import first_damaged
 from .listing import LakeListing
@@ -148,7 +148,7 @@ class Engine:
     def __init__(
         self,
         listing: LakeListing,
-        tables: dict[str, Callable[[], Rows]],
+        tables: Mapping[str, Callable[[], Rows]],
         *,
         threads: int | None = None,
         memory: str | None = None,
@@ -180,6 +180,7 @@ class Engine:
 
         Raises:
             CorruptRecording: a part that exists cannot be read; names it.
+            StorageError: it was closed.
             duckdb.Error: the statement is wrong.
         """
         try:
@@ -200,7 +201,17 @@ class Engine:
     def _once(
         self, render: Callable[[], str], params: Sequence[Any], read: Callable[[duckdb.DuckDBPyRelation], T]
     ) -> T:
-        return read(self._connection.cursor().sql(render(), params=list(params) or None))
+        return read(self._cursor().sql(render(), params=list(params) or None))
+
+    def close(self) -> None:
+        """End DuckDB's threads; nothing is queried any more."""
+        self._connection.close()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.cursor()
+        except duckdb.ConnectionException:
+            raise StorageError(f"The lake {self._listing.path} was closed; open it again to query it.") from None
 
     def _blamed(self, error: duckdb.Error) -> Exception:
         """What to say of an error that a damaged part may be the reason of: DuckDB often does not name the file."""
@@ -225,7 +236,7 @@ class Engine:
             ConfigError: it is not a single statement that reads.
             duckdb.Error: it cannot be parsed.
         """
-        statements = self._connection.cursor().extract_statements(text)
+        statements = self._cursor().extract_statements(text)
         kinds = [statement.type.name for statement in statements]
         if len(kinds) != 1 or kinds[0] not in _READS:
             raise ConfigError(
@@ -251,7 +262,7 @@ class Engine:
                 self._views |= changed
 
     def _replace(self, views: Mapping[str, tuple[str, ...]], tables: Mapping[str, Rows]) -> None:
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         cursor.begin()
         try:
             for name, parts in views.items():

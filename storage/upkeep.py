@@ -26,7 +26,7 @@ from .catalog import CATALOG_NAME, LOCK_NAME
 from .compaction import GRACE_S, CompactionReport, Compactor, compact_run
 from .compaction_groups import Level
 from .files import FileOps, folder_bytes, storage_errors
-from .lake import Lake
+from .lake import Lake, opened
 from .layout import RETIRED_NAME, RunFolder, is_run_id, list_runs
 from .summaries import created_at, newest_markers, summarize
 
@@ -81,14 +81,15 @@ def compact(
     """
     if level not in LEVELS:
         raise ConfigError(f"level: must be one of {', '.join(LEVELS)} (got {level!r}).")
-    lake = lake if isinstance(lake, Lake) else Lake(lake)
-    ids = lake.listing.run_ids() if run is None else [lake.resolve(run)]
-    reports = [compact_run(lake.listing.folder(r), level=level, grace_s=grace_s, wait=False) for r in ids]
+    with opened(lake) as found:
+        listing = found.listing
+        ids = listing.run_ids() if run is None else [found.resolve(run)]
+    reports = [compact_run(listing.folder(r), level=level, grace_s=grace_s, wait=False) for r in ids]
     if wait and any(report.waiting for report in reports):
         time.sleep(grace_s)  # asked for by `wait`: readers may hold what was replaced until then
         for report in reports:
             if report.waiting:
-                with Compactor.begun(lake.listing.folder(report.run_id)) as compactor:
+                with Compactor.begun(listing.folder(report.run_id)) as compactor:
                     if compactor is not None:
                         compactor.remove_superseded(grace_s)
     return reports
@@ -248,7 +249,8 @@ def _nobody_publishes(path: Path, files: FileOps, dry_run: bool) -> Iterator[boo
 
 
 def _path(lake: Lake | str | os.PathLike[str]) -> Path:
-    return (lake if isinstance(lake, Lake) else Lake(lake)).path
+    with opened(lake) as found:
+        return found.path
 
 
 def _all_runs(path: Path) -> Iterator[RunFolder]:

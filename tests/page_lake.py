@@ -67,6 +67,9 @@ class Looks:
             )
         return None
 
+    def close(self) -> None:
+        return
+
 
 def _run(
     path: Path,

@@ -436,7 +436,8 @@ def _left_behind(fleet: Fleet, lake: Path) -> str:
     from rolltape.storage.lake import open_lake
 
     try:
-        row = open_lake(lake).runs(f"run_id = '{fleet.run_id}'").to_dicts()[0]
+        with open_lake(lake) as opened:
+            row = opened.runs(f"run_id = '{fleet.run_id}'").to_dicts()[0]
     except (RolltapeError, IndexError):
         return f"run {fleet.run_id} was given up"
     return (
