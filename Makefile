@@ -85,11 +85,11 @@ $(BIN)/uv: requirements/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	touch $@
 
-PARTS_IN_C := actors/_row.c schema/_changes.c
+PARTS_IN_C := actors/_row.c actors/_tape.c schema/_changes.c
 
 # The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned. It compiles
 # the parts in C in place, and goes on without where it cannot: a library of before must not stay then.
-$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py $(PARTS_IN_C)
+$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py $(PARTS_IN_C) actors/_values.h
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	rm -f $(PARTS_IN_C:.c=.*.so)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
@@ -114,5 +114,5 @@ lock: $(BIN)/uv  ## compile requirements/*.txt anew; UPGRADE=1 takes newer versi
 
 .PHONY: clean
 clean:  ## remove .venv, caches and build outputs; recordings stay
-	rm -rf actors/_row.*.so .venv .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(PARTS_IN_C:.c=.*.so) .venv .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,11 +11,12 @@ compiled = [
     Extension(
         f"rolltape.{folder}.{name}",
         [f"{folder}/{name}.c"],
+        depends=["actors/_values.h"] if folder == "actors" else [],
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
         py_limited_api=True,
         optional=True,
     )
-    for folder, name in (("actors", "_row"), ("schema", "_changes"))
+    for folder, name in (("actors", "_row"), ("actors", "_tape"), ("schema", "_changes"))
 ]
 setup(
     ext_modules=[] if pure else compiled,

@@ -7,46 +7,12 @@ Rules:
 3. Columns belong to the pump while the producer's mutex is held: `Step` writes only while nobody holds it.
 4. An environment is stepped once. What it returned goes to Python as it is where rule 1 says so.
 
-Only the limited API of Python 3.11 is used, so that one library serves 3.11 and all later versions. It has no arrays:
-`ArrayHead` is the beginning of NumPy's arrays, which its ABI keeps. `look` shows what is read there; `compiled_rows.py`
-compares it with what NumPy says before the first row. */
+Only the limited API of Python 3.11 is used, so that one library serves 3.11 and all later versions. */
 
-#define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#include <Python.h>
-#include <stdbool.h>
+#include "_values.h"
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <structmember.h>
 #include <time.h>
-
-#define MAX_DIMENSIONS 64
-#define C_CONTIGUOUS 1
-
-typedef struct {
-    PyObject_HEAD
-    char *data;
-    int dimensions;
-    Py_ssize_t *shape;
-    Py_ssize_t *strides;
-    PyObject *base;
-    PyObject *dtype;
-    int flags;
-} ArrayHead;
-
-/* What one value has to be: an integer of a type, or an array. */
-typedef struct {
-    PyObject *scalar; /* the type of NumPy integers; NULL: an array */
-    PyObject *dtype;
-    long long low, high;
-    int dimensions;
-    Py_ssize_t shape[MAX_DIMENSIONS];
-    Py_ssize_t size;
-    Py_buffer column;
-} Values;
 
 typedef struct {
     PyObject_HEAD
@@ -58,7 +24,7 @@ typedef struct {
     Py_ssize_t capacity;
     Py_buffer words, rewards, times;
     Py_ssize_t steps_word;
-    PyObject *array, *float64, *float32, *no, *yes; /* types of NumPy, its False and its True */
+    Types types;
     PyObject *counter;                        /* NULL: CLOCK_MONOTONIC */
     Values action, observation;
 } Row;
@@ -73,12 +39,13 @@ typedef struct {
     PyTypeObject *row;
 } State;
 
-/* A value, and a row, that have been looked at and not yet been written. */
+/* A value that has been looked at and not yet been written. */
 typedef struct {
     const char *data; /* of an array */
     long long integer;
 } Value;
 
+/* A row of them. */
 typedef struct {
     Value action, observation;
     double reward;
@@ -87,62 +54,18 @@ typedef struct {
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
-static const char *array_data(const Row *self, const Values *values, PyObject *value)
+static const char *array_data(const Types *types, const Values *values, PyObject *value)
 {
     const ArrayHead *head = (const ArrayHead *)value;
-    if ((PyObject *)Py_TYPE(value) != self->array || head->dtype != values->dtype ||
-        head->dimensions != values->dimensions || !(head->flags & C_CONTIGUOUS))
-        return NULL;
-    for (int i = 0; i < values->dimensions; i++)
-        if (head->shape[i] != values->shape[i])
-            return NULL;
-    return head->data;
+    return is_array_of(types, values, value) && head->flags & C_CONTIGUOUS ? head->data : NULL;
 }
 
-static bool parse_integer(const Values *values, PyObject *value, long long *found)
-{
-    int overflow = 0;
-    if (PyLong_CheckExact(value)) {
-        *found = PyLong_AsLongLongAndOverflow(value, &overflow);
-        return !overflow && *found >= values->low && *found <= values->high;
-    }
-    if ((PyObject *)Py_TYPE(value) != values->scalar)
-        return false;
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        PyErr_Clear();
-        return false;
-    }
-    *found = PyLong_AsLongLongAndOverflow(index, &overflow);
-    Py_DECREF(index);
-    return !overflow;
-}
-
-static bool parse_value(const Row *self, const Values *values, PyObject *value, Value *found)
+static bool parse_value(const Types *types, const Values *values, PyObject *value, Value *found)
 {
     if (values->scalar != NULL)
         return parse_integer(values, value, &found->integer);
-    found->data = array_data(self, values, value);
+    found->data = array_data(types, values, value);
     return found->data != NULL;
-}
-
-static bool parse_reward(const Row *self, PyObject *value, double *found)
-{
-    PyObject *kind = (PyObject *)Py_TYPE(value);
-    if (!PyFloat_CheckExact(value) && kind != self->float64 && kind != self->float32 && !PyLong_CheckExact(value))
-        return false;
-    *found = PyFloat_AsDouble(value);
-    if (*found == -1.0 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return false;
-    }
-    return true;
-}
-
-static bool parse_flag(const Row *self, PyObject *value, bool *found)
-{
-    *found = value == Py_True || value == self->yes;
-    return *found || value == Py_False || value == self->no;
 }
 
 static bool has_room(const Row *self)
@@ -154,14 +77,14 @@ static bool has_room(const Row *self)
 /* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
 static bool parse(const Row *self, PyObject *action, PyObject *const *values, Parsed *found)
 {
-    if (!has_room(self) || !parse_flag(self, values[2], &found->terminated) ||
-        !parse_flag(self, values[3], &found->truncated))
+    if (!has_room(self) || !parse_flag(&self->types, values[2], &found->terminated) ||
+        !parse_flag(&self->types, values[3], &found->truncated))
         return false;
     if ((found->terminated || found->truncated) && (self->bulky || self->ends == NULL || !PyList_CheckExact(self->ends)))
         return false; /* what an episode takes may make the fragment full */
-    return PyDict_CheckExact(values[4]) && PyDict_Size(values[4]) == 0 && parse_value(self, &self->action, action, &found->action) &&
-           parse_value(self, &self->observation, values[0], &found->observation) &&
-           parse_reward(self, values[1], &found->reward);
+    return PyDict_CheckExact(values[4]) && PyDict_Size(values[4]) == 0 && parse_value(&self->types, &self->action, action, &found->action) &&
+           parse_value(&self->types, &self->observation, values[0], &found->observation) &&
+           parse_number(&self->types, values[1], &found->reward);
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
@@ -252,32 +175,11 @@ static int record(Row *self, PyObject *action, PyObject *const *values)
 
 /* ---- Row ------------------------------------------------------------------------------------------------------ */
 
-static void forget_values(Values *values)
-{
-    Py_CLEAR(values->scalar);
-    Py_CLEAR(values->dtype);
-    PyBuffer_Release(&values->column);
-}
-
-/* Not of a memoryview: the collector may clear one that is lent on, and its end then crashes. */
-static int borrow(PyObject *memory, Py_buffer *found)
-{
-    if (PyMemoryView_Check(memory)) {
-        PyErr_SetString(PyExc_TypeError, "an array is needed, not a memoryview");
-        return -1;
-    }
-    return PyObject_GetBuffer(memory, found, PyBUF_CONTIG);
-}
-
 /* As before `expect`. */
 static void forget(Row *self)
 {
     self->ready = false;
-    Py_CLEAR(self->array);
-    Py_CLEAR(self->float64);
-    Py_CLEAR(self->float32);
-    Py_CLEAR(self->no);
-    Py_CLEAR(self->yes);
+    forget_types(&self->types);
     Py_CLEAR(self->counter);
     forget_values(&self->action);
     forget_values(&self->observation);
@@ -298,31 +200,15 @@ static int row_traverse(Row *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE((PyObject *)self));
     Py_VISIT(self->oldest_ns);
-    Py_VISIT(self->array);
-    Py_VISIT(self->float64);
-    Py_VISIT(self->float32);
-    Py_VISIT(self->no);
-    Py_VISIT(self->yes);
+    VISIT_TYPES(self->types);
     Py_VISIT(self->ends);
     Py_VISIT(self->counter);
-    Py_VISIT(self->action.scalar);
-    Py_VISIT(self->action.dtype);
-    Py_VISIT(self->action.column.obj);
-    Py_VISIT(self->observation.scalar);
-    Py_VISIT(self->observation.dtype);
-    Py_VISIT(self->observation.column.obj);
+    VISIT_VALUES(self->action);
+    VISIT_VALUES(self->observation);
     Py_VISIT(self->words.obj);
     Py_VISIT(self->rewards.obj);
     Py_VISIT(self->times.obj);
     return 0;
-}
-
-static void free_object(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
 }
 
 static void row_dealloc(PyObject *self)
@@ -330,46 +216,6 @@ static void row_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     row_clear((Row *)self);
     free_object(self);
-}
-
-/* Bytes of one item of a dtype; -1: an error. */
-static Py_ssize_t item_bytes(PyObject *dtype)
-{
-    PyObject *said = PyObject_GetAttrString(dtype, "itemsize");
-    Py_ssize_t bytes = said == NULL ? -1 : PyLong_AsSsize_t(said);
-    Py_XDECREF(said);
-    return bytes;
-}
-
-static int set_values(Values *values, PyObject *const *args)
-{
-    if (args[0] != Py_None)
-        values->scalar = Py_NewRef(args[0]);
-    values->dtype = Py_NewRef(args[1]);
-    values->low = PyLong_AsLongLong(args[2]);
-    values->high = PyLong_AsLongLong(args[3]);
-    values->size = PyLong_AsSsize_t(args[4]);
-    Py_ssize_t dimensions = PyTuple_Size(args[5]);
-    if (PyErr_Occurred())
-        return -1;
-    if (dimensions > MAX_DIMENSIONS) {
-        PyErr_Format(PyExc_ValueError, "at most %d dimensions, not %zd", MAX_DIMENSIONS, dimensions);
-        return -1;
-    }
-    values->dimensions = (int)dimensions;
-    Py_ssize_t bytes = item_bytes(values->dtype);
-    for (Py_ssize_t i = 0; bytes >= 0 && i < dimensions; i++) {
-        Py_ssize_t length = values->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(args[5], i));
-        bytes = length < 0 || (length && bytes > PY_SSIZE_T_MAX / length) ? -1 : bytes * length;
-    }
-    if (PyErr_Occurred())
-        return -1;
-    bool known = dimensions == 0 && (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
-    if (bytes < 0 || bytes != values->size || (values->scalar != NULL && !known)) {
-        PyErr_SetString(PyExc_ValueError, "size and shape of a value do not fit");
-        return -1;
-    }
-    return 0;
 }
 
 PyDoc_STRVAR(expect_doc,
@@ -384,7 +230,7 @@ static PyObject *row_expect(Row *self, PyObject *args)
 {
     PyObject *words, *counter, *numpy[5], *action[6], *observation[6];
     Py_ssize_t steps_word;
-    if (self->array != NULL) {
+    if (self->types.array != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "expect() was called before");
         return NULL;
     }
@@ -393,7 +239,7 @@ static PyObject *row_expect(Row *self, PyObject *args)
                           &PyTuple_Type, &action[5], &observation[0], &observation[1], &observation[2],
                           &observation[3], &observation[4], &PyTuple_Type, &observation[5]))
         return NULL;
-    if (borrow(words, &self->words) < 0)
+    if (borrow(words, &self->words, PyBUF_CONTIG) < 0)
         return NULL;
     if (steps_word < 0 || steps_word >= self->words.len / 8 || (uintptr_t)self->words.buf % 8) {
         PyErr_SetString(PyExc_ValueError, "no such word");
@@ -401,11 +247,7 @@ static PyObject *row_expect(Row *self, PyObject *args)
         return NULL;
     }
     self->steps_word = steps_word;
-    self->array = Py_NewRef(numpy[0]);
-    self->float64 = Py_NewRef(numpy[1]);
-    self->float32 = Py_NewRef(numpy[2]);
-    self->no = Py_NewRef(numpy[3]);
-    self->yes = Py_NewRef(numpy[4]);
+    set_types(&self->types, numpy);
     if (counter != Py_None)
         self->counter = Py_NewRef(counter);
     if (set_values(&self->action, action) < 0 || set_values(&self->observation, observation) < 0) {
@@ -418,7 +260,7 @@ static PyObject *row_expect(Row *self, PyObject *args)
 static int exchange(Py_buffer *column, PyObject *memory, Py_ssize_t rows, Py_ssize_t size)
 {
     Py_buffer found;
-    if (borrow(memory, &found) < 0)
+    if (borrow(memory, &found, PyBUF_CONTIG) < 0)
         return -1;
     if (size && found.len / size < rows) {
         PyErr_Format(PyExc_ValueError, "a column of %zd bytes, %zd rows of %zd are needed", found.len, rows, size);
@@ -441,7 +283,7 @@ static PyObject *row_fill(Row *self, PyObject *args)
     self->ready = false;
     if (!PyArg_ParseTuple(args, "OOOOn:fill", &actions, &observations, &rewards, &times, &capacity))
         return NULL;
-    if (self->array == NULL) {
+    if (self->types.array == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "expect() comes first");
         return NULL;
     }
@@ -647,7 +489,7 @@ static int record_result(Step *self, PyObject *action, PyObject *result)
     for (int i = 0; i < 5; i++)
         values[i] = PyTuple_GetItem(result, i);
     bool terminated, truncated;
-    if (!parse_flag(rows, values[2], &terminated) || !parse_flag(rows, values[3], &truncated))
+    if (!parse_flag(&rows->types, values[2], &terminated) || !parse_flag(&rows->types, values[3], &truncated))
         return 0;
     if (terminated || truncated || rows->counter != NULL)
         return record_end(self, action, values);

@@ -117,6 +117,9 @@ class RecordedBlocks:
         finals: those after the last step of each episode, (episodes, *shape); None: of none.
         known: bool, (episodes,): whether there is a final one; None: as `finals`.
         edges: steps `edges[i]` to `edges[i + 1]` (exclusive) are those of episode i.
+
+    Attributes:
+        afters: observations after each step, (steps, *shape).
     """
 
     def __init__(
@@ -128,20 +131,25 @@ class RecordedBlocks:
     ) -> None:
         n = len(befores)
         self._befores = befores
-        self._afters = np.empty_like(befores)
-        self._afters[:-1] = befores[1:]
+        self.afters = np.empty_like(befores)
+        self.afters[:-1] = befores[1:]
         there = np.diff(edges) > 0
         last = edges[1:][there] - 1
         self._unknown = np.zeros(n, bool)
         if finals is None:
             self._unknown[last] = True
         else:
-            self._afters[last] = finals[there]
+            self.afters[last] = finals[there]
             self._unknown[last] = False if known is None else ~known[there]
         self._all_known = not self._unknown.any()
         stepped = np.flatnonzero(there)
         self._first_of = dict(zip(stepped.tolist(), row_bytes(befores[edges[:-1][there]]), strict=True))
         self._first_rows = edges[:-1].tolist()
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """bool, (steps,): after which there is one; None: after all."""
+        return None if self._all_known else ~self._unknown
 
     def before(self, place: int, row: int) -> bytes:
         """The bytes of what was observed before a step of the episode at a place."""
@@ -150,7 +158,7 @@ class RecordedBlocks:
     def are(self, first: int, observations: np.ndarray) -> bool:
         """Whether this is what was recorded of the steps from `first` on; observations are those after each."""
         stop = first + len(observations)
-        afters = self._afters[first:stop]
+        afters = self.afters[first:stop]
         if not self._all_known and (unknown := self._unknown[first:stop]).any():
             afters, observations = afters[~unknown], observations[~unknown]
         return afters.tobytes() == observations.tobytes()

@@ -13,8 +13,8 @@ Rules:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,10 +38,13 @@ from .recorded_steps import leaves
 from .remaking import native_again
 from .replayed import Divergence
 from .stepping import EnvRecipe
+from .tapes import batch_tape
 from .vector_infos import Reader, final_reader, info_reader, nothing
 
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
+
+    from ._tape import Tape
 
 STEPS_AT_ONCE: Final = 256
 Found = dict[int, tuple[int, Divergence]]
@@ -186,31 +189,103 @@ class RecordedBatch:
 
     def is_same(self) -> bool:
         """Whether a replay gives the same; where it does not, or cannot be told, `step_through` says what differs."""
+        taped = [partial(self._is_as_taped, dtype) for dtype in (np.float64, np.float32)]
+        return any(self._goes_through(way) for way in (*taped, self._is_same))
+
+    def _goes_through(self, way: Callable[[gym.vector.VectorEnv[Any, Any, Any]], bool]) -> bool:
         env = self._make()
         try:
-            return self._is_same(env)
+            return way(env)
         except Exception:  # whatever it is, `step_through` meets it again
             return False
         finally:
             env.close()
 
+    def _is_as_taped(self, dtype: type[np.floating[Any]], env: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
+        """By tapes, where nothing is unusual: observations are one array, and there are no infos.
+
+        `dtype`: of the rewards that the environment gives.
+        """
+        unusual = self._same_step or self._digests or self._seen_pictures or len(self._observations) != 1
+        if unusual or not len(self._order) or not self._infos.is_empty:
+            return False
+        row_of = self._row_of()
+        observations: Any = None
+        for start, stop in self._stretches(len(row_of)):
+            observations, given = self._reset(env, start, observations, None)
+            rows = row_of[start:stop]
+            after = row_of[start + 1 : stop + (stop not in self._resets)]
+            following = np.concatenate([after, np.full((len(rows) - len(after), self.n), -1)])
+            first = rows[0]
+            there = first >= 0
+            seen = self._split(observations)[0][there]
+            if self._observations[0][first[there]].tobytes() != seen.tobytes():
+                return False
+            if not self._begins_same(first.tolist(), given):
+                return False
+            taped = self._tape(rows, following, dtype)
+            actions = self._batched_actions(rows, env)
+            if taped is None:
+                return False
+            done, last = taped.play(env.step, actions, 0)
+            if done != len(actions):
+                return False
+            observations = last[0]
+        return True
+
+    def _tape(self, rows: np.ndarray, following: np.ndarray, dtype: type[np.floating[Any]]) -> Tape | None:
+        """The tape of some calls.
+
+        Args:
+            rows: by call and place, which recorded row it is, -1: none.
+            following: the same of the calls after each, -1 also where there is a reset in between.
+            dtype: of the rewards.
+        """
+        there = rows >= 0
+        which = np.maximum(rows, 0)
+        terminated, truncated = (self._ends[name][which] & there for name in ("terminated", "truncated"))
+        afters, known = self._observations[0][np.maximum(following, 0)], following >= 0
+        done = terminated | truncated
+        final = np.array([self._final_of.get(episode, -1) for episode in self._episode[rows[done]].tolist()], np.int64)
+        known[done] = final >= 0
+        if self._finals and len(final):
+            afters[done] = self._finals[0][np.maximum(final, 0)]
+        rewards = self._rewards[which].astype(dtype)
+        if rewards.astype(np.float64)[there].tobytes() != self._rewards[rows[there]].tobytes():
+            return None
+        return batch_tape(afters, known, rewards, (terminated, truncated), there)
+
+    def _row_of(self) -> np.ndarray:
+        """By slot and place, which recorded row it is, -1: none."""
+        row_of = np.full((int(self._slot.max()) + 1, self.n), -1, np.int64)
+        row_of[self._slot, self._place] = np.arange(len(self._slot))
+        return row_of
+
+    def _stretches(self, slots: int) -> Iterator[tuple[int, int]]:
+        """Slots that are stepped without a reset by the caller, some at a time."""
+        edges = {*range(0, slots, STEPS_AT_ONCE), *(slot for slot in self._resets if slot < slots), slots}
+        return pairwise(sorted(edges))
+
+    def _batched_actions(self, rows: np.ndarray, env: gym.vector.VectorEnv[Any, Any, Any]) -> list[Any]:
+        """What `step` takes; while a sub-environment is being reset, its action counts for nothing."""
+        some = np.where(rows >= 0, rows, self._order[0])
+        actions = [leaf[some] for leaf in self._actions]
+        batched = batch_space(env.single_action_space, self.n)
+        if not isinstance(batched, gym.spaces.Dict | gym.spaces.Tuple):
+            return list(actions[0])
+        return [_shaped(batched, [leaf[k] for leaf in actions]) for k in range(len(rows))]
+
     def _is_same(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
         """Steps some hundred times, then compares all of it at once; pictures and infos of resets at once."""
         if not len(self._order):
             return True
-        slots = int(self._slot.max()) + 1
-        row_of = np.full((slots, self.n), -1, np.int64)
-        row_of[self._slot, self._place] = np.arange(len(self._slot))
-        batched = batch_space(env.single_action_space, self.n)
-        plain = not isinstance(batched, gym.spaces.Dict | gym.spaces.Tuple)
+        row_of = self._row_of()
         films = self._films()
         observations, given = None, None
-        edges = {*range(0, slots, STEPS_AT_ONCE), *(slot for slot in self._resets if slot < slots), slots}
-        for start, stop in pairwise(sorted(edges)):
+        for start, stop in self._stretches(len(row_of)):
             observations, given = self._reset(env, start, observations, given)
             rows = row_of[start:stop]
-            some = np.where(rows >= 0, rows, self._order[0])  # while it is being reset, an action counts for nothing
-            actions = [leaf[some] for leaf in self._actions]
+            actions = self._batched_actions(rows, env)
             kept = self._split(observations) if self._observations else []
             seen = [np.empty((len(rows) + 1, *leaf.shape), leaf.dtype) for leaf in kept]
             rewards = np.empty(rows.shape, np.float64)
@@ -218,7 +293,7 @@ class RecordedBatch:
             ends = terminated, truncated
             noted, places_of = self._infos.like(), rows.tolist()
             finals: dict[int, Any] = {}
-            for k in range(len(rows)):
+            for k, taken in enumerate(actions):
                 if seen:
                     for whole, leaf in zip(seen, self._split(observations), strict=True):
                         whole[k] = leaf
@@ -226,7 +301,6 @@ class RecordedBatch:
                     return False
                 if films is not None and any(films.unlike(places_of[k], observations)):
                     return False
-                taken = actions[0][k] if plain else _shaped(batched, [leaf[k] for leaf in actions])
                 observations, rewards[k], terminated[k], truncated[k], infos = env.step(taken)
                 given = info_reader(infos) if infos else None
                 if infos or films is not None:

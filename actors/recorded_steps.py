@@ -30,14 +30,17 @@ from .compared_infos import InfoRows, unlike_key, unlike_row
 from .differences import ANOTHER, first_row, magnitude
 from .exact_bytes import ColumnBytes, Matching, column_bytes, matching
 from .infos import InfoColumns
-from .kept_values import KeptValues, RecordedBlocks
+from .kept_values import RecordedBlocks
 from .normalization_again import RecordedStatistics
 from .recorded_rows import STEP_COLUMNS, rows_of_episodes, stored_columns
 from .replayed import Divergence
+from .tapes import tape
 
 if TYPE_CHECKING:
     from rolltape.storage.frame_store import Frames
     from rolltape.storage.runs import Run
+
+    from ._tape import Tape
 
 EPISODE_COLUMNS: Final = (
     "episode", "sub_env", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
@@ -132,6 +135,12 @@ class RecordedSteps:
         lengths = [row["length"] for row in self.rows]
         return np.flatnonzero(np.diff(self.edges) == np.array(lengths, np.float64)).tolist()  # None is NaN
 
+    @property
+    def whole_chain(self) -> list[int]:
+        """The same of a chain: those before the first that cannot be replayed."""
+        whole = self.whole
+        return whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
+
     def why_not(self, place: int) -> str:
         """Why an episode cannot be replayed, such as steps that are missing; empty where it can."""
         if int(self.edges[place + 1] - self.edges[place]) != self.rows[place]["length"]:
@@ -177,7 +186,11 @@ class RecordedSteps:
             return False
         if next(self._step_infos(seen, seen.first, stop, ignored), None) is not None:
             return False
-        return next(self._reset_infos(seen.resets, ignored), None) is None
+        return self.resets_alike(seen.resets, ignored)
+
+    def resets_alike(self, resets: Iterable[tuple[int, dict[str, Any]]], ignored: Collection[str]) -> bool:
+        """Whether episodes at places began with the infos that are recorded."""
+        return next(self._reset_infos(resets, ignored), None) is None
 
     @property
     def is_exact(self) -> bool:
@@ -198,13 +211,20 @@ class RecordedSteps:
             return self._bytes.of(start, stop)
         return repeat(None, stop - start) if self._digests is None else self._digests[start:stop]
 
-    def blocks(self, kept: KeptValues) -> RecordedBlocks | None:
-        """Observations and flags as `kept` are compared with them; None where none can be kept."""
-        if self._observations is None or not kept.possible:
+    def blocks(self) -> RecordedBlocks | None:
+        """Observations of all steps as arrays; None where they have no column, or no fixed size."""
+        nested = not self._codec.is_fixed or self._codec.descriptor["type"] in ("Dict", "Tuple")
+        if self._observations is None or nested:
             return None
         known = None if self._finals is None else self._finals.is_valid().to_numpy()
         finals = None if self._finals is None else self._codec.decode_batch(self._finals)
         return RecordedBlocks(self._codec.decode_batch(self._observations), finals, known, self.edges)
+
+    def tape(self, afters: np.ndarray | None, known: np.ndarray | None, ignored: Collection[str]) -> Tape | None:
+        """What an environment is compared with as it steps; None where there can be no tape. As `tapes.tape`."""
+        if not self.is_exact or self._digests is not None:
+            return None
+        return tape(self._codec, afters, known, self._rewards, self.last_flags, self._infos, ignored)
 
     def finals(self) -> list[Any]:
         """The last observation of each episode, as `matching` takes it; None where it is not known."""
@@ -323,7 +343,7 @@ class RecordedSteps:
             yield self._named(start + row, f"info.{key}", was, now)
 
     def _reset_infos(
-        self, resets: list[tuple[int, dict[str, Any]]], ignored: Collection[str]
+        self, resets: Iterable[tuple[int, dict[str, Any]]], ignored: Collection[str]
     ) -> Iterator[tuple[int, int, Divergence]]:
         for place, info in resets:
             recorded = self.rows[place]["reset_info"]

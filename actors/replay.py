@@ -31,8 +31,9 @@ from .on_ray import cluster, launch
 from .recorded_rows import stored_columns
 from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
-from .replay_pass import CarefulPass, SwiftPass, Verdict
+from .replay_pass import CarefulPass, SwiftPass, Verdict, exact
 from .replayed import Divergence, Replayed, ReplayReport
+from .taped_pass import TapedPass
 
 if TYPE_CHECKING:
     from rolltape.storage.runs import Run
@@ -210,6 +211,8 @@ class Replayer:
         self._kept = KeptValues(self._observation)
         self._swift = True
         """Until something differs, or cannot be told."""
+        self._taped = True
+        """Until something is unusual."""
 
     @property
     def env(self) -> gym.Env[Any, Any]:
@@ -375,6 +378,12 @@ class Replayer:
         """The verdicts of one pass; None where a swift one found something, which a careful one has to look at."""
         if not self._swift:
             return CarefulPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
+        if self._taped:
+            taped = TapedPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded)
+            if taped.possible:
+                found = exact(recorded, taped.through())
+                self._taped = found is not None
+                return found
         kept = self._kept
         possible = kept.possible
         found = SwiftPass(self.env, recorded, self.uncompared, kept, chained=chained, seeded=seeded).through()

@@ -35,6 +35,15 @@ Verdict = tuple[Divergence | None, int]
 """The first difference of an episode, None where there is none; and the steps that were compared."""
 
 
+def exact(recorded: RecordedSteps, places: Iterable[int] | None) -> dict[int, Verdict] | None:
+    """Place -> verdict where all is the same; None stays None."""
+    if places is None:
+        return None
+    lengths = [(place, recorded.rows[place]["length"]) for place in places]
+    verdicts: dict[int, Verdict] = {n: (None, n) for _, n in lengths}
+    return {place: verdicts[n] for place, n in lengths}
+
+
 class SwiftPass:
     """Replays episodes as fast as it can, and says whether all is the same.
 
@@ -63,17 +72,14 @@ class SwiftPass:
     def through(self) -> dict[int, Verdict] | None:
         """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
         recorded = self._recorded
-        places = list(range(len(recorded.rows)))
-        whole = recorded.whole
-        if self._chained and whole != places:
-            whole = whole[: next((i for i, place in enumerate(whole) if place != i), len(whole))]
+        whole = recorded.whole_chain if self._chained else recorded.whole
         if not recorded.is_exact or recorded.ends_within(whole):
             return None
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
         pictures = through(list(frames.values())) if frames else None
         self._matches: Matching = same_bytes if frames else recorded.matching()
         self._finals = recorded.finals() if pictures is None else []
-        self._blocks = recorded.blocks(self._kept) if pictures is None else None
+        self._blocks = recorded.blocks() if pictures is None and self._kept.possible else None
         self._edges, self._lasts = recorded.edges.tolist(), [flags.tolist() for flags in recorded.last_flags]
         self._most = COMPARE_STEPS if self._blocks is None else self._kept.steps
         try:
@@ -86,8 +92,7 @@ class SwiftPass:
                 return None
         except Exception:  # whatever it is, a careful pass says where
             return None
-        exact: dict[int, Verdict] = {n: (None, n) for n in {recorded.rows[place]["length"] for place in whole}}
-        return {place: exact[recorded.rows[place]["length"]] for place in whole}
+        return exact(recorded, whole)
 
     def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
         """`pictures` go on with those of this episode; `last`: there is one after its last step."""

@@ -237,7 +237,12 @@ class Frames:
 
 
 def through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
-    """The pictures of some episodes of one run, one episode after the other.
+    """The pictures of some episodes of one run, one episode after the other."""
+    return chain.from_iterable(batches_through(films))
+
+
+def batches_through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
+    """The same, some pictures at a time: read-only views (n, *shape), in which episodes may meet.
 
     Episodes that lie next to each other in a row group are decoded together: alone, each would decode the group from
     its beginning.
@@ -246,13 +251,12 @@ def through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
     try:
         for store, run_id, stretch in _joined(films):
             for batch in store.pieces(run_id, stretch):
-                for picture in batch:
-                    yield picture
-                    done += 1
+                yield batch
+                done += len(batch)
     except FileNotFoundError:  # compacted meanwhile: what is left lies elsewhere now
         for film in films:
             if done < len(film):
-                yield from film if not done else chain.from_iterable(film._found_again(done)._pieces())
+                yield from film.batches() if not done else film._found_again(done)._pieces()
             done = max(0, done - len(film))
 
 

@@ -16,9 +16,14 @@ import pytest
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import rolltape
+from rolltape.actors.compiled_rows import WHY_NOT
 from rolltape.actors.kept_values import KeptValues
+from rolltape.actors.recorded_batch import STEPS_AT_ONCE, RecordedBatch
+from rolltape.actors.remaking import recipe_of
 from rolltape.actors.replay import LOST, Replayer, episode_rows
+from rolltape.actors.replay_batch import COLUMNS
 from rolltape.actors.replay_pass import SwiftPass
+from rolltape.actors.taped_pass import TapedPass
 from rolltape.schema.errors import ReplayFailed, UnknownEnvironment
 from rolltape.scripts.cli import main
 from rolltape.storage.runs import Run
@@ -102,7 +107,8 @@ class Off(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
 
-def test_one_step_that_differs_is_found_among_those_that_are_kept(cartpole: Path) -> None:
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_one_step_that_differs_is_found_on_a_tape_and_among_those_that_are_kept(cartpole: Path) -> None:
     run = rolltape.open(cartpole).run()
     with contextlib.closing(Replayer(run)) as replayer:
         (recorded,) = replayer.read(episode_rows(run))
@@ -120,6 +126,10 @@ def test_one_step_that_differs_is_found_among_those_that_are_kept(cartpole: Path
             for at in (1, 2, 30, *ends, *(end + 1 for end in ends if end < steps), steps - 1):
                 kept = KeptValues(run.codec("observation"), 0)
                 assert kept.trusted and through(what, at, kept) is None, (what, at)
+                taped = TapedPass(Off(env, what, at), recorded, set(), chained=False)
+                assert taped.possible and taped.through() is None, (what, at)
+        for what in (None, "buffer"):
+            assert TapedPass(Off(env, what, 1), recorded, set(), chained=False).through() == list(whole)
         kept = KeptValues(run.codec("observation"), 5)
         assert through("buffer", 1, kept) is not None and not kept.possible, "it is compared before the next step"
         kept = KeptValues(run.codec("observation"), 0)
@@ -292,6 +302,49 @@ def test_a_native_batch(lake: Path) -> None:
         assert found is not None and (report.divergence.episode, found.t, found.field) == (episode, t, field)
     with pytest.raises(ReplayFailed, match="native vector environment of 3 sub-environments"):
         rolltape.replay(only_run(lake), make=lambda: gym.make("CartPole-v1"))
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_one_value_that_differs_is_found_on_the_tape_of_a_batch(lake: Path) -> None:
+    env = rolltape.record(gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point"), lake)
+    env.action_space.seed(3)
+    env.reset(seed=3)
+    for call in range(STEPS_AT_ONCE + 40):
+        env.step(env.action_space.sample())
+        if call == 100:
+            env.reset(seed=5)
+    env.close()
+    run = only_run(lake)
+    rows = run.episodes("status <> 'lost'").order("sub_env", "episode").select(*COLUMNS).to_dicts()
+    batch = RecordedBatch(run, 0, 0, rows, recipe_of(run, None), set())
+    vector = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point")
+
+    def is_same() -> bool:
+        return batch._is_as_taped(np.float32, vector)
+
+    assert not batch.reason and batch.is_same() and is_same()
+    steps, finals = len(batch._rewards), len(batch._finals[0])
+    assert not batch._is_as_taped(np.float64, vector), "its rewards are float32"
+    edges = np.flatnonzero(np.isin(batch._slot, (0, 99, 100, 101, 102, STEPS_AT_ONCE - 1, STEPS_AT_ONCE)))
+    columns: dict[str, Any] = {
+        "observation": batch._observations, "final": batch._finals, "terminated": batch._ends, "truncated": batch._ends
+    }  # fmt: skip
+    keys: dict[str, Any] = {"observation": 0, "final": 0, "terminated": "terminated", "truncated": "truncated"}
+    for name, holder in columns.items():
+        key = keys[name]
+        was = holder[key]
+        for place in range(finals) if name == "final" else (*edges.tolist(), steps - 1):
+            holder[key] = changed = was.copy()
+            changed.view(np.uint8).reshape(len(was), -1)[place, -1] ^= 1
+            assert not is_same(), (name, place)
+        holder[key] = was
+    was = batch._rewards
+    for place in (*edges.tolist(), steps - 1):
+        batch._rewards = was.copy()
+        batch._rewards[place] += 0.5
+        assert not is_same(), place
+    batch._rewards = was
+    assert is_same()
 
 
 def test_versions_that_differ_are_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
