@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rolltape.actors.progress import RateMeter
-from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.errors import CorruptRecording, UnreadableNow
 from rolltape.storage.ledger import read_losses
 from rolltape.storage.log_tail import LogTail
 from rolltape.storage.queries import common_columns, scan
@@ -114,7 +114,7 @@ class LakeWatch:
             try:
                 losses = [loss for loss in read_losses(self._run.folder) if loss.stage == "lost"]
                 self._lost = sum(loss.rows or loss.at_most or 0 for loss in losses if loss.table == "steps")
-            except CorruptRecording:  # `rolltape verify` names it; who watches is shown the rest
+            except (CorruptRecording, UnreadableNow):  # `rolltape verify` names it; who watches is shown the rest
                 pass
         for row in self._tail.new():
             self._lines.append(LogLine(row["time"], row["level"], row["component"], printable(row["message"])))

@@ -15,7 +15,8 @@ RolltapeError
 │   ├── LakeNotFound        no lake or run there
 │   ├── LakeNotWritable     permission, read-only
 │   ├── DiskFull            no room
-│   ├── CorruptRecording    a marker or part that cannot be read
+│   ├── CorruptRecording    a marker or part whose content is not what was written
+│   ├── UnreadableNow       a part that cannot be read at the moment, whatever its content is
 │   ├── UnsupportedFormat   a recording in a newer format, or in an older one that was not migrated
 │   └── Fenced              this writer was replaced and must stop
 ├── ClusterError            Ray cannot be reached or started
@@ -113,7 +114,12 @@ class DiskFull(StorageError):
 
 
 class CorruptRecording(StorageError):
-    """A marker or part cannot be read: names the file."""
+    """A marker or part cannot be read because of its content: names the file."""
+
+
+class UnreadableNow(StorageError):
+    """A part cannot be read at the moment (too many open files, no memory, a disk that does not answer), which says
+    nothing of its content: names the file."""
 
 
 class UnsupportedFormat(StorageError):

@@ -12,6 +12,7 @@ from .layout import PART_SUFFIX, CommitRange
 from .listing import LakeListing
 from .markers import read_marker
 from .part_checks import digest_of_file
+from .unreadable import is_passing, unreadable_now
 
 LOOK_BYTES: Final = 4 << 30
 """How much is read in search of it, at one to two GB a second and core."""
@@ -19,7 +20,7 @@ LOOK_BYTES: Final = 4 << 30
 
 def first_damaged(listing: LakeListing) -> Path | None:
     """The first part, newest run first, whose bytes are not what its marker says; None where the newest `LOOK_BYTES`
-    have none."""
+    have none. Raises UnreadableNow where one cannot be read at the moment."""
     left = LOOK_BYTES
     for run_id in reversed(listing.run_ids()):
         folder = listing.folder(run_id)
@@ -38,7 +39,11 @@ def first_damaged(listing: LakeListing) -> Path | None:
                 whole = entry is None or (path.stat().st_size == entry.bytes and digest_of_file(path) == entry.digest)
             except FileNotFoundError:  # compacted a moment ago
                 continue
-            except (CorruptRecording, OSError):
+            except CorruptRecording:
+                return path
+            except OSError as error:
+                if is_passing(error):
+                    raise unreadable_now(path, error) from error
                 return path
             if not whole:
                 return path

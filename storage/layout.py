@@ -27,6 +27,8 @@ from typing import Final, NamedTuple, Self
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import LakeNotFound
 
+from .unreadable import is_passing, unreadable_now
+
 FORMAT: Final = 1
 """Version of the folder, the names, the markers and the parts; stands in `run.json`, every marker and every part."""
 
@@ -256,7 +258,7 @@ def list_parts(run: RunFolder, table: str) -> list[Path]:
 def list_tables(run: RunFolder, tables: Sequence[str] = tuple(TABLES)) -> dict[str, list[Path]]:
     """The exact lists of parts of several tables as of one moment: a commit is in all of them or in none.
 
-    Raises LakeNotFound when there is no such run. A hole that stays (a lost marker) is not an error here.
+    Raises LakeNotFound when there is no such run, UnreadableNow. A hole that stays (a lost marker) is no error here.
     """
     before = _names(run.commits, run)
     for _ in range(LISTING_ATTEMPTS):
@@ -287,6 +289,10 @@ def list_runs(lake: str | Path) -> list[RunFolder]:
     except NotADirectoryError:
         file = runs if Path(lake).is_dir() else lake
         raise LakeNotFound(f"No lake at {lake}: {file} is a file, and a folder is needed.") from None
+    except OSError as error:
+        if is_passing(error):
+            raise unreadable_now(runs, error) from error
+        raise
     found = [RunFolder(runs / name) for name in names]
     return [run for run in found if run.run_json.is_file() and not (run.path / RETIRED_NAME).exists()]
 
@@ -302,3 +308,7 @@ def _names(folder: Path, run: RunFolder) -> set[str]:
         if not run.path.is_dir():
             raise LakeNotFound(f"No run at {run.path}: there is no such folder.") from None
         return set()  # a run that has not come so far
+    except OSError as error:
+        if is_passing(error):
+            raise unreadable_now(folder, error) from error
+        raise

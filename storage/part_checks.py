@@ -1,6 +1,7 @@
 """One part against its marker: length, digest, footer and rows, and what its rows say of episodes.
 
-Nothing here raises for a file that is not as it should be: what is wrong is an answer.
+Nothing here raises for a file that is not as it should be, or that cannot be read at the moment (unreadable.py): what
+is wrong is an answer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import pyarrow.parquet as pq
 
 from .layout import FORMAT, PART_SUFFIX, CommitRange
 from .markers import UNKNOWN_DIGEST, PartEntry
+from .unreadable import is_passing
 
 BLOCK_BYTES: Final = 1 << 20
+UNREADABLE_NOW: Final = "unreadable_now"
+"""Code of a finding that is about the machine at this moment; a repair does nothing then."""
 NO_SEGMENTS: Final = np.empty((0, 3), np.int64)
 
 
@@ -68,9 +72,17 @@ def check_part(path: Path, table: str, entry: PartEntry | None, run_id: str, *, 
             _check_content(check, run_id, rows)
     except FileNotFoundError:
         check.vanished = True
-    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
-        check.faults.append(("part_unreadable", f"cannot be read: {' '.join(str(error).split())}"))
+    except (OSError, MemoryError, pa.ArrowException, ValueError, KeyError) as error:
+        check.faults.append(unreadable_fault(error))
     return check
+
+
+def unreadable_fault(error: BaseException) -> tuple[str, str]:
+    """The fault of a part that cannot be read; with the code UNREADABLE_NOW where that says nothing of its content."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if is_passing(error):
+        return UNREADABLE_NOW, f"cannot be read at the moment, which does not say that it is damaged: {said}"
+    return "part_unreadable", f"cannot be read: {said}"
 
 
 def digest_of_file(path: Path) -> str:

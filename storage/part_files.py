@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rolltape.schema.errors import CorruptRecording
+from .unreadable import content_errors
 
 
 def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
@@ -22,6 +22,7 @@ def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.Parqu
     Raises:
         FileNotFoundError: it has vanished.
         CorruptRecording: it is no Parquet file, or a damaged one.
+        UnreadableNow: it may be whole.
     """
     with part_errors(path):
         return pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True)
@@ -29,19 +30,14 @@ def open_part(path: str, *, metadata: pq.FileMetaData | None = None) -> pq.Parqu
 
 @contextmanager
 def part_errors(path: str) -> Iterator[None]:
-    """What pyarrow says of a damaged part, as CorruptRecording; FileNotFoundError passes: the part has vanished.
+    """What pyarrow says of a part that cannot be read, as CorruptRecording or UnreadableNow (unreadable.py).
 
-    A ValueError, too: names of columns in a footer may be no text any more.
+    FileNotFoundError passes: the part has vanished.
     """
-    try:
+    with content_errors(
+        path, lambda said: f"{path} cannot be read: {said} Its marker says that it exists; was it damaged?"
+    ):
         yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise CorruptRecording(
-            f"{path} cannot be read: {said} Its marker says that it exists; was it damaged?"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

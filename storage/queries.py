@@ -29,6 +29,7 @@ from rolltape.schema.errors import ConfigError, CorruptRecording, StorageError
 from .damaged import first_damaged
 from .listing import LakeListing
 from .sql_types import quote_name, quote_text, sql_type
+from .unreadable import unreadable_now
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ STATEMENT_ERRORS: Final = (
 """What DuckDB says of a statement that is wrong, whatever the parts hold."""
 OF_A_FILE: Final = "while reading file"
 """But where DuckDB says this: a damaged footer gives a column another type."""
+GONE: Final = "No files found"
+"""Of an IOException, where a part is not there; otherwise the disk or this process is the reason."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
@@ -180,6 +183,7 @@ class Engine:
 
         Raises:
             CorruptRecording: a part that exists cannot be read; names it.
+            UnreadableNow: one that is whole cannot be, at the moment.
             StorageError: it was closed.
             duckdb.Error: the statement is wrong.
         """
@@ -223,6 +227,8 @@ class Engine:
                 f"it damaged? `rolltape verify` says what else is, `rolltape repair` puts it aside. ({text})"
             )
         if str(self._listing.path / "runs") in text:
+            if isinstance(error, duckdb.IOException) and GONE not in text:
+                return unreadable_now(f"A part of {self._listing.path}", error)
             return CorruptRecording(f"A part is listed but cannot be read: {text}. `rolltape verify` says more.")
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             self._connection = _connected(self._config)  # DuckDB refuses everything after such an error

@@ -12,15 +12,14 @@ Rules:
    may never have happened: it exists where all its parts are whole and the end of the run counted its steps as durable.
 4. Nothing is made that holds a fragment which another commit holds: it was sent again. A compaction whose parts are not
    all whole is not made either while something that it covers is there.
-5. What keeps a part from being read and is not surely its content (too many open files, no memory, a disk that does not
-   answer) says nothing of the part: nothing is made or put aside then.
+5. What keeps a part from being read and is not its content (unreadable.py) says nothing of the part: nothing is made or
+   put aside then.
 6. Without fsync (`durability="process"`) a power cut tears the newest files together. There a writer makes a marker
    again only where all parts are whole; the rest is the tail that nobody paid for, and goes to quarantine (fencing.py).
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording, StorageError
+from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder, storage_errors
@@ -40,11 +39,9 @@ from .layout import MARKER_SUFFIX, CommitRange, RunFolder
 from .markers import UNKNOWN_DIGEST, Marker, PartEntry, merged, read_marker, read_newest
 from .part_checks import identity_faults
 from .parts import OUTLINE
+from .unreadable import content_errors, unreadable_now
 
 BLOCK_BYTES: Final = 1 << 20
-OF_THE_FILE: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
-"""Numbers of an OSError that is about a file itself: none where pyarrow found the content wrong, EINVAL where a damaged
-footer leads to a place that no file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Rebuilt:
 def rebuilt_marker(run: RunFolder, commits: CommitRange, files: FileOps) -> Rebuilt:
     """The marker of `commits` from its parts.
 
-    Raises CorruptRecording, which says why they do not suffice, and StorageError where one cannot be read (rule 5).
+    Raises CorruptRecording, which says why they do not suffice, and UnreadableNow (rule 5).
     """
     parts = {table: path for table in TABLES if files.exists(path := run.table(table) / commits.part_name)}
     if not parts:
@@ -103,7 +100,7 @@ def rebuilt_markers(
         durable: steps that the end of the run counted as durable; empty where it has no end.
         files: how parts are read.
 
-    Raises StorageError where a part cannot be read (rule 5).
+    Raises UnreadableNow (rule 5).
     """
     known, sure = dict(readable), set(certain)
     made: dict[CommitRange, Rebuilt] = {}
@@ -230,34 +227,23 @@ def _entry(run: RunFolder, commits: CommitRange, table: str, rows: int, files: F
 
 @contextmanager
 def _content_errors(path: Path) -> Iterator[None]:
-    """What is surely wrong with a part's content as CorruptRecording, anything else as StorageError (rule 5)."""
+    """Errors of reading a part, as `content_errors` has them; one that is not there is a damaged one (rule 2)."""
     try:
-        yield
-    except (OSError, MemoryError, pa.ArrowException, ValueError) as error:
-        said = " ".join(str(error).split())
-        passing = isinstance(error, MemoryError | pa.ArrowCancelled)
-        if not passing and (not isinstance(error, OSError) or error.errno in OF_THE_FILE):
-            raise CorruptRecording(f"cannot be read: {said}") from error
-        raise StorageError(_not_now(path, error)) from error
-
-
-def _not_now(path: Path, error: BaseException) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return (
-        f"{path} cannot be read at the moment: {said}. That does not say that it is damaged, so nothing was done with "
-        "it. Try again when there are free files and memory and the disk answers."
-    )
+        with content_errors(path, lambda said: f"cannot be read: {said}"):
+            yield
+    except FileNotFoundError as error:
+        raise CorruptRecording("is not there") from error
 
 
 def _fault_for_sql(path: Path) -> str:
-    """What DuckDB says of a part when it decodes all of it; empty: nothing. Raises StorageError (rule 5)."""
+    """What DuckDB says of a part when it decodes all of it; empty: nothing. Raises UnreadableNow (rule 5)."""
     import duckdb  # not before a marker is lost: a writer does without
 
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
             connection.execute("SELECT max(hash(part)) FROM read_parquet($1) part", [str(path)]).fetchall()
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-            raise StorageError(_not_now(path, error)) from error
+            raise unreadable_now(path, error) from error
         except duckdb.Error as error:
             return f"cannot be read: {' '.join(str(error).split())}"
     return ""

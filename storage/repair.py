@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rolltape.schema.errors import CorruptRecording, StorageError
+from rolltape.schema.errors import CorruptRecording, StorageError, UnreadableNow
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder, storage_errors
@@ -31,13 +31,14 @@ from .json_seal import seal_of
 from .layout import PART_SUFFIX, CommitRange, RunFolder, list_tables
 from .ledger import Loss
 from .markers import FragmentRange, Marker, PartEntry
+from .part_checks import UNREADABLE_NOW
 from .rebuilding import Rebuilt, free_name, rebuilt_markers, replace_marker
 from .run_info import check_format, durable_steps, produced_of, read_end_info, read_json, write_end_info
 from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
 from .small_files import not_of
 from .summaries import is_alive
-from .verify import Inspection, hole_declared
+from .verify import AGAIN, Inspection, hole_declared
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""
@@ -84,6 +85,7 @@ def repair_run(run: RunFolder, *, dry_run: bool = False, files: FileOps | None =
     """Repair one run; with `dry_run` only say what would be done.
 
     Raises:
+        UnreadableNow: something cannot be read at the moment; nothing was done because of it.
         StorageError: the run is being recorded, or its `run.json` is damaged and so is the copy.
         UnsupportedFormat: it is in another format.
         LakeNotWritable, DiskFull: the disk.
@@ -109,7 +111,9 @@ def repair_run(run: RunFolder, *, dry_run: bool = False, files: FileOps | None =
 
 def _inspected(run: RunFolder) -> Inspection:
     found = Inspection(run)
-    found.report_of(settle_it=False)
+    report = found.report_of(settle_it=False)
+    if now := [finding for finding in report.of("damage") if finding.code == UNREADABLE_NOW]:
+        raise UnreadableNow(f"{run.path / now[0].path}: {now[0].text}. Nothing was repaired: {AGAIN}.")
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnreadableNow, UnsupportedFormat
 
 from .ledger import Loss, read_losses
 from .queries import Rows, scan
@@ -339,12 +339,17 @@ class RunsTable:
     def _read_returns(self, paths: list[str]) -> None:
         try:
             self._read_fresh(paths)
-        except CorruptRecording:  # what the others say is worth knowing; `rolltape verify` names the damaged one
+        except (CorruptRecording, UnreadableNow):  # what the others say is worth knowing; `rolltape verify` names it
+            now: list[UnreadableNow] = []
             for path in paths:
                 try:
                     self._read_fresh([path])
                 except CorruptRecording:
                     self._returns[path] = Returns(0, 0, 0.0)
+                except UnreadableNow as error:  # not remembered: it may be whole
+                    now.append(error)
+            if now and len(now) == len(paths):
+                raise now[0] from None
 
     def _read_fresh(self, paths: list[str]) -> None:
         def new() -> str:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from rolltape.schema.columns import table_schema
 from rolltape.schema.config import CommitConfig
-from rolltape.schema.errors import CorruptRecording
+from rolltape.schema.errors import StorageError
 from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 
 from .commits import CommitLog
@@ -269,7 +269,7 @@ def last_time_us(run: RunFolder, key: ProducerKey) -> int | None:
         try:
             with open_part(str(path)) as file:
                 table = file.read(columns=["worker", "incarnation", "time"])
-        except (FileNotFoundError, CorruptRecording, OSError, pa.ArrowException):
+        except (StorageError, OSError, pa.ArrowException):
             continue  # compacted, or damaged: an older time is a bound as well
         mine = (table["worker"].to_numpy() == key.producer) & (table["incarnation"].to_numpy() == key.incarnation)
         times = table["time"].cast(pa.int64()).filter(pa.array(mine)).drop_null()  # version 0 may say no times

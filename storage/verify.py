@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError, UnreadableNow
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .clocks import check_clocks
@@ -54,7 +54,7 @@ from .layout import (
 )
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
 from .markers import FragmentRange, Marker, merged, read_newest
-from .part_checks import PartCheck, check_part
+from .part_checks import UNREADABLE_NOW, PartCheck, check_part, unreadable_fault
 from .rebuilding import Rebuilt
 from .run_info import produced_of, read_json
 from .settlement import is_settleable
@@ -62,11 +62,16 @@ from .settling import settle
 from .small_files import read_end, read_info
 from .strangers import find_strangers
 from .summaries import is_alive
+from .unreadable import is_passing
 
 THREADS_FROM_BYTES: Final = 4 << 20
 """Parts of fewer bytes together are read before threads have begun."""
 REPAIR: Final = "rolltape repair moves it to quarantine and declares what is missing"
 REBUILD: Final = "rolltape repair makes it again from its parts, or declares what they held"
+AGAIN: Final = (
+    "try again when there are free files and memory and the disk answers; where it never does, move the file away, and "
+    "rolltape repair declares what it held"
+)
 WHOLE: Final = pa.array(["completed", "aborted"])
 """Episodes with one of these have all their steps."""
 
@@ -138,7 +143,9 @@ class Inspection:
         try:
             self._inspect(settle_it)
         except (OSError, RolltapeError, pa.ArrowException) as error:
-            self.report.add("damage", "unreadable", "", f"the run cannot be inspected: {' '.join(str(error).split())}")
+            said = f"the run cannot be inspected: {' '.join(str(error).split())}"
+            code, remedy = (UNREADABLE_NOW, AGAIN) if is_passing(error) else ("unreadable", "")
+            self.report.add("damage", code, "", said, remedy)
         self.report.seconds = time.monotonic() - began
         return self.report
 
@@ -213,7 +220,9 @@ class Inspection:
                 continue  # compacted meanwhile
             except (CorruptRecording, OSError) as error:
                 self.bad_markers.append(commits)
-                self.report.add("damage", "marker", f"commits/{name}", " ".join(str(error).split()), REBUILD)
+                said = " ".join(str(error).split())
+                code, remedy = (UNREADABLE_NOW, AGAIN) if is_passing(error) else ("marker", REBUILD)
+                self.report.add("damage", code, f"commits/{name}", said, remedy)
                 continue
             if b'"digest": "sha256:' not in data[data.rfind(b'"fenced"') :]:
                 self.report.add("note", "no_seal", f"commits/{name}", "it carries no digest of itself")
@@ -276,7 +285,8 @@ class Inspection:
     def _judge_parts(self) -> None:
         for check in self.checks:
             for code, text in check.faults:
-                self.report.add("damage", code, self._name(check.path), text, REPAIR)
+                remedy = AGAIN if code == UNREADABLE_NOW else REPAIR
+                self.report.add("damage", code, self._name(check.path), text, remedy)
 
     def _check_missing_parts(self, tables: Mapping[str, list[Path]]) -> None:
         """Every part of a marker that is not covered by a larger one is there, or declared as gone."""
@@ -416,8 +426,8 @@ class Inspection:
             if check.table == "ledger" and not check.faults:
                 try:
                     self.losses += losses_of_part(check.path)
-                except (CorruptRecording, OSError, pa.ArrowException, KeyError) as error:
-                    check.faults.append(("part_unreadable", f"cannot be read: {' '.join(str(error).split())}"))
+                except (CorruptRecording, UnreadableNow, OSError, pa.ArrowException, KeyError) as error:
+                    check.faults.append(unreadable_fault(error))
 
     def _check_accounts(self) -> None:
         produced = produced_of(self.end)
