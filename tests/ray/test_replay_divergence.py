@@ -18,11 +18,12 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 import rolltape
 from rolltape.actors.compiled_rows import WHY_NOT
 from rolltape.actors.kept_values import KeptValues
-from rolltape.actors.recorded_batch import STEPS_AT_ONCE, RecordedBatch
+from rolltape.actors.recorded_batch import RecordedBatch
 from rolltape.actors.remaking import recipe_of
 from rolltape.actors.replay import LOST, Replayer, episode_rows
 from rolltape.actors.replay_batch import COLUMNS
 from rolltape.actors.replay_pass import SwiftPass
+from rolltape.actors.swift_batch import STEPS_AT_ONCE, SwiftBatch
 from rolltape.actors.taped_pass import TapedPass
 from rolltape.schema.errors import ReplayFailed, UnknownEnvironment
 from rolltape.scripts.cli import main
@@ -317,17 +318,18 @@ def test_one_value_that_differs_is_found_on_the_tape_of_a_batch(lake: Path) -> N
     run = only_run(lake)
     rows = run.episodes("status <> 'lost'").order("sub_env", "episode").select(*COLUMNS).to_dicts()
     batch = RecordedBatch(run, 0, 0, rows, recipe_of(run, None), set())
+    swift = SwiftBatch(batch)
     vector = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point")
 
     def is_same() -> bool:
-        return batch._is_as_taped(np.float32, vector)
+        return swift._is_as_taped(np.float32, vector)
 
-    assert not batch.reason and batch.is_same() and is_same()
-    steps, finals = len(batch._rewards), len(batch._finals[0])
-    assert not batch._is_as_taped(np.float64, vector), "its rewards are float32"
-    edges = np.flatnonzero(np.isin(batch._slot, (0, 99, 100, 101, 102, STEPS_AT_ONCE - 1, STEPS_AT_ONCE)))
+    assert not batch.reason and swift.is_same() and is_same()
+    steps, finals = len(batch.rewards), len(batch.finals[0])
+    assert not swift._is_as_taped(np.float64, vector), "its rewards are float32"
+    edges = np.flatnonzero(np.isin(batch.slot, (0, 99, 100, 101, 102, STEPS_AT_ONCE - 1, STEPS_AT_ONCE)))
     columns: dict[str, Any] = {
-        "observation": batch._observations, "final": batch._finals, "terminated": batch._ends, "truncated": batch._ends
+        "observation": batch.observations, "final": batch.finals, "terminated": batch.ends, "truncated": batch.ends
     }  # fmt: skip
     keys: dict[str, Any] = {"observation": 0, "final": 0, "terminated": "terminated", "truncated": "truncated"}
     for name, holder in columns.items():
@@ -338,12 +340,12 @@ def test_one_value_that_differs_is_found_on_the_tape_of_a_batch(lake: Path) -> N
             changed.view(np.uint8).reshape(len(was), -1)[place, -1] ^= 1
             assert not is_same(), (name, place)
         holder[key] = was
-    was = batch._rewards
+    was = batch.rewards
     for place in (*edges.tolist(), steps - 1):
-        batch._rewards = was.copy()
-        batch._rewards[place] += 0.5
+        batch.rewards = was.copy()
+        batch.rewards[place] += 0.5
         assert not is_same(), place
-    batch._rewards = was
+    batch.rewards = was
     assert is_same()
 
 
