@@ -5,7 +5,9 @@ Rules:
    the bar at which a step says that its fragment is full; the stepping thread takes it then, and closes nothing.
 2. An event takes a credit before it is published: fewer than `limit` events of its stream were published before it.
 3. At most one push is under way, and at most one sample waits. Whoever is slow gets fewer samples, never old ones.
-4. Nobody waits for the gateway. A push that fails is `disconnected`; the hub says where to push next.
+4. All of it takes at most `SHARE` of the time: where samples cost more, there are fewer.
+5. Of a picture that repeats most of the one before, which the gateway holds, only what changed is sent.
+6. Nobody waits for the gateway. A push that fails is `disconnected`; the hub says where to push next.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from rolltape.schema.adapters.live import SHARE
 from rolltape.schema.live_messages import EpisodeEnd, LiveBeat, LiveDemand, LiveItem, StreamDemand
 
+from .live_pictures import LivePictures
 from .live_view import LiveView, plain
 
 Handle = Any
@@ -29,6 +33,10 @@ ENDS_KEPT: Final = 64
 PATIENCE_S: Final = 3.0
 """How long a push may go unanswered, and how long a demand stands that nobody repeats."""
 RETRY_S: Final = 1.0
+SMOOTHING: Final = 0.25
+"""How much of what a sample costs is that of the newest."""
+RAYS_PART: Final = 2.0
+"""A call takes so many times what it takes of the thread that makes it: Ray's own threads do the rest."""
 
 
 class GatewayLink(Protocol):
@@ -97,9 +105,12 @@ class LiveFeed:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._owner, self._first, self._count = owner, first, count
-        self.rows, self._make, self._link, self._clock, self._wall = rows, view, link, clock, wall
+        self.rows, self._make, self._link, self._clock, self._wall, self._cpu = rows, view, link, clock, wall, cpu
+        self._cost_s, self._taken_s = 0.0, 0.0
+        self._pictures = LivePictures()
         self._view: LiveView | None = None
         self.demand: LiveDemand | None = None
         self._life = ""
@@ -147,9 +158,11 @@ class LiveFeed:
             return  # the gateway itself has just answered: the hub knows only the one before it
         if demand.life != self._life:
             self._life, self._published, self._skipped = demand.life, {}, {}
+            self._pictures.keep(frozenset())
         if not from_hub:
             self._heard_at = now
         self.demand = demand
+        self._pictures.keep(frozenset(wanted.stream for wanted in demand.streams))
 
     def tick(self) -> bool:
         """Have a sample taken when it is due; True when the next step is to be told so."""
@@ -159,7 +172,7 @@ class LiveFeed:
             return self.slows_down
         demand = self.demand
         assert demand is not None
-        now, period = self._clock(), 1 / demand.hz
+        now, period = self._clock(), max(1 / demand.hz, self._cost_s / SHARE)
         self._next_at = self._next_at + period if self._next_at + period > now else now + period
         ready = False
         for wanted in demand.streams:
@@ -175,11 +188,13 @@ class LiveFeed:
         if not self._sample or self.handle is not None or self.demand is None:
             return None
         self._pushed, self._sample = self._sample, ()
-        self._pushed_at = self._clock()
+        self._pushed_at, began = self._clock(), self._cpu()
         try:
             self.handle = self._link.push(self.demand, self._owner, self._pushed)
         except Exception:  # the gateway is gone: nothing of the recording depends on it
             self._failed()
+        took = self._taken_s + RAYS_PART * (self._cpu() - began)
+        self._cost_s += (took - self._cost_s) * SMOOTHING
         return self.handle
 
     def answered(self) -> None:
@@ -208,7 +223,7 @@ class LiveFeed:
         demand = self.demand
         if demand is None or not demand.streams:
             return
-        until = self._clock() + TAKE_S
+        until, began = self._clock() + TAKE_S, self._cpu()
         items: list[LiveItem] = []
         streams = demand.streams
         start = self._from % len(streams)
@@ -226,7 +241,7 @@ class LiveFeed:
             if item is not None:
                 self._published[wanted.stream] = item.sequence
                 items.append(item)
-        self._sample = tuple(items)
+        self._sample, self._taken_s = tuple(items), self._cpu() - began
 
     def _item(self, wanted: StreamDemand, kinds: tuple[str, ...], *step: Any) -> LiveItem | None:
         action, observation, reward, terminated, truncated = step
@@ -238,6 +253,10 @@ class LiveFeed:
         look = self._view.look(place, observation, wanted.size, kinds)
         if look is None:
             return None
+        sequence = self._published.get(wanted.stream, 0) + 1
+        picture = None
+        if look.picture is not None:
+            picture = self._pictures.of(wanted.stream, sequence, wanted.held, look.picture)
         episode, t, returns = self.rows.place(place)
         values = None
         if wanted.steps:
@@ -247,12 +266,12 @@ class LiveFeed:
                 values[name] = found[place] if isinstance(found, list) and place < len(found) else found
         return LiveItem(
             stream=wanted.stream,
-            sequence=self._published.get(wanted.stream, 0) + 1,
+            sequence=sequence,
             time=self._wall(),
             episode=episode,
             t=t,
             episode_return=returns,
-            picture=look.picture,
+            picture=picture,
             payload=look.payload,
             reduced=look.reduced,
             step=values,

@@ -23,7 +23,10 @@ MOST_VALUES: Final = 64
 
 
 class Look(NamedTuple):
-    """What is seen: a picture (reduced by dividing its sides by `reduced`), or a payload as JSON."""
+    """What is seen: a picture (reduced by dividing its sides by `reduced`), or a payload as JSON.
+
+    The picture may be the environment's own memory: it is what it is until the next step.
+    """
 
     picture: np.ndarray | None = None
     payload: bytes | None = None
@@ -188,14 +191,14 @@ def _text(lines: Sequence[str]) -> bytes:
 
 
 def _reduced(picture: np.ndarray, size: int) -> Look:
-    """A copy of a picture, with every k-th pixel where that is still at least twice as large as wanted."""
+    """A view of a picture, with every k-th pixel where that is still at least twice as large as wanted."""
     sides = picture.shape[:2] if picture.ndim == 2 or picture.shape[-1] <= 4 else picture.shape[-2:]
     step = max(1, max(sides) // (2 * size)) if size else 1
     if step > 1 and (picture.ndim == 2 or picture.shape[-1] <= 4):
         picture = picture[::step, ::step]
     else:
         step = 1
-    return Look(picture=np.array(picture, order="C"), reduced=step)
+    return Look(picture=picture, reduced=step)
 
 
 def _at(values: Any, place: int) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rolltape.actors.control_log import ControlLog
@@ -30,9 +30,11 @@ from rolltape.schema.live_messages import (
     LiveDemand,
     LiveItem,
     LogLine,
+    PictureChanges,
     StreamDemand,
     kind_of,
 )
+from rolltape.schema.picture_changes import changed
 
 from .bulletin import Bulletin
 from .viewer import Viewer
@@ -80,6 +82,11 @@ class LiveStream:
     def limit(self) -> int:
         """How many events its producer may have published in all, in its own numbers."""
         return self.sequence - self.base + (0 if self.pool.is_starved else self.pool.credits)
+
+    @property
+    def held(self) -> int:
+        """Number of its present producer's newest picture, which is here; 0 where none is."""
+        return 0 if self.item is None or self.item.picture is None else self.sequence - self.base
 
 
 class Switchboard:
@@ -151,6 +158,10 @@ class Switchboard:
             sequence = stream.base + item.sequence
             if sequence <= stream.sequence:
                 continue  # pushed twice
+            if isinstance(item.picture, PictureChanges):
+                if stream.item is None or item.picture.since != stream.held:
+                    continue  # its producer is told what is held, and sends all of the next
+                item = replace(item, picture=changed(stream.item.picture, item.picture.data))
             stream.sequence, stream.item = sequence, item
             stream.published += 1
             stream.encoded.clear()
@@ -279,7 +290,8 @@ class Switchboard:
                 size = viewer.wish.size
                 if (other := found.get(index)) is not None:
                     size = max(size, other.size) if size and other.size else 0
-                found[index] = StreamDemand(index, stream.limit, size, index in steps or bool(other and other.steps))
+                wants_steps = index in steps or bool(other and other.steps)
+                found[index] = StreamDemand(index, stream.limit, size, wants_steps, stream.held)
         return hz, found
 
     def demand(self, owner: str) -> LiveDemand:

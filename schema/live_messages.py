@@ -41,12 +41,26 @@ class StreamDemand(NamedTuple):
         limit: publish while fewer than so many were published to this life of the gateway by this life of the producer.
         size: longer side of pictures in pixels, about; 0 for their own.
         steps: values of the step are wanted besides the picture.
+        held: sequence number of the picture that the gateway holds, as the stream's present producer counts; 0: none.
     """
 
     stream: int
     limit: int
     size: int
     steps: bool = False
+    held: int = 0
+
+
+class PictureChanges(NamedTuple):
+    """What a picture has that an earlier one of its stream had not.
+
+    Attributes:
+        since: sequence number of the earlier one.
+        data: as `schema/picture_changes.py` writes it.
+    """
+
+    since: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,8 @@ class LiveItem:
         time: UTC seconds.
         episode, t: where the stream is; t is the number of steps of the episode so far.
         episode_return: sum of the episode's rewards so far.
-        picture: uint8[H, W] or [H, W, 1, 3 or 4], perhaps reduced; None where `payload` says it.
+        picture: uint8[H, W] or [H, W, 1, 3 or 4], perhaps reduced, or `PictureChanges`, which a gateway puts
+            together; None where `payload` says it.
         payload: a render payload as UTF-8 JSON; None where there is a picture.
         reduced: each side of the picture was divided by this.
         step: action, reward, terminated, truncated and observation as JSON values, where wanted.

@@ -173,6 +173,14 @@ def whole(batch: pa.RecordBatch) -> pa.RecordBatch:
     return rows.to_batches()[0] if batch.num_rows else batch
 
 
+def changed(last: np.ndarray, data: bytes) -> np.ndarray:
+    """The picture after the C-contiguous `last`, in memory of its own. Raises CorruptRecording."""
+    picture = np.empty_like(last)
+    flat = (array.reshape(-1).view(np.uint8) for array in (picture, last))
+    _put_together(next(flat), np.frombuffer(data, np.uint8), next(flat))
+    return picture
+
+
 def sizes_of(rows: pa.Table) -> np.ndarray:
     """Bytes of the pictures of rows of frames, int64, by their `format`; without one, of what there is."""
     found: list[np.ndarray] = []

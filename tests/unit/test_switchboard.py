@@ -18,7 +18,7 @@ from rolltape.dashboards.viewer import Viewer
 from rolltape.dashboards.wire import JPEG, PNG, Message
 from rolltape.schema.config_live import LiveConfig
 from rolltape.schema.config_ui import UiConfig
-from rolltape.schema.live_messages import LiveItem
+from rolltape.schema.live_messages import LiveItem, StreamDemand
 from tests.fakes import Clock
 
 OWNER = "p0.0"
@@ -57,7 +57,7 @@ def test_nobody_watches_and_nothing_is_wanted() -> None:
     assert board.demand(OWNER).scalars and board.demand(OWNER).hz == 0
     says(board, viewer, sub=(1, 99), hz=5.0, size=320, steps=(1,))
     demand = board.demand(OWNER)
-    assert (demand.hz, demand.streams) == (5.0, ((1, 20, 320, True),))
+    assert (demand.hz, demand.streams) == (5.0, (StreamDemand(1, 20, 320, True),))
     other, _ = board.join()
     says(board, other, sub=(1,), hz=30.0, size=0)
     assert board.demand(OWNER).hz == 30.0 and board.demand(OWNER).streams == ((1, 20, 0, True),)
