@@ -29,5 +29,6 @@ def check_program(name: str, folder: str, environment: Mapping[str, str]) -> Non
         if shutil.which(name, path=os.pathsep.join(os.get_exec_path(dict(environment)))):
             return
         why = "there is no such program on the PATH"
-    hint = f" For the script beside you: `rolltape run -- python {name}`." if here.is_file() else ""
+    is_script = here.suffix == ".py" and here.is_file()
+    hint = f" For the script: `rolltape run -- python {name}`." if is_script else ""
     raise ConfigError(f"run: {name!r} cannot be started: {why}.{hint}")

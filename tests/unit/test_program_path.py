@@ -21,11 +21,13 @@ def test_programs_that_are_there(tmp_path: Path) -> None:
 
 def test_programs_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("print('hello')\n")
+    (tmp_path / "notes").write_text("print('hello')\n")
     for name, path, said in [
         ("sh", str(tmp_path), r"'sh' cannot be started: there is no such program on the PATH\.$"),
         ("./gone", "/bin", rf"there is no {tmp_path}/gone\.$"),
-        ("train.py", "/bin", r"no such program on the PATH\. For the script beside you: `rolltape run -- python train"),
-        ("./train.py", "/bin", r"train\.py is no program that may be executed\. For the script beside you"),
+        ("train.py", "/bin", r"no such program on the PATH\. For the script: `rolltape run -- python train"),
+        ("./train.py", "/bin", r"train\.py is no program that may be executed\. For the script: "),
+        ("notes", "/bin", r"no such program on the PATH\.$"),
         ("", "/bin", "the program's name is empty"),
     ]:
         with pytest.raises(ConfigError, match=said):
