@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from rolltape.schema.errors import CorruptRecording, LakeNotFound
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnreadableNow
 from rolltape.schema.messages import Watermark
 
 from .markers import merged
@@ -92,7 +92,7 @@ class AdoptionTables:
         if not marks:
             try:
                 version = self._lake.run_info(run_id).get("payload_version", 1)
-            except (LakeNotFound, CorruptRecording):  # deleted a moment ago, or damaged: verify says so
+            except (LakeNotFound, CorruptRecording, UnreadableNow):  # deleted a moment ago, or damaged: verify says so
                 return []
             return [_row(run_id, version, ())]
         # Who brought no step said nothing: the one who settles what others left behind, for example.

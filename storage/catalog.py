@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnsupportedFormat
+from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnreadableNow, UnsupportedFormat
 
 from .files import FileOps, storage_errors
 from .lake import Lake
@@ -134,7 +134,7 @@ def typed_steps(lake: Lake) -> dict[str, tuple[dict[str, str | None], list[str]]
         try:
             stored = lake.stored_schema(run_id, "steps")
             env_id = lake.run_info(run_id).get("env_id") or "unknown"
-        except (LakeNotFound, CorruptRecording, UnsupportedFormat):
+        except (LakeNotFound, CorruptRecording, UnreadableNow, UnsupportedFormat):
             continue
         if stored is not None and not stored.mixed:
             groups.setdefault((env_id, tuple(columns_of(stored.schema).items())), []).append(run_id)

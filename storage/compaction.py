@@ -32,7 +32,7 @@ from typing import Final
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import CorruptRecording, DiskFull, LakeNotFound, StorageError
+from rolltape.schema.errors import CorruptRecording, DiskFull, LakeNotFound, StorageError, UnreadableNow
 
 from .compaction_groups import PART_BYTES, SINGLES, Level, Piece, all_groups, live_groups, range_of
 from .encodings import choose_encoding
@@ -442,7 +442,7 @@ def compact_run(
 def _is_alive(run: RunFolder) -> bool:
     try:
         return summarize(run).status == "running"
-    except CorruptRecording:
+    except (CorruptRecording, UnreadableNow):
         return True
 
 

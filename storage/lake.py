@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from rolltape.schema.columns import TABLES
-from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound
+from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, UnreadableNow
 from rolltape.schema.render_payload import RenderPayload
 
 from .adoption import AdoptionTables
@@ -307,7 +307,7 @@ class Lake:
         """Raise UnsupportedFormat: what a newer format's columns mean, nobody here knows."""
         try:
             self.run_info(run_id)
-        except CorruptRecording:
+        except (CorruptRecording, UnreadableNow):
             pass  # rows can be read without it
 
     def _scan(self, table: str, run_ids: list[str], parts: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from rolltape.schema.messages import ProducerKey
 from .files import FileOps, make_folder, storage_errors
 from .json_seal import KEY, sealed
 from .layout import FORMAT, RunFolder
+from .unreadable import content_errors
 
 
 def create_run(run: RunFolder, info: Mapping[str, Any], *, files: FileOps | None = None) -> None:
@@ -113,13 +114,12 @@ def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, *, files: FileOps | None = None) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no such file. Raises CorruptRecording, naming it."""
+    """The object in a JSON file; None where there is none. Raises CorruptRecording or UnreadableNow, naming it."""
     try:
-        content = json.loads((files or FileOps()).read(path))
+        with content_errors(path, lambda said: f"{path} cannot be read: {said}"):
+            content = json.loads((files or FileOps()).read(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise CorruptRecording(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CorruptRecording(f"{path} does not hold a JSON object.")
     return content

@@ -316,7 +316,7 @@ class RunsTable:
                 tables = listing.tables(run_id)
             except LakeNotFound:  # deleted a moment ago
                 continue
-            except (CorruptRecording, UnsupportedFormat):  # one damaged run must not hide the others
+            except (CorruptRecording, UnreadableNow, UnsupportedFormat):  # one damaged run must not hide the others
                 rows.append(unreadable_row(run_id))
                 episodes[run_id] = ()
                 continue

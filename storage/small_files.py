@@ -12,10 +12,14 @@ from .findings import RunReport
 from .json_seal import seal_of
 from .layout import MARKER_SUFFIX, RunFolder
 from .run_info import check_format, read_json
+from .unreadable import is_passing, unreadable_now
 
 
 def read_info(run: RunFolder, report: RunReport) -> dict[str, Any] | None:
-    """The content of `run.json`; None where there is none that can be gone by, which the report says."""
+    """The content of `run.json`; None where there is none that can be gone by, which the report says.
+
+    Raises UnreadableNow.
+    """
     try:
         info = read_json(run.run_json)
     except CorruptRecording as error:
@@ -44,7 +48,9 @@ def read_info(run: RunFolder, report: RunReport) -> dict[str, Any] | None:
         return None
     try:
         same = run.run_copy.read_bytes() == run.run_json.read_bytes()
-    except OSError:
+    except OSError as error:
+        if is_passing(error):
+            raise unreadable_now(run.run_copy, error) from error
         same = False
     if not same:
         report.add("note", "copy", run.run_copy.name, "it is missing or not what run.json says", "rolltape repair")
@@ -52,7 +58,10 @@ def read_info(run: RunFolder, report: RunReport) -> dict[str, Any] | None:
 
 
 def read_end(run: RunFolder, report: RunReport) -> tuple[dict[str, Any] | None, bool]:
-    """The content of `end.json`, None where it cannot be read or is not there; and whether it is damaged."""
+    """The content of `end.json`, None where it cannot be read or is not there; and whether it is damaged.
+
+    Raises UnreadableNow.
+    """
     remedy = "rolltape repair moves it aside and writes a new one"
     try:
         end = read_json(run.end_json)
@@ -71,6 +80,8 @@ def read_end(run: RunFolder, report: RunReport) -> tuple[dict[str, Any] | None, 
         try:
             found = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         except OSError as error:
+            if is_passing(error):
+                raise unreadable_now(path, error) from error
             report.add("damage", "small_file", name, f"it cannot be read: {error.strerror or error}")
             continue
         if found != digest and name != "run.json":  # that has a seal of its own, and a resumed run a new one

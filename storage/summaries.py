@@ -96,7 +96,7 @@ class RunSummary:
 
 
 def summarize(run: RunFolder, wall_s: Callable[[], float] = time.time) -> RunSummary:
-    """Summarise one run from its small files. Raises LakeNotFound or CorruptRecording."""
+    """Summarise one run from its small files. Raises LakeNotFound, CorruptRecording or UnreadableNow."""
     info = read_run_info(run)
     end = read_end_info(run)
     if end is not None:

@@ -1,5 +1,6 @@
 """What keeps a part from being read and is not its content is never taken for damage."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -13,6 +14,7 @@ import pytest
 from rolltape.schema.errors import CorruptRecording, UnreadableNow
 from rolltape.storage import part_checks
 from rolltape.storage.episode_rows import EpisodeRows
+from rolltape.storage.files import FileOps
 from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import list_parts
 from rolltape.storage.part_files import open_part, part_errors
@@ -124,3 +126,28 @@ def test_a_list_of_runs_lacks_only_what_cannot_be_read(tmp_path: Path, monkeypat
             lake.runs_table._returns.clear()
             lake.runs().to_dicts()
     assert [row["episodes"] for row in lake.runs().to_dicts()] == [8, 8], "nothing was remembered"
+
+
+@pytest.mark.parametrize("name", ["run.json", "end.json", "infos.arrow", "run.json.copy"])
+def test_a_small_file_that_cannot_be_read_now_is_left_where_it_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repair put it aside, and wrote another end."""
+    run = ended(tmp_path)
+    if not (run.path / name).exists():
+        (run.path / name).write_bytes((run.run_json if name == "run.json.copy" else run.end_json).read_bytes())
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    read_bytes, read = Path.read_bytes, FileOps.read
+
+    def refuse(path: Path) -> None:
+        if path.name == name:
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: refuse(path) or read_bytes(path))
+        patch.setattr(FileOps, "read", lambda self, path: refuse(path) or read(self, path))
+        if name in ("run.json", "end.json"):
+            assert [row["status"] for row in open_lake(tmp_path).runs().to_dicts()] == ["unreadable"]
+        with contextlib.suppress(UnreadableNow):
+            repair_run(run)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
