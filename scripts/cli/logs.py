@@ -82,6 +82,8 @@ def logs(
     found = open_lake(lake).run(run)
     try:
         with query_errors(found.logs(), where=where):
+            if where is not None:
+                found.logs(where).limit(0).to_arrow()  # refused also while there is no row to ask it of
             _show(found, " AND ".join(conditions) or None, limit=limit, follow=follow, data=data, form=format)
     except KeyboardInterrupt:
         return

@@ -144,6 +144,7 @@ def test_info(lake: Path, rolltape) -> None:
         (["episodes", "--where", "length > 'x'"], 1, "--where \"length > 'x'\": Could not convert string 'x'"),
         (["episodes", "--where", "t >\n1", "--order", "y"], 1, "--where 't >\\n1': no column t. There are run_id, "),
         (["runs", "--where", "steps > 1", "--order", "step"], 1, "--order 'step': no column step. Did you mean steps?"),
+        (["logs", "--all", "--where", "x = 2"], 1, "--where 'x = 2': no column x. There are run_id, "),
         (["replay", "--where", "lenght > 1"], 1, "--where 'lenght > 1': no column lenght. Did you mean length?"),
         (["sql", "select x from runs"], 1, 'rolltape: Binder Error: Referenced column "x" not found'),
         (["sql", "select * from episode"], 1, "no table named episode. There are adoption, control, episodes,"),
