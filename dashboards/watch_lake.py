@@ -70,10 +70,12 @@ class LakeWatch:
     def look(self, streams: int = 64, lines: int = 8, note: str = "") -> Snapshot:
         """The run now, with at most so many streams and log lines. Raises LakeNotFound when it is gone."""
         run, summary = self._run, self._run.summary
+        is_first = not self._began
         self._read()
         marks = {key: mark for marker in newest_markers(run.folder) for key, mark in marker.watermarks.items()}
         newest = max((s.at for s in self._streams.values() if s.at is not None), default=None)
         running = summary.status == "running"
+        rate = self._meter.rate(summary.steps)
         rows = [self._row(name, stream, running) for name, stream in sorted(self._streams.items())]
         return Snapshot(
             run_id=run.run_id,
@@ -83,7 +85,7 @@ class LakeWatch:
             note=note,
             steps=summary.steps,
             episodes=sum(mark.episodes for mark in marks.values()),
-            steps_per_s=self._meter.rate(summary.steps) if running else None,
+            steps_per_s=rate if running and not is_first else None,  # one look alone knows no rate
             lag_s=max(0.0, (self._now() - newest).total_seconds()) if running and newest is not None else None,
             lost=self._lost,
             settled=summary.end is not None or summary.status != "crashed",

@@ -95,9 +95,11 @@ def test_states_of_streams_and_runs(tmp_path: Path) -> None:
     record(tmp_path, 1, info={"host": {"name": "elsewhere"}})
     run = open_lake(tmp_path).run(run_id(1))
     newest = max(run.steps().to_dicts(), key=lambda row: row["time"])["time"]
-    soon = LakeWatch(run, now=lambda: newest + timedelta(seconds=1)).look()
+    watch = LakeWatch(run, now=lambda: newest + timedelta(seconds=1))
+    soon = watch.look()
     assert {row.state for row in soon.streams} == {"live"}
     assert soon.lag_s == pytest.approx(1.0)
+    assert (soon.steps_per_s, watch.look().steps_per_s) == (None, 0.0), "one look alone knows no rate"
     late = LakeWatch(run, now=lambda: newest + timedelta(seconds=60)).look(streams=1)
     assert [row.state for row in late.streams] == ["idle"] and late.more_streams == 1
 
