@@ -86,10 +86,11 @@ $(BIN)/uv: requirements/uv.txt
 	touch $@
 
 PARTS_IN_C := actors/_row.c actors/_tape.c schema/_changes.c
+HEADERS := actors/_values.h schema/_changes.h
 
 # The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned. It compiles
 # the parts in C in place, and goes on without where it cannot: a library of before must not stay then.
-$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py $(PARTS_IN_C) actors/_values.h
+$(STAMP): $(BIN)/uv requirements/dev.txt pyproject.toml setup.py $(PARTS_IN_C) $(HEADERS)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	rm -f $(PARTS_IN_C:.c=.*.so)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

@@ -7,11 +7,12 @@ from setuptools import Extension, setup
 # Without a compiler the build goes on without them, and Python does their work. ROLLTAPE_PURE=1 leaves them out on
 # purpose: such a wheel is one for all platforms.
 pure = os.environ.get("ROLLTAPE_PURE", "") not in ("", "0")
+HEADERS = ["actors/_values.h", "schema/_changes.h"]
 compiled = [
     Extension(
         f"rolltape.{folder}.{name}",
         [f"{folder}/{name}.c"],
-        depends=["actors/_values.h"] if folder == "actors" else [],
+        depends=HEADERS,
         define_macros=[("Py_LIMITED_API", "0x030B0000")],
         py_limited_api=True,
         optional=True,

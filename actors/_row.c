@@ -3,22 +3,43 @@
 Rules:
 1. What is not exactly as expected is left to Python (`SingleRows.step`) untouched: here a row is recorded whole or not
    at all. All is looked at first and written afterwards; nothing in between runs Python or lets go of the interpreter.
+   Infos are made before that, as they wake the collector of cycles, and looked up again.
 2. There is one count of rows, `Row.rows`. Python reads and writes it, and the other fields, as attributes.
 3. Columns belong to the pump while the producer's mutex is held: `Step` writes only while nobody holds it.
 4. An environment is stepped once. What it returned goes to Python as it is where rule 1 says so.
 
 Only the limited API of Python 3.11 is used, so that one library serves 3.11 and all later versions. */
 
+#include "../schema/_changes.h"
 #include "_values.h"
 #include <stddef.h>
 #include <structmember.h>
 #include <time.h>
 
+#define MISSES 2 /* as in picture_changes.py */
+#define ROOM 2   /* as in frame_rows.py */
+#define MOST_KEYS 16
+
+/* Where the pictures of the open fragment go: memory of `FrameRows` and its `ChangeWriter`. */
+typedef struct {
+    Py_buffer block, noted, filled, known, last;
+    Py_ssize_t most;
+    bool ready;
+} Film;
+
+enum { AT, COUNT };     /* filled */
+enum { KNOWN, MISSED }; /* known */
+
 typedef struct {
     PyObject_HEAD
-    Py_ssize_t rows, limit;
-    long long before;
+    Py_ssize_t rows, limit, t_before, noted;
+    long long before, episode;
     char open, crowded, bulky;
+    PyObject *info_keys; /* by key a list of what was noted of it: row, value, kind */
+    PyObject *kinds[3];  /* of int, float and bool */
+    Py_ssize_t noted_most;
+    bool pictures; /* observations go to the film */
+    Film film;
     PyObject *oldest_ns, *ends;
     bool ready;
     Py_ssize_t capacity;
@@ -50,7 +71,15 @@ typedef struct {
     Value action, observation;
     double reward;
     bool terminated, truncated;
+    Py_ssize_t infos;
+    PyObject *lists[MOST_KEYS]; /* where each info goes; borrowed */
 } Parsed;
+
+/* The infos of a row as they are noted. They are made first, because that may wake the collector of cycles. */
+typedef struct {
+    Py_ssize_t count;
+    PyObject *keys[MOST_KEYS], *cells[MOST_KEYS];
+} Infos;
 
 /* ---- looking -------------------------------------------------------------------------------------------------- */
 
@@ -74,15 +103,87 @@ static bool has_room(const Row *self)
            self->rows >= 0 && self->rows < self->limit - 1 && self->rows < self->capacity;
 }
 
-/* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
-static bool parse(const Row *self, PyObject *action, PyObject *const *values, Parsed *found)
+static bool has_film(const Row *self)
 {
-    if (!has_room(self) || !parse_flag(&self->types, values[2], &found->terminated) ||
+    const Film *film = &self->film;
+    const int64_t *filled = film->filled.buf;
+    return film->ready && filled[COUNT] + ROOM < film->most &&
+           filled[AT] + (ROOM + 1) * self->observation.size <= film->block.len;
+}
+
+static PyObject *kind_of(const Row *self, PyObject *value)
+{
+    int overflow = 0;
+    if (PyLong_CheckExact(value)) {
+        PyLong_AsLongLongAndOverflow(value, &overflow);
+        return overflow ? NULL : self->kinds[0];
+    }
+    return PyFloat_CheckExact(value) ? self->kinds[1] : PyBool_Check(value) ? self->kinds[2] : NULL;
+}
+
+static void forget_infos(Infos *infos)
+{
+    for (Py_ssize_t i = 0; i < infos->count; i++) {
+        Py_DECREF(infos->keys[i]);
+        Py_DECREF(infos->cells[i]);
+    }
+    infos->count = 0;
+}
+
+/* 1: made; 0: not for here; -1: an error. */
+static int make_infos(const Row *self, PyObject *info, Infos *infos)
+{
+    Py_ssize_t place = 0;
+    PyObject *key, *value;
+    infos->count = 0;
+    if (!PyDict_CheckExact(info))
+        return 0;
+    const Py_ssize_t size = PyDict_Size(info);
+    if (size > MOST_KEYS || (size && self->noted + size > self->noted_most))
+        return 0;
+    while (PyDict_Next(info, &place, &key, &value)) {
+        PyObject *kind = PyUnicode_CheckExact(key) ? kind_of(self, value) : NULL;
+        PyObject *cell = kind == NULL || infos->count == MOST_KEYS ? NULL : Py_BuildValue("(nOO)", self->rows, value, kind);
+        if (cell == NULL) {
+            forget_infos(infos);
+            return PyErr_Occurred() ? -1 : 0;
+        }
+        infos->keys[infos->count] = Py_NewRef(key);
+        infos->cells[infos->count++] = cell;
+    }
+    return 1;
+}
+
+/* Whether each info's key is known already; where what was noted of it is, goes to `found`. */
+static bool find_infos(const Row *self, PyObject *info, const Infos *infos, Parsed *found)
+{
+    found->infos = infos->count;
+    if (!PyDict_CheckExact(info) || PyDict_Size(info) != infos->count)
+        return false;
+    if (infos->count && (self->info_keys == NULL || !PyDict_CheckExact(self->info_keys)))
+        return false;
+    for (Py_ssize_t i = 0; i < infos->count; i++) {
+        found->lists[i] = PyDict_GetItemWithError(self->info_keys, infos->keys[i]);
+        if (found->lists[i] == NULL || !PyList_CheckExact(found->lists[i])) {
+            PyErr_Clear();
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
+static bool parse(const Row *self, PyObject *action, PyObject *const *values, const Infos *infos, Parsed *found)
+{
+    if (!has_room(self) || (self->pictures && !has_film(self)) ||
+        !parse_flag(&self->types, values[2], &found->terminated) ||
         !parse_flag(&self->types, values[3], &found->truncated))
         return false;
-    if ((found->terminated || found->truncated) && (self->bulky || self->ends == NULL || !PyList_CheckExact(self->ends)))
+    const bool ended = found->terminated || found->truncated;
+    if (ended && (self->bulky || self->pictures || self->ends == NULL || !PyList_CheckExact(self->ends)))
         return false; /* what an episode takes may make the fragment full */
-    return PyDict_CheckExact(values[4]) && PyDict_Size(values[4]) == 0 && parse_value(&self->types, &self->action, action, &found->action) &&
+    return find_infos(self, values[4], infos, found) &&
+           parse_value(&self->types, &self->action, action, &found->action) &&
            parse_value(&self->types, &self->observation, values[0], &found->observation) &&
            parse_number(&self->types, values[1], &found->reward);
 }
@@ -125,11 +226,52 @@ static void write_value(const Values *values, Py_ssize_t row, const Value *value
         *(int8_t *)at = (int8_t)value->integer;
 }
 
+/* As `FrameRows.add` and `ChangeWriter.write`. */
+static void write_picture(Row *self, Py_ssize_t t, const char *picture)
+{
+    Film *film = &self->film;
+    int64_t *filled = film->filled.buf, *known = film->known.buf;
+    const Py_ssize_t size = self->observation.size, at = filled[AT], count = filled[COUNT];
+    const bool tried = known[MISSED] < MISSES && film->last.len >= size / CHUNK * CHUNK;
+    char *room = (char *)film->block.buf + at;
+    Py_ssize_t used = -1;
+    if (tried && known[KNOWN]) {
+        used = write_changes(picture, film->last.buf, room, size, size / 2);
+        known[MISSED] = used < 0 ? known[MISSED] + 1 : 0;
+    }
+    if (used < 0) {
+        memcpy(room, picture, size);
+        if (tried)
+            memcpy(film->last.buf, picture, size / CHUNK * CHUNK);
+        known[KNOWN] |= tried;
+        used = size;
+    }
+    int64_t *noted = (int64_t *)film->noted.buf + 3 * count;
+    noted[0] = at + used;
+    noted[1] = self->episode;
+    noted[2] = t;
+    filled[AT] = at + used;
+    filled[COUNT] = count + 1;
+}
+
+/* -1: an error, and what was noted of other keys is for Python to take back. */
+static int write_infos(Row *self, const Infos *infos, const Parsed *found)
+{
+    for (Py_ssize_t i = 0; i < infos->count; i++)
+        if (PyList_Append(found->lists[i], infos->cells[i]) < 0)
+            return -1;
+    self->noted += infos->count;
+    return 0;
+}
+
 static void write_row(Row *self, const Parsed *found, int64_t now)
 {
     Py_ssize_t row = self->rows;
     write_value(&self->action, row, &found->action);
-    write_value(&self->observation, row + 1, &found->observation);
+    if (self->pictures)
+        write_picture(self, self->t_before + row + 1, found->observation.data);
+    else
+        write_value(&self->observation, row + 1, &found->observation);
     ((double *)self->rewards.buf)[row] = found->reward;
     ((int64_t *)self->times.buf)[row] = now;
     ((volatile int64_t *)self->words.buf)[self->steps_word] = self->before + row + 1;
@@ -154,26 +296,49 @@ static int end_episode(Row *self, const Parsed *found)
     return done == NULL ? -1 : 0;
 }
 
-/* 1: recorded; 0: not one for here; -1: the counter or the end raised. Nobody else may touch the columns. */
-static int record(Row *self, PyObject *action, PyObject *const *values)
+/* As `record`, with the infos of the row. */
+static int record_with(Row *self, PyObject *action, PyObject *const *values, const Infos *infos)
 {
     Parsed found;
     int64_t now;
-    if (!parse(self, action, values, &found))
+    if (!parse(self, action, values, infos, &found))
         return 0;
     Py_ssize_t row = self->rows;
     if (!read_counter(self, &now))
         return PyErr_Occurred() ? -1 : 0;
-    if (self->counter != NULL && (self->rows != row || !parse(self, action, values, &found)))
+    if (self->counter != NULL && (self->rows != row || !parse(self, action, values, infos, &found)))
         return 0; /* it was somebody's own function, and may have done anything */
     bool ended = found.terminated || found.truncated;
     if (ended && note_end(self, &found) < 0)
+        return -1;
+    if (write_infos(self, infos, &found) < 0)
         return -1;
     write_row(self, &found, now);
     return ended && end_episode(self, &found) < 0 ? -1 : 1;
 }
 
+/* 1: recorded; 0: not one for here; -1: the counter or the end raised. Nobody else may touch the columns. */
+static int record(Row *self, PyObject *action, PyObject *const *values)
+{
+    Infos infos = {0};
+    Py_ssize_t row = self->rows;
+    int made = has_room(self) ? make_infos(self, values[4], &infos) : 0;
+    int recorded = made < 0 ? -1 : made && self->rows == row ? record_with(self, action, values, &infos) : 0;
+    forget_infos(&infos);
+    return recorded;
+}
+
 /* ---- Row ------------------------------------------------------------------------------------------------------ */
+
+static void forget_film(Film *film)
+{
+    film->ready = false;
+    PyBuffer_Release(&film->block);
+    PyBuffer_Release(&film->noted);
+    PyBuffer_Release(&film->filled);
+    PyBuffer_Release(&film->known);
+    PyBuffer_Release(&film->last);
+}
 
 /* As before `expect`. */
 static void forget(Row *self)
@@ -183,6 +348,9 @@ static void forget(Row *self)
     Py_CLEAR(self->counter);
     forget_values(&self->action);
     forget_values(&self->observation);
+    forget_film(&self->film);
+    for (int i = 0; i < 3; i++)
+        Py_CLEAR(self->kinds[i]);
     PyBuffer_Release(&self->words);
     PyBuffer_Release(&self->rewards);
     PyBuffer_Release(&self->times);
@@ -193,6 +361,7 @@ static int row_clear(Row *self)
     forget(self);
     Py_CLEAR(self->oldest_ns);
     Py_CLEAR(self->ends);
+    Py_CLEAR(self->info_keys);
     return 0;
 }
 
@@ -202,6 +371,14 @@ static int row_traverse(Row *self, visitproc visit, void *arg)
     Py_VISIT(self->oldest_ns);
     VISIT_TYPES(self->types);
     Py_VISIT(self->ends);
+    Py_VISIT(self->info_keys);
+    for (int i = 0; i < 3; i++)
+        Py_VISIT(self->kinds[i]);
+    Py_VISIT(self->film.block.obj);
+    Py_VISIT(self->film.noted.obj);
+    Py_VISIT(self->film.filled.obj);
+    Py_VISIT(self->film.known.obj);
+    Py_VISIT(self->film.last.obj);
     Py_VISIT(self->counter);
     VISIT_VALUES(self->action);
     VISIT_VALUES(self->observation);
@@ -274,7 +451,8 @@ static int exchange(Py_buffer *column, PyObject *memory, Py_ssize_t rows, Py_ssi
 
 PyDoc_STRVAR(fill_doc,
              "fill($self, actions, observations, rewards, times, capacity, /)\n--\n\n"
-             "The columns that rows go to from now on: contiguous arrays of `capacity` rows, observations of one more.");
+             "The columns that rows go to from now on: contiguous arrays of `capacity` rows, observations of one more.\n\n"
+             "observations: None where they are pictures, which wait for `film`.");
 
 static PyObject *row_fill(Row *self, PyObject *args)
 {
@@ -291,15 +469,65 @@ static PyObject *row_fill(Row *self, PyObject *args)
         PyErr_Format(PyExc_ValueError, "a capacity of %zd rows", capacity);
         return NULL;
     }
+    const bool pictures = observations == Py_None;
     if (exchange(&self->action.column, actions, capacity, self->action.size) < 0 ||
-        exchange(&self->observation.column, observations, capacity + 1, self->observation.size) < 0 ||
+        (!pictures && exchange(&self->observation.column, observations, capacity + 1, self->observation.size) < 0) ||
         exchange(&self->rewards, rewards, capacity, 8) < 0 || exchange(&self->times, times, capacity, 8) < 0)
         return NULL;
+    forget_film(&self->film);
+    self->pictures = pictures;
+    self->noted = 0;
     self->capacity = capacity;
     self->ready = true;
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(film_doc,
+             "film($self, block, noted, filled, known, last, most, /)\n--\n\n"
+             "Where the pictures of the open fragment go, as `FrameRows.memory` says; `most`: how many there may be.");
+
+static PyObject *row_film(Row *self, PyObject *args)
+{
+    PyObject *block, *noted, *filled, *known, *last;
+    Py_ssize_t most;
+    Film *film = &self->film;
+    film->ready = false;
+    if (!PyArg_ParseTuple(args, "OOOOOn:film", &block, &noted, &filled, &known, &last, &most))
+        return NULL;
+    if (!self->ready || !self->pictures || most < 0 || most > PY_SSIZE_T_MAX / 24) {
+        PyErr_SetString(PyExc_ValueError, "no pictures are expected, or not so many");
+        return NULL;
+    }
+    if (exchange(&film->block, block, 0, 1) < 0 || exchange(&film->noted, noted, most, 24) < 0 ||
+        exchange(&film->filled, filled, 2, 8) < 0 || exchange(&film->known, known, 2, 8) < 0 ||
+        exchange(&film->last, last, 0, 1) < 0)
+        return NULL;
+    if (((uintptr_t)film->noted.buf | (uintptr_t)film->filled.buf | (uintptr_t)film->known.buf) % 8) {
+        PyErr_SetString(PyExc_ValueError, "numbers are not aligned");
+        return NULL;
+    }
+    film->most = most;
+    film->ready = true;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(note_doc,
+             "note($self, kinds, most, /)\n--\n\n"
+             "Infos of which every value is an int, float or bool are noted here as well, at most `most` values a fragment,\n"
+             "in the lists of `_info_keys`: (row, value, kind). kinds: of the three.");
+
+static PyObject *row_note(Row *self, PyObject *args)
+{
+    PyObject *kinds[3];
+    if (!PyArg_ParseTuple(args, "(OOO)n:note", &kinds[0], &kinds[1], &kinds[2], &self->noted_most))
+        return NULL;
+    for (int i = 0; i < 3; i++) {
+        PyObject *before = self->kinds[i];
+        self->kinds[i] = Py_NewRef(kinds[i]);
+        Py_XDECREF(before);
+    }
+    Py_RETURN_NONE;
+}
 
 static PyObject *call_python(Row *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
@@ -362,6 +590,10 @@ static PyMemberDef row_members[] = {
     {"rows", T_PYSSIZET, offsetof(Row, rows), 0, "Steps in the open fragment."},
     {"_limit", T_PYSSIZET, offsetof(Row, limit), 0, NULL},
     {"_before", T_LONGLONG, offsetof(Row, before), 0, NULL},
+    {"_episode", T_LONGLONG, offsetof(Row, episode), 0, NULL},
+    {"_t_before", T_PYSSIZET, offsetof(Row, t_before), 0, NULL},
+    {"_noted", T_PYSSIZET, offsetof(Row, noted), READONLY, NULL},
+    {"_info_keys", T_OBJECT, offsetof(Row, info_keys), 0, NULL},
     {"_open", T_BOOL, offsetof(Row, open), 0, NULL},
     {"_crowded", T_BOOL, offsetof(Row, crowded), 0, NULL},
     {"_bulky", T_BOOL, offsetof(Row, bulky), 0, NULL},
@@ -373,6 +605,8 @@ static PyMemberDef row_members[] = {
 static PyMethodDef row_methods[] = {
     {"expect", (PyCFunction)row_expect, METH_VARARGS, expect_doc},
     {"fill", (PyCFunction)row_fill, METH_VARARGS, fill_doc},
+    {"film", (PyCFunction)row_film, METH_VARARGS, film_doc},
+    {"note", (PyCFunction)row_note, METH_VARARGS, note_doc},
     {"step", (PyCFunction)(void (*)(void))row_step, METH_FASTCALL | METH_KEYWORDS, row_step_doc},
     {"total", (PyCFunction)row_total, METH_VARARGS, total_doc},
     {NULL},
@@ -463,8 +697,9 @@ static int ask(PyObject *method, PyObject *argument)
     return said;
 }
 
-/* As `record`; the end of an episode is Python's, so the mutex is held meanwhile. Where it is not free, Python waits. */
-static int record_end(Step *self, PyObject *action, PyObject *const *values)
+/* As `record`, where Python may run in between: at the end of an episode, or because infos are made. The mutex is held
+   meanwhile. Where it is not free, Python waits. */
+static int record_held(Step *self, PyObject *action, PyObject *const *values)
 {
     int held = ask(self->acquire, Py_False);
     if (held <= 0)
@@ -491,8 +726,9 @@ static int record_result(Step *self, PyObject *action, PyObject *result)
     bool terminated, truncated;
     if (!parse_flag(&rows->types, values[2], &terminated) || !parse_flag(&rows->types, values[3], &truncated))
         return 0;
-    if (terminated || truncated || rows->counter != NULL)
-        return record_end(self, action, values);
+    bool plain = !rows->pictures && PyDict_CheckExact(values[4]) && PyDict_Size(values[4]) == 0;
+    if (terminated || truncated || rows->counter != NULL || !plain)
+        return record_held(self, action, values);
     int locked = ask(self->locked, NULL);
     return locked == 0 ? record(rows, action, values) : locked < 0 ? -1 : 0;
 }

@@ -23,8 +23,25 @@ class Row:
         /,
     ) -> None: ...
     def fill(
-        self, actions: np.ndarray, observations: np.ndarray, rewards: np.ndarray, times: np.ndarray, capacity: int, /
+        self,
+        actions: np.ndarray,
+        observations: np.ndarray | None,
+        rewards: np.ndarray,
+        times: np.ndarray,
+        capacity: int,
+        /,
     ) -> None: ...
+    def film(
+        self,
+        block: np.ndarray,
+        noted: np.ndarray,
+        filled: np.ndarray,
+        known: np.ndarray,
+        last: np.ndarray,
+        most: int,
+        /,
+    ) -> None: ...
+    def note(self, kinds: tuple[Any, Any, Any], most: int, /) -> None: ...
     def step(
         self,
         action: Any,

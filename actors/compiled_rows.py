@@ -16,10 +16,11 @@ import numpy as np
 
 from rolltape.schema.run_schema import RunSchema
 
+from .infos import BYTES_PER_VALUE, NUMBER_KINDS
 from .page import STEPS
 from .single_columns import Columns
 from .single_rows import SingleRows
-from .value_buffers import ArrayBuffer, IntegerBuffer
+from .value_buffers import ArrayBuffer, Expected, IntegerBuffer
 
 
 def _load() -> tuple[Any, str]:
@@ -71,10 +72,10 @@ def compiled_step(
 
 
 def _is_plain(schema: RunSchema) -> bool:
-    if not schema.has_observation_column or schema.renders or schema.layout is not None:
-        return False
     one = Columns(schema, 1)
-    return isinstance(one.observations, Plain) and isinstance(one.actions, Plain)
+    if schema.renders or not isinstance(one.actions, Plain):
+        return False
+    return isinstance(one.observations, Plain) or (schema.layout is not None and not schema.layout.planar)
 
 
 def _compiled() -> type[SingleRows] | None:
@@ -86,7 +87,7 @@ def _compiled() -> type[SingleRows] | None:
 
         step_in_python = SingleRows.step
 
-        def _expect(self, actions: Plain, observations: Plain) -> None:
+        def _expect(self, actions: Plain, observations: Plain | None) -> None:
             own = self._counter_ns is time.perf_counter_ns and _is_monotonic()
             self.expect(
                 np.frombuffer(self._words, np.int64),
@@ -94,17 +95,39 @@ def _compiled() -> type[SingleRows] | None:
                 NUMPY,
                 None if own else self._counter_ns,
                 actions.expected,
-                observations.expected,
+                observations.expected if observations is not None else self._picture_expected(),
             )
+            self.note(NUMBER_KINDS, self._config.max_bytes // (4 * BYTES_PER_VALUE))
+
+        def _picture_expected(self) -> Expected:
+            layout = self._schema.layout
+            assert layout is not None
+            return None, np.dtype(layout.dtype), 0, 0, layout.nbytes, layout.shape
 
         def _use(self, columns: Columns) -> None:
             first = not hasattr(self, "_columns")
             super()._use(columns)
             actions, observations = columns.actions, columns.observations
-            assert isinstance(actions, Plain) and isinstance(observations, Plain)
+            assert isinstance(actions, Plain) and isinstance(observations, Plain | None)
             if first:
                 self._expect(actions, observations)
-            self.fill(actions.array, observations.array, columns.rewards, columns.times, columns.capacity)
+            array = None if observations is None else observations.array
+            self.fill(actions.array, array, columns.rewards, columns.times, columns.capacity)
+            self._film: Any = None
+
+        def _begin_infos(self) -> None:
+            super()._begin_infos()
+            self._info_keys = self._infos.keys
+
+        def _see(self, *seen: Any) -> None:
+            super()._see(*seen)
+            pictures = self._frames.get("observation")
+            if pictures is not None and (memory := pictures.memory)[0] is not self._film:
+                self.film(*memory, pictures.most)
+                self._film = memory[0]
+
+        def _loose_bytes(self) -> int:
+            return super()._loose_bytes() + self._noted * BYTES_PER_VALUE
 
         def _total(self) -> float:
             return self.total(self._start_row, self._return) if self._open else 0.0

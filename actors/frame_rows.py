@@ -30,7 +30,11 @@ CHANGED: Final = 4
 
 
 class FrameRows:
-    """Pictures of one kind for all sub-environments of a producer: those of the open fragment."""
+    """Pictures of one kind for all sub-environments of a producer: those of the open fragment.
+
+    Attributes:
+        most: so many of one sub-environment make the fragment full.
+    """
 
     def __init__(self, schema: RunSchema, kind: str, layout: FrameLayout, num_envs: int, max_bytes: int) -> None:
         self._schema, self._kind, self._layout = schema, kind, layout
@@ -41,18 +45,23 @@ class FrameRows:
         whole = max(ROOM, max_bytes // max(1, num_envs * layout.nbytes))
         self._usual_room = whole * layout.nbytes
         most = whole * CHANGED if layout.nbytes >= LEAST_BYTES else whole
-        self._most = max(ROOM, min(most, MOST_BYTES // max(1, num_envs * layout.nbytes)))
+        self.most = max(ROOM, min(most, MOST_BYTES // max(1, num_envs * layout.nbytes)))
         self._spare: list[np.ndarray] = []
         self._begin()
 
     def _begin(self) -> None:
         self._block = self._spare.pop() if self._spare else np.empty((self._num_envs, self._usual_room), np.uint8)
         self._use(self._block)
-        self._rows: list[list[tuple[int, int, int]]] = [[] for _ in range(self._num_envs)]
-        """Of each picture where it ends in its region, its episode and t."""
-        self._at = [0] * self._num_envs
+        self._state = np.zeros((2, self._num_envs), np.int64)
+        self._at, self._count = (row.data for row in self._state)
+        """How far a region is filled, and with how many pictures."""
+        self._note_in(np.empty((self._num_envs, self.most, 3), np.int64))
         self._highest = self._furthest = 0
         self._changes.begin()
+
+    def _note_in(self, noted: np.ndarray) -> None:
+        """Of each picture where it ends in its region, its episode and t."""
+        self._noted, self._cells = noted, noted.data
 
     def _use(self, block: np.ndarray) -> None:
         self._block, self._flat, self._room = block, block.reshape(-1), block.shape[1]
@@ -60,12 +69,12 @@ class FrameRows:
     @property
     def full(self) -> bool:
         """True where the next step might not find room."""
-        return self._highest + ROOM > self._most or self._furthest + ROOM * self._frame_bytes > self._room
+        return self._highest + ROOM > self.most or self._furthest + ROOM * self._frame_bytes > self._room
 
     @property
     def rows(self) -> int:
         """Pictures in the open fragment."""
-        return sum(map(len, self._rows))
+        return sum(self._count)
 
     @property
     def nbytes(self) -> int:
@@ -85,21 +94,22 @@ class FrameRows:
         """Copy one picture of sub-environment `place` (from 0 in this producer). Raises SchemaMismatch."""
         self.check(episode, t, picture)
         at = self._at[place]
-        if at + self._frame_bytes > self._room:
+        if at + self._frame_bytes > self._room or self._count[place] == self._noted.shape[1]:
             self._grow()
         stored = self._layout.to_stored(picture)
         at += self._changes.write(place, stored, self._flat, place * self._room + at)
-        rows = self._rows[place]
-        rows.append((at, episode, t))
-        self._at[place] = at
-        self._highest, self._furthest = max(self._highest, len(rows)), max(self._furthest, at)
+        cells, count = self._cells, self._count[place]
+        cells[place, count, 0], cells[place, count, 1], cells[place, count, 2] = at, episode, t
+        self._at[place], self._count[place] = at, count + 1
+        self._highest, self._furthest = max(self._highest, count + 1), max(self._furthest, at)
 
     def drop(self, place: int, episode: int, t: int) -> None:
         """Take back the newest pictures of an episode after `t`."""
-        rows = self._rows[place]
-        while rows and rows[-1][1] == episode and rows[-1][2] > t:
-            rows.pop()
-        self._at[place] = rows[-1][0] if rows else 0
+        count = self._count[place]
+        while count and self._cells[place, count - 1, 1] == episode and self._cells[place, count - 1, 2] > t:
+            count -= 1
+        self._count[place] = count
+        self._at[place] = self._cells[place, count - 1, 0] if count else 0
         self._changes.forget(place)
 
     def _grow(self) -> None:
@@ -107,12 +117,21 @@ class FrameRows:
         block = np.empty((self._num_envs, self._room + ROOM * self._frame_bytes), np.uint8)
         block[:, : self._room] = self._block
         self._use(block)
+        self._note_in(np.concatenate([self._noted, np.empty_like(self._noted)], axis=1))
+
+    @property
+    def memory(self) -> tuple[np.ndarray, ...]:
+        """What C needs to add pictures of one environment: the block, what was noted, how far and how many, (2, 1), and
+        what `ChangeWriter.memory` says."""
+        return self._flat, self._noted, self._state, *self._changes.memory
 
     def seal(self) -> SealedFrames | None:
         """Take the pictures out; None where there are none."""
         if not self.rows:
             return None
-        sealed = SealedFrames(self._schema, self._kind, self._layout, self._block, self._rows, self._spare)
+        counts = self._state[1].tolist()
+        noted = [region[:count] for region, count in zip(self._noted, counts, strict=True)]
+        sealed = SealedFrames(self._schema, self._kind, self._layout, self._block, noted, self._spare)
         self._begin()
         return sealed
 
@@ -125,7 +144,7 @@ class SealedFrames:
     kind: str
     layout: FrameLayout
     block: np.ndarray
-    rows: list[list[tuple[int, int, int]]]
+    noted: list[np.ndarray]
     spare: list[np.ndarray]
 
     def batch(self, key: ProducerKey, fragment: int, sub_env_offset: int) -> pa.RecordBatch:
@@ -133,9 +152,9 @@ class SealedFrames:
 
         Raises SchemaMismatch where one column cannot count their bytes.
         """
-        ends, episode, t = np.array([row for rows in self.rows for row in rows], np.int64).T
-        counts = [len(rows) for rows in self.rows]
-        used = [rows[-1][0] if rows else 0 for rows in self.rows]
+        ends, episode, t = np.concatenate(self.noted).T
+        counts = [len(rows) for rows in self.noted]
+        used = [int(rows[-1, 0]) if len(rows) else 0 for rows in self.noted]
         check_fits(sum(used), f"The {self.kind} pictures of a fragment")
         if len(used) == 1 or min(used) == self.block.shape[1]:
             data = self.block.reshape(-1)[: sum(used)]

@@ -25,6 +25,8 @@ MAX_TYPED_BYTES = 4096
 MAX_TUPLE = 64
 """Arrays of a tuple that is typed: the mask of a MultiDiscrete has one an axis."""
 BYTES_PER_VALUE = 16
+NUMBER_KINDS = pa.int64(), pa.float64(), pa.bool_()
+"""Of Python's int, float and bool."""
 _PYTHON_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
     int: pa.int64(),
@@ -87,12 +89,13 @@ class InfoColumns:
     """Collects a fragment's infos row by row and closes them into the two info columns of its steps batch.
 
     Attributes:
+        keys: by key, what was noted of it in the order of rows: row, value and type.
         nbytes: of what was noted, about.
     """
 
     def __init__(self, types: InfoTypes) -> None:
         self._types = types
-        self._keys: dict[str, list[tuple[int, Any, pa.DataType]]] = {}
+        self.keys: dict[str, list[tuple[int, Any, pa.DataType]]] = {}
         self._json: dict[int, dict[str, str]] = {}
         self._only_json: set[str] = set()
         self.nbytes = 0
@@ -121,9 +124,9 @@ class InfoColumns:
             elif type(value) is str:
                 self.nbytes += len(value)
             self.nbytes += BYTES_PER_VALUE
-            noted = self._keys.get(name)
+            noted = self.keys.get(name)
             if noted is None:
-                self._keys[name] = [(row, value, kind)]
+                self.keys[name] = [(row, value, kind)]
             else:
                 noted.append((row, value, kind))
 
@@ -131,11 +134,11 @@ class InfoColumns:
         """Forget the rows from `first` on, also what was noted in part."""
         for row in [row for row in self._json if row >= first]:
             del self._json[row]
-        for name, noted in list(self._keys.items()):
+        for name, noted in list(self.keys.items()):
             while noted and noted[-1][0] >= first:
                 noted.pop()
             if not noted:
-                del self._keys[name]
+                del self.keys[name]
 
     def close(self, n: int, place: Callable[[list[int]], np.ndarray] = np.asarray) -> tuple[pa.Array | None, pa.Array]:
         """The `info` struct (None: no typed infos in this run) and the `info_json` strings of `n` rows. Once.
@@ -145,7 +148,7 @@ class InfoColumns:
             place: maps the noted row numbers to rows of the batch; -1 drops a row that is not a step.
         """
         types = self._types.settle(self._proposal())
-        keys, json = self._keys, self._json
+        keys, json = self.keys, self._json
         columns: list[pa.Array] = []
         for name, kind in sorted(types.items()):
             cells: list[Any] = [None] * n
@@ -169,7 +172,7 @@ class InfoColumns:
     def _proposal(self) -> Proposal:
         return {
             name: noted[0][2]
-            for name, noted in self._keys.items()
+            for name, noted in self.keys.items()
             if name not in self._only_json
             and _is_column_name(name)
             and all(kind == noted[0][2] for _, _, kind in noted)

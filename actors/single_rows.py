@@ -94,7 +94,7 @@ class SingleRows(OpenRows):
         self._ends: list[tuple[int, bool, bool]] = []
         self._segments: list[tuple[int, int, int]] = []
         self._info_types = InfoTypes(agree)
-        self._infos = InfoColumns(self._info_types)
+        self._begin_infos()
         self._frames: dict[str, FrameRows] = {}
         self._seed = 0
         self._seed_episode = -1
@@ -128,6 +128,9 @@ class SingleRows(OpenRows):
         self._rewards: memoryview[Any] = columns.rewards.data
         self._times: memoryview[Any] = columns.times.data
         self._loose = [values for values in columns.values if isinstance(values, ObjectBuffer)]
+
+    def _begin_infos(self) -> None:
+        self._infos = InfoColumns(self._info_types)
 
     @property
     def episode(self) -> int:
@@ -327,7 +330,7 @@ class SingleRows(OpenRows):
         self._t_before += n
         self._ends = []
         self._segments = [(0, self._episode, self._t_before)] if self._open else []
-        self._infos = InfoColumns(self._info_types)
+        self._begin_infos()
         self._episodes = EpisodeRows(self._schema, self._final_column)
         self._crowded = False
         self._emptied()

@@ -76,19 +76,25 @@ class ChangeWriter:
         self._worth = nbytes // 2
         self._tried = nbytes >= LEAST_BYTES
         self._find = find
-        self._known = [False] * streams
-        self._misses = [0 if self._tried else MISSES] * streams
+        self._state = np.zeros((2, streams), np.int64)
+        self._known, self._misses = (row.data for row in self._state)
+        self._state[1] = 0 if self._tried else MISSES
         self._last = np.empty(streams * self._body if self._tried else 0, np.uint8)
 
     def begin(self) -> None:
         """The next pictures are of another fragment."""
         if self._tried:
-            streams = len(self._known)
-            self._known, self._misses = [False] * streams, [0] * streams
+            self._state[:] = 0
 
     def forget(self, stream: int) -> None:
         """The last picture was taken back."""
-        self._known[stream] = False
+        self._known[stream] = 0
+
+    @property
+    def memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """What it knows, for C: whether a stream's last picture is known and its misses, int64 (2, streams); and those
+        pictures, uint8."""
+        return self._state, self._last
 
     def write(self, stream: int, picture: np.ndarray, room: np.ndarray, at: int) -> int:
         """Write the next picture of a stream to `room[at:]`.
@@ -114,7 +120,7 @@ class ChangeWriter:
         room[at : at + nbytes] = flat
         if tried:
             self._last[stream * self._body : (stream + 1) * self._body] = flat[: self._body]
-            self._known[stream] = True
+            self._known[stream] = 1
         return nbytes
 
 

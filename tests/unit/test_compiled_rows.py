@@ -107,7 +107,16 @@ def usual(i: int) -> tuple[Any, ...]:
 
 # ---- the same as Python ----
 
-SHAPES = {"box": BOX, "grid": GRID, "number": gs.Discrete(5), "point": gs.Box(-1.0, 1.0, (), np.float64)}
+SMALL_PICTURE, PICTURE = (gs.Box(0, 255, (side, side, 3), np.uint8) for side in (16, 75))
+"""Of the larger one only changes are written."""
+SHAPES = {
+    "box": BOX,
+    "grid": GRID,
+    "number": gs.Discrete(5),
+    "point": gs.Box(-1.0, 1.0, (), np.float64),
+    "small picture": SMALL_PICTURE,
+    "picture": PICTURE,
+}
 ACTIONS = {"discrete": gs.Discrete(3), "small": gs.MultiDiscrete([3, 2]), "box": BOX, "bits": gs.MultiBinary(4)}
 
 
@@ -140,7 +149,16 @@ def right(space: gym.Space[Any]) -> st.SearchStrategy[Any]:
     assert shape is not None and dtype is not None
     if shape == () and dtype.kind == "i":
         return st.integers(0, 2).map(np.int64)
-    return st.integers(0, 2).map(lambda n: (np.arange(math.prod(shape)) + n).reshape(shape).astype(dtype))
+    return st.integers(0, 2 if len(shape) < 3 else 40).map(lambda n: value_of(n, shape, dtype))
+
+
+def value_of(n: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """The n-th value; pictures mostly differ from each other in one place, those from 35 on everywhere."""
+    values = np.arange(math.prod(shape))
+    if len(shape) < 3 or n >= 35:
+        return (values + n).reshape(shape).astype(dtype)
+    values[100 * n % len(values)] += n
+    return values.reshape(shape).astype(dtype)
 
 
 class Sub(np.ndarray):
@@ -159,11 +177,17 @@ REWARDS = st.one_of(
     st.sampled_from([True, None, "1.5", 1 << 2000, np.array(1.5), np.array([2.5]), np.int64(3), np.float16(1.5)]),
 )
 FLAGS = st.sampled_from([False] * 12 + [np.False_, np.False_, True, np.True_, 0, 1, np.array(False), None])
-INFOS = st.sampled_from([{}] * 12 + [{"a": 1}, {"a": 2, "b": [1]}, None, "none"])
+NOTED: list[Any] = [{"a": 1}, {"a": 2}, {"b": 0.5, "a": -1}, {"c": True, "b": -0.0, "a": 1 << 40}]
+INFOS = st.sampled_from(
+    [{}] * 9
+    + NOTED * 2
+    + [{"a": 2, "b": [1]}, {"a": 1.5}, {"a": 1 << 63}, {"b": np.float64(2)}, {7: 1}, {"d": 3}, {"": 1}, {"a": "x"}]
+    + [{str(i): i for i in range(20)}, None, "none"]
+)
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
+def stories(draw: st.DrawFn) -> tuple[str, str, int, int, list[Any]]:
     observation, action = draw(st.sampled_from(sorted(SHAPES))), draw(st.sampled_from(sorted(ACTIONS)))
     odd = [odd_arrays(ACTIONS[action]), odd_arrays(SHAPES[observation]), REWARDS, FLAGS, FLAGS, INFOS]
     usual = [
@@ -174,6 +198,7 @@ def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
         st.just(False),
         st.just({}),
     ]
+    usual[-1] = st.sampled_from(draw(st.sampled_from([[{}], [{}, *NOTED[:3]], NOTED[3:]])))
     steps = [st.tuples(*usual), *(st.tuples(*usual[:i], odd[i], *usual[i + 1 :]) for i in range(6))]  # one of them odd
     move = st.one_of(
         *steps, st.tuples(*odd), st.sampled_from(["reset", "cut", "raise", "prompt", "hasten", "relax", "four"])
@@ -182,6 +207,7 @@ def stories(draw: st.DrawFn) -> tuple[str, str, int, list[Any]]:
         observation,
         action,
         draw(st.sampled_from([1, 2, 4, 9, 1000])),
+        draw(st.sampled_from([64 << 10, 256 << 10, 8 << 20])),
         draw(st.lists(move, min_size=10, max_size=40)),
     )
 
@@ -292,9 +318,10 @@ def test_a_full_fragment_and_what_may_make_one_full_is_left_to_python() -> None:
 
 @examples(60)
 @given(stories())
-def test_both_ways_give_the_same_fragments(story: tuple[str, str, int, list[Any]]) -> None:
-    observation, action, max_rows, moves = story
-    both = [Held(kind, SHAPES[observation], ACTIONS[action], max_rows=max_rows) for kind in (CompiledRows, SingleRows)]  # type: ignore[arg-type]
+def test_both_ways_give_the_same_fragments(story: tuple[str, str, int, int, list[Any]]) -> None:
+    observation, action, max_rows, max_bytes, moves = story
+    bounds = {"max_rows": max_rows, "max_bytes": max_bytes}
+    both = [Held(kind, SHAPES[observation], ACTIONS[action], **bounds) for kind in (CompiledRows, SingleRows)]  # type: ignore[arg-type]
     seen: list[list[Any]] = [[], []]
     for held, said in zip(both, seen, strict=True):
         rows = held.rows
@@ -344,6 +371,79 @@ def test_usual_rows_never_come_to_python() -> None:
     assert [step.action for step in held.tape.steps()] == [i % 3 for i in range(100)]
 
 
+@pytest.mark.parametrize("shape", ["box", "picture", "small picture"])
+def test_pictures_and_infos_of_numbers_come_to_python_once_a_fragment(shape: str) -> None:
+    space = SHAPES[shape]
+    held, first = compiled(space, own_clock=True), value_of(0, space.shape, space.dtype)
+    held.rows.reset(first, {})
+    fragments_taken = 3
+    for _ in range(fragments_taken):
+        for i in range(20):
+            held.take(0, value_of(i, space.shape, space.dtype), 0.0, False, False, {"lives": i, "odds": 0.5, "up": True})
+        assert held.rows._noted == 19 * 3  # type: ignore[attr-defined]
+        held.tape.take(held.rows)
+    assert held.in_python == fragments_taken
+    infos = [row for batch in held.tape.fragments for row in batch["steps"].column("info").to_pylist()]
+    assert infos == [{"lives": i, "odds": 0.5, "up": True} for i in range(20)] * fragments_taken
+
+
+def test_infos_are_bounded_by_the_fragment() -> None:
+    held = compiled(own_clock=True, max_bytes=64 << 10)
+    held.rows.reset(np.zeros(3, np.float32), {})
+    for i in range(3000):
+        held.take(0, SEEN, 0.0, False, False, {"a": i, "b": i})
+    held.end()
+    most = [batch["steps"].num_rows for batch in held.tape.fragments]
+    assert len(most) > 1 and max(most) * 2 * 16 <= 64 << 10
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"a": 1 << 63},
+        {"a": np.int64(1)},
+        {"a": 1, "new": 1},
+        {1: 1},
+        {"a": "text"},
+        {"a": None},
+        {"a": np.ones(2)},
+        Infos(a=1),
+        {str(i): i for i in range(17)},
+    ],
+    ids=str,
+)
+def test_infos_that_are_not_as_before_are_left_to_python(info: Any) -> None:
+    row, left = untouched()
+    row.step_in_python = SingleRows.step.__get__(row)
+    row.step(0, SEEN, 0.0, False, False, {"a": 1})
+    row.step_in_python = lambda *args: left.append(args)
+    row.step(0, SEEN, 0.0, False, False, {"a": 2})
+    assert (row.rows, left) == (3, [])
+    row.step(0, SEEN, 0.0, False, False, {"a": 3.0})
+    assert (row.rows, left) == (4, []), "what is of another type is noted with its own"
+    row.step(0, SEEN, 0.0, False, False, info)
+    assert (row.rows, len(left)) == (4, 1)
+
+
+def test_film_memory_that_would_not_do_is_refused() -> None:
+    row: Any = compiled(PICTURE).rows
+    block, noted, filled = np.zeros(1 << 20, np.uint8), np.zeros((1, 4, 3), np.int64), np.zeros((2, 1), np.int64)
+    known, last = np.zeros((2, 1), np.int64), np.zeros(PICTURE.shape, np.uint8)
+    row.film(block, noted, filled, known, last, 4)
+    for wrong in (
+        (block, noted, filled, known, last, 5),
+        (block, noted, filled[:1], known, last, 4),
+        (block, noted, filled, known[:1], last, 4),
+        (block, noted, filled, known, last, -1),
+        (block, noted, filled, known, last, sys.maxsize),
+        (block, np.zeros(12 * 8 + 1, np.uint8)[1:], filled, known, last, 4),
+    ):
+        with pytest.raises(ValueError, match=r"bytes|pictures|aligned"):
+            row.film(*wrong)
+    with pytest.raises(ValueError, match="no pictures"):
+        compiled().rows.film(block, noted, filled, known, last, 4)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("observation", "action", "compiles"),
     [
@@ -352,7 +452,8 @@ def test_usual_rows_never_come_to_python() -> None:
         (gs.Text(3), gs.Discrete(2), False),
         (gs.Dict(a=BOX), gs.Discrete(2), False),
         (BOX, gs.Tuple([BOX]), False),
-        (gs.Box(0, 255, (16, 16, 3), np.uint8), gs.Discrete(2), False),
+        (SMALL_PICTURE, gs.Discrete(2), True),
+        (gs.Box(0, 255, (16, 16, 4), np.uint8), gs.Discrete(2), False),
     ],
 )
 def test_which_spaces_it_takes(observation: Any, action: Any, compiles: bool) -> None:
@@ -545,10 +646,12 @@ def test_the_clock_is_that_of_python() -> None:
 # ---- memory ----
 
 
-def test_nothing_leaks() -> None:
-    held = compiled(action=gs.Discrete(1 << 40), own_clock=True, max_rows=2_000)
-    held.rows.reset(np.zeros(3, np.float32), {})
-    result, action = usual(1), np.int64(1 << 35)  # a small int would be one that Python keeps
+@pytest.mark.parametrize(("space", "info"), [(BOX, {}), (PICTURE, {"a": 1 << 40, "b": 0.25})], ids=["plain", "picture"])
+def test_nothing_leaks(space: Any, info: dict[str, Any]) -> None:
+    held = compiled(space, gs.Discrete(1 << 40), own_clock=True, max_rows=1_000)
+    held.rows.reset(np.zeros(space.shape, space.dtype), {})
+    observation, action = np.ones(space.shape, space.dtype), np.int64(1 << 35)  # a small int Python keeps anyway
+    result = observation, 1.0, False, False, info
     held.returns = result
 
     def run(steps: int) -> None:
@@ -557,16 +660,20 @@ def test_nothing_leaks() -> None:
 
     held.tape.take = lambda rows: rows.seal().release()  # type: ignore[method-assign]
     run(5_000)
+    watched = result, action, held.rows, *result, *info.values()
     gc.collect()
-    counts = [sys.getrefcount(x) for x in (result, action, held.rows, *result)]
+    counts = [sys.getrefcount(x) for x in watched]
     tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    run(20_000)
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
+    grown: list[int] = []
+    for _ in range(3):  # memory of fragments is made new once
+        before = tracemalloc.get_traced_memory()[0]
+        run(5_000)
+        gc.collect()
+        grown.append(tracemalloc.get_traced_memory()[0] - before)
     tracemalloc.stop()
-    assert [sys.getrefcount(x) for x in (result, action, held.rows, *result)] == counts
-    assert grown < 20_000
+    assert [sys.getrefcount(x) for x in watched] == counts
+    assert min(grown) < 20_000
+    assert held.in_python < 100
 
 
 def test_rows_and_steps_can_be_collected() -> None:
