@@ -87,7 +87,12 @@ class Writer:
         control: asks the hub for transitions behind a position of one of its lives, for the table `control`.
         env_id: the run's environment, for log records.
         logs: the policy of an actor's own process, whose records of this run are kept; None: the process is not ours.
+
+    Attributes:
+        catalog_every_s: at most how often the catalog is published, in seconds.
     """
+
+    catalog_every_s = CATALOG_EVERY_S
 
     def __init__(
         self,
@@ -418,7 +423,7 @@ class Writer:
 
     def _maybe_publish(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        if self._publish is None or now - self._published_at < CATALOG_EVERY_S:
+        if self._publish is None or now - self._published_at < self.catalog_every_s:
             return
         if self._publishing is not None and not self._publishing.done():
             return

@@ -161,6 +161,9 @@ class Engine:
             "temp_directory": str(Path(tempfile.gettempdir()) / "rolltape-spill"),
             # A name in the caller's Python is not a table: what a query reads is told by the query.
             "python_enable_replacements": False,
+            # It holds nothing of local files, and yet a kilobyte for each one that was ever read: a writer reads
+            # thousands of parts an hour, and keeps none of them.
+            "enable_external_file_cache": False,
         }
         if threads is not None:
             config["threads"] = threads

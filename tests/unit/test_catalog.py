@@ -218,6 +218,19 @@ def test_what_was_compacted_or_deleted_is_forgotten(lake: Path) -> None:
     assert set(runs._returns) == {path for path in there if "/episodes/" in path}
 
 
+def test_no_part_that_was_read_leaves_anything_in_the_database(tmp_path: Path) -> None:
+    """DuckDB kept a kilobyte for each file that it had ever read: megabytes an hour in a writer."""
+    run = new_run(tmp_path)
+    log, producer = CommitLog.open(run, 0, QUICK), Producer(run_id=run.run_id)
+    publisher = CatalogPublisher(tmp_path)
+    for _ in range(5):
+        commit(log, [producer.fragment(6)])
+        publisher.publish()
+    assert len(publisher.lake.listing.parts(run.run_id, "episodes")) == 5
+    kept = "select tag, memory_usage_bytes from duckdb_memory() where tag in ('OBJECT_CACHE', 'EXTERNAL_FILE_CACHE') order by 1"
+    assert publisher.lake.sql(kept).fetchall() == [("EXTERNAL_FILE_CACHE", 0), ("OBJECT_CACHE", 0)]
+
+
 def test_publishing_again_reads_only_what_is_new(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = CatalogPublisher(lake)
     publisher.publish()

@@ -446,7 +446,7 @@ def test_the_catalog_is_published_now_and_then_and_never_twice_at_once(
 
     stage.tell(often, publish=publish)
     assert published == [], "ten seconds have not passed"
-    monkeypatch.setattr(module, "CATALOG_EVERY_S", 0.0)
+    monkeypatch.setattr(Writer, "catalog_every_s", 0.0)
     stage.tell(often, publish=publish)
     assert published == [stage.run.path.parent.parent] * 4
     assert [r.getMessage() for r in caplog.records] == ["The catalog could not be published: no room for a catalog"]
