@@ -10,25 +10,13 @@ Rules:
 
 Only the limited API of Python 3.11 is used, so that one library serves 3.11 and all later versions. */
 
-#include "../schema/_changes.h"
+#include "_film.h"
 #include "_values.h"
 #include <stddef.h>
 #include <structmember.h>
 #include <time.h>
 
-#define MISSES 2 /* as in picture_changes.py */
-#define ROOM 2   /* as in frame_rows.py */
 #define MOST_KEYS 16
-
-/* Where the pictures of the open fragment go: memory of `FrameRows` and its `ChangeWriter`. */
-typedef struct {
-    Py_buffer block, noted, filled, known, last;
-    Py_ssize_t most;
-    bool ready;
-} Film;
-
-enum { AT, COUNT };     /* filled */
-enum { KNOWN, MISSED }; /* known */
 
 typedef struct {
     PyObject_HEAD
@@ -103,14 +91,6 @@ static bool has_room(const Row *self)
            self->rows >= 0 && self->rows < self->limit - 1 && self->rows < self->capacity;
 }
 
-static bool has_film(const Row *self)
-{
-    const Film *film = &self->film;
-    const int64_t *filled = film->filled.buf;
-    return film->ready && filled[COUNT] + ROOM < film->most &&
-           filled[AT] + (ROOM + 1) * self->observation.size <= film->block.len;
-}
-
 static PyObject *kind_of(const Row *self, PyObject *value)
 {
     int overflow = 0;
@@ -175,7 +155,7 @@ static bool find_infos(const Row *self, PyObject *info, const Infos *infos, Pars
 /* Whether the row is one for here; nothing is changed. `values` are observation, reward, terminated, truncated, info. */
 static bool parse(const Row *self, PyObject *action, PyObject *const *values, const Infos *infos, Parsed *found)
 {
-    if (!has_room(self) || (self->pictures && !has_film(self)) ||
+    if (!has_room(self) || (self->pictures && !film_has_room(&self->film, self->observation.size)) ||
         !parse_flag(&self->types, values[2], &found->terminated) ||
         !parse_flag(&self->types, values[3], &found->truncated))
         return false;
@@ -226,34 +206,6 @@ static void write_value(const Values *values, Py_ssize_t row, const Value *value
         *(int8_t *)at = (int8_t)value->integer;
 }
 
-/* As `FrameRows.add` and `ChangeWriter.write`. */
-static void write_picture(Row *self, Py_ssize_t t, const char *picture)
-{
-    Film *film = &self->film;
-    int64_t *filled = film->filled.buf, *known = film->known.buf;
-    const Py_ssize_t size = self->observation.size, at = filled[AT], count = filled[COUNT];
-    const bool tried = known[MISSED] < MISSES && film->last.len >= size / CHUNK * CHUNK;
-    char *room = (char *)film->block.buf + at;
-    Py_ssize_t used = -1;
-    if (tried && known[KNOWN]) {
-        used = write_changes(picture, film->last.buf, room, size, size / 2);
-        known[MISSED] = used < 0 ? known[MISSED] + 1 : 0;
-    }
-    if (used < 0) {
-        memcpy(room, picture, size);
-        if (tried)
-            memcpy(film->last.buf, picture, size / CHUNK * CHUNK);
-        known[KNOWN] |= tried;
-        used = size;
-    }
-    int64_t *noted = (int64_t *)film->noted.buf + 3 * count;
-    noted[0] = at + used;
-    noted[1] = self->episode;
-    noted[2] = t;
-    filled[AT] = at + used;
-    filled[COUNT] = count + 1;
-}
-
 /* -1: an error, and what was noted of other keys is for Python to take back. */
 static int write_infos(Row *self, const Infos *infos, const Parsed *found)
 {
@@ -269,7 +221,7 @@ static void write_row(Row *self, const Parsed *found, int64_t now)
     Py_ssize_t row = self->rows;
     write_value(&self->action, row, &found->action);
     if (self->pictures)
-        write_picture(self, self->t_before + row + 1, found->observation.data);
+        film_add(&self->film, found->observation.data, self->observation.size, self->episode, self->t_before + row + 1);
     else
         write_value(&self->observation, row + 1, &found->observation);
     ((double *)self->rewards.buf)[row] = found->reward;
@@ -330,16 +282,6 @@ static int record(Row *self, PyObject *action, PyObject *const *values)
 
 /* ---- Row ------------------------------------------------------------------------------------------------------ */
 
-static void forget_film(Film *film)
-{
-    film->ready = false;
-    PyBuffer_Release(&film->block);
-    PyBuffer_Release(&film->noted);
-    PyBuffer_Release(&film->filled);
-    PyBuffer_Release(&film->known);
-    PyBuffer_Release(&film->last);
-}
-
 /* As before `expect`. */
 static void forget(Row *self)
 {
@@ -374,11 +316,7 @@ static int row_traverse(Row *self, visitproc visit, void *arg)
     Py_VISIT(self->info_keys);
     for (int i = 0; i < 3; i++)
         Py_VISIT(self->kinds[i]);
-    Py_VISIT(self->film.block.obj);
-    Py_VISIT(self->film.noted.obj);
-    Py_VISIT(self->film.filled.obj);
-    Py_VISIT(self->film.known.obj);
-    Py_VISIT(self->film.last.obj);
+    VISIT_FILM(self->film);
     Py_VISIT(self->counter);
     VISIT_VALUES(self->action);
     VISIT_VALUES(self->observation);

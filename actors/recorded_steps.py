@@ -428,7 +428,10 @@ def _edges(steps: pa.Table, rows: list[dict[str, Any]]) -> np.ndarray:
     """Where the steps of each episode begin and end; both are sorted by sub-environment and episode."""
     episodes = steps["episode"].to_numpy()
     starts = np.flatnonzero(np.diff(episodes, prepend=-1)) if len(episodes) else np.zeros(0, np.int64)
-    lengths = dict(zip(episodes[starts].tolist(), np.diff(starts, append=len(episodes)).tolist(), strict=True))
+    counts = np.diff(starts, append=len(episodes))
+    if np.array_equal(episodes[starts], [row["episode"] for row in rows]):  # each has steps, as usual
+        return np.concatenate([[0], np.cumsum(counts)])
+    lengths = dict(zip(episodes[starts].tolist(), counts.tolist(), strict=True))
     return np.cumsum([0, *(lengths.get(row["episode"], 0) for row in rows)])
 
 

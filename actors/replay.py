@@ -318,8 +318,7 @@ class Replayer:
         room = steps_at_once(self._observation, self._action)
         some: list[tuple[Any, Any]] = []
         steps = 0
-        for rows in (some_rows for group in wanted for some_rows in self._before_and_after_a_hole(group)):
-            chain = self.chain(rows[-1])
+        for rows, chain in (some_rows for group in wanted for some_rows in self._before_and_after_a_hole(group)):
             more = 0 if isinstance(chain, str) else sum(row["length"] for row in chain)
             if some and steps + more > room:
                 yield from self._read_together(some, steps <= room)
@@ -329,12 +328,13 @@ class Replayer:
         if some:
             yield from self._read_together(some, steps <= room)
 
-    def _before_and_after_a_hole(self, rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-        """Episodes of one chain: those that have all before them, and those that have not."""
-        if not isinstance(self.chain(rows[-1]), str):
-            return [rows]
+    def _before_and_after_a_hole(self, rows: list[dict[str, Any]]) -> list[tuple[list[dict[str, Any]], Any]]:
+        """Episodes of one chain, those with all before them and those without; each time with `chain` of the last."""
+        chain = self.chain(rows[-1])
+        if not isinstance(chain, str):
+            return [(rows, chain)]
         at = bisect_left(rows, True, key=lambda row: isinstance(self.chain(row), str))
-        return [some for some in (rows[:at], rows[at:]) if some]
+        return [(some, self.chain(some[-1])) for some in (rows[:at], rows[at:]) if some]
 
     def _read_together(self, some: list[tuple[Any, Any]], fits: bool) -> Iterator[tuple[Any, Any, Any]]:
         whole = [row for _, chain in some if not isinstance(chain, str) for row in chain]
@@ -393,12 +393,10 @@ class Replayer:
     def _told(
         self, recorded: RecordedSteps, place: int, found: dict[int, Verdict], chain: Callable[[], list[dict[str, Any]]]
     ) -> Replayed:
-        row = recorded.rows[place]
-        if reason := recorded.why_not(place):
-            return _not(row, reason)
-        if place not in found:
-            return _not(row, BROKEN)
-        divergence, steps = found[place]
+        row, verdict = recorded.rows[place], found.get(place)
+        if verdict is None:
+            return _not(row, recorded.why_not(place) or BROKEN)
+        divergence, steps = verdict
         if divergence is None:
             return Replayed(row["episode"], "exact", row["status"], steps)
         return self._checked(chain(), divergence, steps)

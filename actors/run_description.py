@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -79,7 +80,15 @@ def run_info(
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what an environment does, where they are installed."""
+    """Versions of Python and of the packages that decide what an environment does, where they are installed.
+
+    They are looked up once: what is loaded stays as it is.
+    """
+    return dict(_package_versions())
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
