@@ -36,7 +36,7 @@ from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnreadableNow
 
 from .files import FileOps, storage_errors
 from .lake import Lake
-from .queries import columns_of, common_columns, expected_columns, no_rows
+from .queries import ONE_THREAD, columns_of, common_columns, expected_columns, no_rows
 from .sql_types import quote_name, quote_text, sql_type
 
 CATALOG_NAME: Final = "catalog.duckdb"
@@ -91,7 +91,7 @@ class CatalogPublisher:
         tables = {name: rows() for name, rows in self.lake.derived_tables.items()}
         views = dict(catalog_views(self.lake))
         try:
-            with _stand_in() as lake, duckdb.connect(str(path), config={"threads": 1}) as database:
+            with _stand_in() as lake, duckdb.connect(str(path), config=ONE_THREAD) as database:
                 database.execute("BEGIN")
                 for name, rows in tables.items():
                     database.execute(f"CREATE TABLE {name} AS {rows.select}", [rows.text])

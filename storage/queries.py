@@ -51,6 +51,9 @@ OF_A_FILE: Final = "while reading file"
 """But where DuckDB says this: a damaged footer gives a column another type."""
 GONE: Final = "No files found"
 """Of an IOException, where a part is not there; otherwise the disk or this process is the reason."""
+ONE_THREAD: Final[dict[str, Any]] = {"threads": 1, "async_threads": 0}
+"""Options of a DuckDB that works in the thread that calls it. Otherwise eight more wait to read for it, begun and ended
+with each connection, and what each takes from the C allocator grows an arena that a process does not give back."""
 _READS: Final = frozenset({"SELECT", "EXPLAIN"})
 
 
@@ -144,7 +147,7 @@ class Engine:
         listing: what exists.
         tables: further tables of the SQL, each a function that returns its rows now; asked for only when a query
             names it.
-        threads: DuckDB's threads; None for one a core.
+        threads: DuckDB's threads; None for one a core. With 1 there is no other than the caller's.
         memory: DuckDB's memory limit such as "2GB"; None for its default, 80 % of the machine.
     """
 
@@ -166,7 +169,7 @@ class Engine:
             "enable_external_file_cache": False,
         }
         if threads is not None:
-            config["threads"] = threads
+            config |= ONE_THREAD if threads == 1 else {"threads": threads}
         if memory is not None:
             config["memory_limit"] = memory
         self._config = config

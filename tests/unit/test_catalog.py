@@ -6,8 +6,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import psutil
 import pytest
 
 import rolltape as rt
@@ -229,6 +231,22 @@ def test_no_part_that_was_read_leaves_anything_in_the_database(tmp_path: Path) -
     assert len(publisher.lake.listing.parts(run.run_id, "episodes")) == 5
     kept = "select tag, memory_usage_bytes from duckdb_memory() where tag in ('OBJECT_CACHE', 'EXTERNAL_FILE_CACHE') order by 1"
     assert publisher.lake.sql(kept).fetchall() == [("EXTERNAL_FILE_CACHE", 0), ("OBJECT_CACHE", 0)]
+
+
+def test_publishing_starts_no_threads(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB started eight for each connection: every ten seconds in a writer, each with an arena of the allocator."""
+    started: list[int] = []
+    real, process = duckdb.connect, psutil.Process()
+
+    def connect(*args: Any, **options: Any) -> duckdb.DuckDBPyConnection:
+        before = process.num_threads()
+        connection = real(*args, **options)
+        started.append(process.num_threads() - before)
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", connect)
+    CatalogPublisher(lake).publish()
+    assert started == [0, 0], "the lake's own and the one that writes the catalog"
 
 
 def test_publishing_again_reads_only_what_is_new(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
