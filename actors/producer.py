@@ -154,7 +154,9 @@ class Producer:
         while self._wanted and not self._closing.is_set():
             self.lock.wait(WAIT_S)
             self._window.raise_if_failed()
-        self._waited_s += self._clock() - began
+            now = self._clock()
+            self._waited_s += now - began  # heartbeats say how long it is so far
+            began = now
 
     def close(self, timeout_s: float | None = None) -> Totals:
         """Close open episodes, send everything, and wait until it is durable. Raises RunFailed and the like."""

@@ -141,8 +141,16 @@ def test_a_second_full_fragment_holds_the_environment_until_there_is_room() -> N
     scene.step(4, full=True)
     scene.step(4, full=True)
     commits = iter([False, False, True])
-    scene.meanwhile = lambda: next(commits) and scene.commit()
+    waited: list[float] = []
+
+    def meanwhile() -> None:
+        waited.append(scene.producer._heartbeat().waited_s)
+        if next(commits):
+            scene.commit()
+
+    scene.meanwhile = meanwhile
     scene.step(4, full=True)
+    assert waited == pytest.approx([0, WAIT_S, 2 * WAIT_S]), "it is told while it lasts"
     assert scene.link.sequences == [1, 2]
     assert scene.waits == 3
     assert scene.link.hurried == 3, "a writer that was restarted has to be told again"
