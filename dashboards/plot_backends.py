@@ -41,8 +41,9 @@ def _altair(plot: LinePlot) -> Any:
     ]
     thick = [1.0 if line.faint else 2.0 for line in plot.lines]
     colour = altair.Color("line:N", title=None, scale=altair.Scale(domain=names, range=_colours(len(names))))
+    chart = _offline_chart(altair, plot)
     return (
-        altair.Chart(altair.Data(values=values), title=plot.title, width=WIDTH - 80, height=HEIGHT - 60)
+        chart(altair.Data(values=values), title=plot.title, width=WIDTH - 80, height=HEIGHT - 60)
         .mark_line()
         .encode(
             x=altair.X("x:Q", title=plot.x_name),
@@ -52,6 +53,25 @@ def _altair(plot: LinePlot) -> Any:
             tooltip=[altair.Tooltip("line:N"), altair.Tooltip("x:Q"), altair.Tooltip("y:Q")],
         )
     )
+
+
+def _offline_chart(altair: Any, plot: LinePlot) -> type[Any]:
+    """An `altair.Chart` that a notebook shows without the network, from which Altair's own takes the code that draws.
+
+    The notebook draws it itself, where it knows how to; others show our own drawing, which is of the whole plot as it
+    was made. A renderer that was enabled on purpose is left alone.
+    """
+
+    class Chart(altair.Chart):  # type: ignore[misc]
+        def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
+            if altair.renderers.active != "default":
+                return super()._repr_mimebundle_(*args, **kwargs)
+            with altair.renderers.enable("mimetype"):
+                bundle = super()._repr_mimebundle_(*args, **kwargs)
+            data = bundle[0] if isinstance(bundle, tuple) else bundle
+            return {**data, "image/svg+xml": plot.svg}
+
+    return Chart
 
 
 def _matplotlib(plot: LinePlot) -> Any:

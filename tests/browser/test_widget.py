@@ -167,6 +167,9 @@ def test_where_no_way_leads_the_kernel_carries(page: Any, sent: list, gateway: N
     page.evaluate("(answers) => window.fromKernel(answers)", answers)
     page.get_by_role("img", name="0/agent_0: picture 8").wait_for()
     assert np.array_equal(pixels(page), gateway.frames[1])
+    page.evaluate("window.fromKernel([[{type: 'told', told: {type: 'end', status: 'completed'}}, []]])")
+    page.get_by_text("the run has ended: completed").wait_for()
+    assert page.locator("figcaption .rt-state").all_inner_texts() == ["ENDED", "ENDED"]
     widget.close()
 
 

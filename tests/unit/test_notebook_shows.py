@@ -126,6 +126,21 @@ def test_altair_draws_it() -> None:
     assert content["title"] == "a"
 
 
+def test_a_chart_of_altair_is_shown_without_the_network() -> None:
+    """Altair's own display loads what draws it from elsewhere."""
+    altair = pytest.importorskip("altair")
+    plot = LinePlot("a", "t", "y", np.arange(4.0), [Line("l", np.arange(4.0))])
+    chart = plot_backends.drawn(plot, "altair")
+    assert isinstance(chart, altair.Chart)
+    for made in (chart, chart.properties(width=300)):
+        shown = made._repr_mimebundle_()
+        assert shown["image/svg+xml"] == plot.svg
+        assert any(kind.startswith("application/vnd.vegalite") for kind in shown)
+        assert "text/html" not in shown
+    with altair.renderers.enable("html"):
+        assert "text/html" in chart._repr_mimebundle_(), "who chose one has it"
+
+
 def test_matplotlib_draws_it() -> None:
     pytest.importorskip("matplotlib")
     figure = plot_backends.drawn(LinePlot("a", "t", "y", np.arange(4.0), [Line("l", np.arange(4.0))]), "matplotlib")

@@ -41,6 +41,10 @@ class Tile {
   say(episode: number | null, t: number | null, total: number | null, state: string): void {
     const at = episode === null ? "" : ` ep ${count(episode)} t ${count(t)} r ${figure(total)}`;
     this.where.textContent = `${this.stream.id}${at}`;
+    this.stands(state);
+  }
+
+  stands(state: string): void {
     this.state.textContent = state.replace("_", " ").toUpperCase();
   }
 
@@ -102,10 +106,14 @@ export function showLive(root: HTMLElement, model: Model, comm: Comm, door: Door
   };
   const status = (now: Status): void => {
     const { run } = now;
-    const many = streams > tiles.size ? `${tiles.size} of ${count(streams)} streams` : `${streams} streams`;
+    const many = streams > tiles.size ? `${tiles.size} of ${count(streams)} streams` : `${streams} ${streams === 1 ? "stream" : "streams"}`;
     const lost = run.durable_lost ? `LOST ${count(run.durable_lost)}` : "lost 0";
     title(`${run.state.replace("_", " ")}, ${many}, ${count(run.steps)} steps, ${count(run.steps_per_s)} steps/s, lag ${seconds(run.durable_lag_s)}, ${lost}`);
     now.streams.index.forEach((index, i) => tiles.get(index)?.say(now.streams.episode[i], now.streams.t[i], now.streams.return[i], now.streams.state[i]));
+  };
+  const ended = (words: string): void => {
+    title(words);
+    for (const tile of tiles.values()) tile.stands("ended");
   };
   const message = (said: Message): void => {
     if (said.type === "hello") {
@@ -113,7 +121,7 @@ export function showLive(root: HTMLElement, model: Model, comm: Comm, door: Door
       lay(said.streams);
     } else if (said.type === "streams") lay(said.streams);
     else if (said.type === "status") status(said);
-    else if (said.type === "end") title(`the run has ended: ${said.status}`);
+    else if (said.type === "end") ended(`the run has ended: ${said.status}`);
   };
 
   const draw = async (): Promise<void> => {
@@ -182,8 +190,8 @@ export function showLive(root: HTMLElement, model: Model, comm: Comm, door: Door
           if (left || closed) return;
           if (!opened && state !== "open") next();
           else if (state === "reconnecting") title(`reconnecting: ${reason}`);
-          else if (state === "ended") title(`the run has ended${reason ? `: ${reason}` : ""}`);
-          else if (state === "not_live") title("the run is not live any more");
+          else if (state === "ended") ended(`the run has ended${reason ? `: ${reason}` : ""}`);
+          else if (state === "not_live") ended("the run is not live any more");
         },
       },
       protocolsOf(door.token),
