@@ -16,7 +16,8 @@ const STYLE = `
 .rt input[type=range]{flex:1 1 160px;min-width:120px;accent-color:#2f7fc1}
 .rt-note{padding:3px 8px;border-left:3px solid #d9822b;margin:4px 0}
 .rt-note:empty{display:none}
-.rt-state{font-weight:600;font-size:11px}
+.rt figcaption>:first-child{overflow:hidden;text-overflow:ellipsis}
+.rt-state{flex:none;font-weight:600;font-size:11px}
 .rt-player{max-width:640px}
 .rt-player .rt-plot{height:46px;width:100%}
 `;
