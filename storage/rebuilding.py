@@ -4,10 +4,10 @@ Rules:
 1. The first two parts of a commit say what its marker says, but for the digests of the parts: the outline (markers.py).
    It carries a digest of itself.
 2. A part is whole where it is there, of this run and commit, with as many rows as the outline says, with the CRC of
-   every page, and where DuckDB reads it as well: what stands between pages has no CRC. The marker that is made again
-   vouches for whole parts with their digest. Of the others it has the rows and a digest that fits nothing, so that they
-   are damaged parts like any other: readers refuse them, and `repair` declares what they held. Where no part is whole
-   nothing is made.
+   every page, with the columns that most parts of its table have, and where DuckDB reads it as well: what stands
+   between pages, and the footer, have no CRC. The marker that is made again vouches for whole parts with their digest.
+   Of the others it has the rows and a digest that fits nothing, so that they are damaged parts like any other: readers
+   refuse them, and `repair` declares what they held. Where no part is whole nothing is made.
 3. A commit exists whose marker cannot be read, or whose number lies below another of its writer. One behind the newest
    may never have happened: it exists where all its parts are whole and the end of the run counted its steps as durable.
 4. Nothing is made that holds a fragment which another commit holds: it was sent again. A compaction whose parts are not
@@ -21,8 +21,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -35,13 +36,15 @@ from rolltape.schema.errors import CorruptRecording
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder, storage_errors
-from .layout import MARKER_SUFFIX, CommitRange, RunFolder
+from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder
 from .markers import UNKNOWN_DIGEST, Marker, PartEntry, merged, read_marker, read_newest
 from .part_checks import identity_faults
 from .parts import OUTLINE
 from .unreadable import content_errors, unreadable_now
 
 BLOCK_BYTES: Final = 1 << 20
+Columns = tuple[tuple[str, str], ...]
+"""Name and type of each column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +217,13 @@ def _entry(run: RunFolder, commits: CommitRange, table: str, rows: int, files: F
                 faults = identity_faults(commits, table, file.metadata.metadata or {}, run.run_id)
                 if faults:
                     return entry, faults[0][1]
+                columns = _columns(file.schema_arrow)
                 read = sum(file.read_row_group(number).num_rows for number in range(file.num_row_groups))
                 on_disk = isinstance(source, pa.OSFile)  # DuckDB opens files by their names
             if read != rows:
                 return entry, f"has {read:,} rows of {rows:,}"
+            if fault := _unlike_others(run, table, columns, files):
+                return entry, fault
             if on_disk and (fault := _fault_for_sql(path)):
                 return entry, fault
             return replace(entry, digest=_digest(path, files)), ""
@@ -233,6 +239,25 @@ def _content_errors(path: Path) -> Iterator[None]:
             yield
     except FileNotFoundError as error:
         raise CorruptRecording("is not there") from error
+
+
+def _columns(schema: pa.Schema) -> Columns:
+    return tuple((field.name, str(field.type)) for field in schema)
+
+
+def _unlike_others(run: RunFolder, table: str, columns: Columns, files: FileOps) -> str:
+    """What is wrong with the columns of a part: all parts of a table have the same. Empty: nothing."""
+    others: Counter[Columns] = Counter()
+    for path in sorted(run.table(table).glob(f"*{PART_SUFFIX}")):
+        with suppress(CorruptRecording), _content_errors(path), files.open(path) as source, pq.ParquetFile(source) as part:
+            others[_columns(part.schema_arrow)] += 1
+    canonical = {(column.name, str(column.type)) for column in TABLES[table] if column.type is not None}
+    usual = max(others, key=lambda found: (others[found], len(canonical.intersection(found))), default=columns)
+    unlike = next((pair for pair in zip(columns, usual, strict=False) if pair[0] != pair[1]), None)
+    if unlike is not None:
+        (name, kind), (expected, usually) = unlike
+        return f"has a column {name} ({kind}) where other parts have {expected} ({usually})"
+    return "" if len(columns) == len(usual) else f"has {len(columns)} columns where other parts have {len(usual)}"
 
 
 def _fault_for_sql(path: Path) -> str:

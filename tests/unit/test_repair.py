@@ -444,6 +444,11 @@ def test_several_mutations_at_once(base: Path, tmp_path: Path, quick_disk: None)
         one_tree(base, tmp_path / str(seed), seed, mutations=5)
 
 
+def test_a_part_whose_footer_tells_another_type_is_damaged(base: Path, tmp_path: Path, quick_disk: None) -> None:
+    """It made the run unreadable once its marker, lost as well, was made again and vouched for it."""
+    one_tree(base, tmp_path / "2663", 2663, mutations=6)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_ten_thousand_mutations(base: Path, tmp_path: Path, quick_disk: None) -> None:
