@@ -248,9 +248,10 @@ def _columns(schema: pa.Schema) -> Columns:
 def _unlike_others(run: RunFolder, table: str, columns: Columns, files: FileOps) -> str:
     """What is wrong with the columns of a part: all parts of a table have the same. Empty: nothing."""
     others: Counter[Columns] = Counter()
-    for path in sorted(run.table(table).glob(f"*{PART_SUFFIX}")):
-        with suppress(CorruptRecording), _content_errors(path), files.open(path) as source, pq.ParquetFile(source) as part:
-            others[_columns(part.schema_arrow)] += 1
+    folder = run.table(table)
+    for path in [folder / name for name in files.names(folder) if name.endswith(PART_SUFFIX)]:
+        with suppress(CorruptRecording), _content_errors(path), files.open(path) as source:
+            others[_columns(pq.read_schema(source))] += 1
     canonical = {(column.name, str(column.type)) for column in TABLES[table] if column.type is not None}
     usual = max(others, key=lambda found: (others[found], len(canonical.intersection(found))), default=columns)
     unlike = next((pair for pair in zip(columns, usual, strict=False) if pair[0] != pair[1]), None)
