@@ -60,9 +60,9 @@ def test_nobody_watches_and_nothing_is_wanted() -> None:
     assert (demand.hz, demand.streams) == (5.0, (StreamDemand(1, 20, 320, True),))
     other, _ = board.join()
     says(board, other, sub=(1,), hz=30.0, size=0)
-    assert board.demand(OWNER).hz == 30.0 and board.demand(OWNER).streams == ((1, 20, 0, True),)
+    assert board.demand(OWNER).hz == 30.0 and board.demand(OWNER).streams == (StreamDemand(1, 20, 0, True),)
     says(board, viewer, hidden=True)
-    assert board.demand(OWNER).streams == ((1, 20, 0, False),)
+    assert board.demand(OWNER).streams == (StreamDemand(1, 20, 0, False),)
     board.leave(other)
     assert board.demand(OWNER).streams == ()
 

@@ -26,7 +26,7 @@ from rolltape.scripts.bench.workloads import breakout
 
 TITLE = "replayed / bare steps a second: CartPole alone, 8 in turn, 8 native, Breakout"
 SEED = 0
-PAIRS = 3
+PAIRS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ CASES = (
         8,
         25_000,
     ),
-    Case("Breakout", "Breakout with its pictures", breakout.make_single, 1, 4_000, vector=False),
+    Case("Breakout", "Breakout with its pictures", breakout.make_single, 1, 12_000, vector=False),
 )
 
 
