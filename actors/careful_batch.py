@@ -41,17 +41,18 @@ class CarefulBatch:
     def _step_through(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> Found:
         batch = self._batch
         bad: Found = {}
-        if not len(batch.order):
+        if not len(batch.slot):
             return bad
+        order = np.lexsort((batch.place, batch.slot))
         films = batch.films()
         observations, given = None, None
-        slots = batch.slot[batch.order]
+        slots = batch.slot[order]
         edges = np.flatnonzero(np.diff(slots, prepend=-1, append=slots[-1] + 1))
         batched = batch_space(env.single_action_space, batch.n)
-        actions = [np.repeat(leaf[batch.order[:1]], batch.n, axis=0) for leaf in batch.actions]
+        actions = [np.repeat(leaf[order[:1]], batch.n, axis=0) for leaf in batch.actions]
         expected = 0
         for first, last in pairwise(edges):
-            rows = batch.order[first:last]
+            rows = order[first:last]
             slot = int(slots[first])
             observations, given = batch.reset(env, expected, observations, given)
             while expected < slot:  # every sub-environment was being reset at once

@@ -32,7 +32,7 @@ from .differences import magnitude
 from .films import Films
 from .infos import InfoColumns
 from .recorded_rows import STEP_COLUMNS, steps_of_producer
-from .recorded_steps import leaves
+from .recorded_steps import finals_of, leaves
 from .remaking import native_again
 from .replayed import Divergence
 from .stepping import EnvRecipe
@@ -55,7 +55,6 @@ class RecordedBatch:
         offset, n: its first sub-environment and how many there are.
         place, episode, t, slot: by row: its sub-environment from 0, its episode and step, and the call of `step` that
             gave it.
-        order: rows by slot and place.
         resets: by slot, what the caller reset before it.
         actions, observations, finals: arrays of the leaves of their spaces, by row; of last observations by `final_of`,
             which has an episode's place.
@@ -96,7 +95,7 @@ class RecordedBatch:
         self.episode = table["episode"].to_numpy()
         self.t = table["t"].to_numpy()
         self.reason = ""
-        self.slot, self.order, self.resets = self.place, self.place, {}
+        self.slot, self.resets = self.place, {}
         if lacks_steps(self.episode, self.t, rows):
             self.reason = MISSING
         elif usual:
@@ -119,10 +118,11 @@ class RecordedBatch:
         name = "observation_digest" if self.digests else "observation"
         if name in table.column_names:
             self.observations = self._decoded(table[name])
-            ended = run.episodes(f"{mine} and status = 'completed'").select("episode", f"final_{name}").to_arrow()
-            ended = ended.filter(ended[f"final_{name}"].is_valid())
-            self.finals = self._decoded(ended[f"final_{name}"]) if len(ended) else []
-            self.final_of = {episode: i for i, episode in enumerate(ended["episode"].to_pylist())}
+            ended = [row for row in rows if row["status"] == "completed"]
+            finals = finals_of(run, ended, f"final_{name}")
+            known = [] if finals is None else np.flatnonzero(finals.is_valid()).tolist()
+            self.finals = self._decoded(finals.drop_null()) if finals is not None and known else []
+            self.final_of = {ended[at]["episode"]: i for i, at in enumerate(known)}
         else:
             self.seen_pictures = run.info["frames"]["policy"] in STORING
 
@@ -153,7 +153,6 @@ class RecordedBatch:
     def take(self, layout: Layout) -> None:
         """Lay it out so."""
         self.slot, self.resets = layout.slots, layout.resets
-        self.order = np.lexsort((self.place, self.slot))
 
     def make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
         """The environment again, as many sub-environments."""
@@ -251,8 +250,11 @@ def _either(mask: np.ndarray, fresh: Reader | None, before: Reader | None) -> Re
 
 def _sub_envs_of(run: Run, mine: str, rows: list[dict[str, Any]]) -> tuple[int, int]:
     """The first and the last sub-environment of a batch: of one that was killed some may have no episode that ended."""
+    ended = {row["sub_env"] for row in rows}
+    if len(ended) == run.info["env"]["num_envs"]:
+        return min(ended), max(ended)
     (stepped,) = run.steps(where=mine).select("min(sub_env) AS first", "max(sub_env) AS last").to_dicts()
-    found = [row["sub_env"] for row in rows] + [place for place in stepped.values() if place is not None]
+    found = ended.union(place for place in stepped.values() if place is not None)
     return min(found), max(found)
 
 

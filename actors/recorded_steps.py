@@ -101,11 +101,11 @@ class RecordedSteps:
         self._observations = steps["observation"] if "observation" in steps.column_names else None
         if self._observations is not None and observation.is_fixed:
             self._bytes = ColumnBytes(observation, self._observations)
-        self._finals = _finals_of(run, rows) if self._observations is not None else None
+        self._finals = finals_of(run, rows) if self._observations is not None else None
         self._digests: np.ndarray | None = None
         if "observation_digest" in steps.column_names:
             self._digests = steps["observation_digest"].to_numpy()
-            self._finals = _finals_of(run, rows, "final_observation_digest")
+            self._finals = finals_of(run, rows, "final_observation_digest")
         self._infos = InfoRows.of(steps)
         env = run.info["env"]
         self._loose = env["kind"] == "recorder" and env["vectorization"] != "none"
@@ -417,9 +417,9 @@ def leaves(value: Any) -> list[np.ndarray]:
     return [np.ascontiguousarray(value)]
 
 
-def _finals_of(run: Run, rows: list[dict[str, Any]], column: str = "final_observation") -> pa.ChunkedArray | None:
-    """The last observations of some episodes (or their digests), in their order; None where the run has none."""
-    if column not in stored_columns(run, "episodes"):
+def finals_of(run: Run, rows: list[dict[str, Any]], column: str = "final_observation") -> pa.ChunkedArray | None:
+    """The last observations of some episodes (or their digests), in their order; None where there are none."""
+    if not rows or column not in stored_columns(run, "episodes"):
         return None
     return rows_of_episodes(run, "episodes", rows, ("sub_env", "episode", column))[column]
 

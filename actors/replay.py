@@ -28,7 +28,7 @@ from rolltape.schema.info_json import encode_value
 
 from .kept_values import KeptValues
 from .on_ray import cluster, launch
-from .recorded_rows import stored_columns
+from .recorded_rows import episodes_in_order, stored_columns
 from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
 from .replay_pass import CarefulPass, SwiftPass, Verdict, exact
@@ -108,9 +108,7 @@ def episode_rows(run: Run, where: str | None = None) -> list[dict[str, Any]]:
     """What a replay needs of the episodes that fit, in the order of sub-environments and episodes."""
     if not run.parts("episodes"):
         return []
-    stored = stored_columns(run, "episodes")
-    names = [name for name in EPISODE_COLUMNS if name in stored]
-    columns = run.episodes(where).order("sub_env", "episode").select(*names).to_arrow().to_pydict()
+    columns = episodes_in_order(run, EPISODE_COLUMNS, where).to_pydict()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

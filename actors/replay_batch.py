@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from rolltape.schema.space_codec import SpaceCodec
 from rolltape.storage.run_info import leaves_out
 
 from .batch_layout import is_usual, since_seeded
 from .careful_batch import CarefulBatch, Found
 from .recorded_batch import RecordedBatch
+from .recorded_rows import episodes_in_order
 from .remaking import vector_wrappers
 from .replayed import Replayed
 from .stepping import EnvRecipe
@@ -26,8 +30,8 @@ if TYPE_CHECKING:
     from rolltape.storage.runs import Run
 
 COLUMNS: Final = (
-    "sub_env", "episode", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info",
-    "epoch_us(start_time) AS began",
+    "sub_env", "episode", "length", "status", "seed", "seed_episode", "replay", "options", "reset_info", "start_time",
+    "worker", "incarnation",
 )  # fmt: skip
 
 
@@ -40,10 +44,17 @@ def replay_batches(
     """
     for worker, incarnation in dict.fromkeys((row["worker"], row["incarnation"]) for row in wanted):
         mine = {r["episode"] for r in wanted if (r["worker"], r["incarnation"]) == (worker, incarnation)}
-        where = f"worker = {worker} and incarnation = {incarnation} and status <> 'lost'"
-        rows = run.episodes(where).order("sub_env", "episode").select(*COLUMNS).to_dicts()
+        rows = episodes_of_producer(run, worker, incarnation)
         found = _replay(run, worker, incarnation, rows, recipe, uncompared)
         yield [result for result in found if result.episode in mine]
+
+
+def episodes_of_producer(run: Run, worker: int, incarnation: int) -> list[dict[str, Any]]:
+    """The rows of a producer's episodes, but for lost ones; `began` is their `start_time` in µs."""
+    found = episodes_in_order(run, COLUMNS)
+    found = found.append_column("began", found["start_time"].cast(pa.int64()))
+    mine = (pc.field("worker") == worker) & (pc.field("incarnation") == incarnation) & (pc.field("status") != "lost")
+    return found.filter(mine).drop_columns(["start_time", "worker", "incarnation"]).to_pylist()
 
 
 def _replay(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector.utils import batch_space
 
 from .compared_infos import InfoRows, unlike_row
 from .infos import InfoColumns
@@ -60,7 +59,7 @@ class SwiftBatch:
         """
         batch = self._batch
         unusual = batch.same_step or batch.digests or batch.seen_pictures or len(batch.observations) != 1
-        if unusual or not len(batch.order) or not batch.infos.is_empty:
+        if unusual or not len(batch.slot) or not batch.infos.is_empty:
             return False
         row_of = self._row_of()
         observations: Any = None
@@ -125,17 +124,17 @@ class SwiftBatch:
     def _batched_actions(self, rows: np.ndarray, env: gym.vector.VectorEnv[Any, Any, Any]) -> list[Any]:
         """What `step` takes; while a sub-environment is being reset, its action counts for nothing."""
         batch = self._batch
-        some = np.where(rows >= 0, rows, batch.order[0])
+        some = np.maximum(rows, 0)
         actions = [leaf[some] for leaf in batch.actions]
-        batched = batch_space(env.single_action_space, batch.n)
-        if not isinstance(batched, gym.spaces.Dict | gym.spaces.Tuple):
+        space = env.single_action_space
+        if not isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
             return list(actions[0])
-        return [shaped(batched, [leaf[k] for leaf in actions]) for k in range(len(rows))]
+        return [shaped(space, [leaf[k] for leaf in actions]) for k in range(len(rows))]
 
     def _is_same(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
         """Steps some hundred times, then compares all of it at once; pictures and infos of resets at once."""
         batch = self._batch
-        if not len(batch.order):
+        if not len(batch.slot):
             return True
         row_of = self._row_of()
         films = batch.films()

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rolltape.storage.frame_store import Frames, batches_through
+from rolltape.storage.frame_store import Frames, batches_ahead
 
 from .differences import same_bytes
 from .recorded_steps import RecordedSteps
@@ -25,7 +25,7 @@ class Film:
     """
 
     def __init__(self, films: list[Frames]) -> None:
-        self._batches = batches_through(films)
+        self._batches = batches_ahead(films)
         self.batch = np.empty(0, np.uint8)
 
     def has_more(self) -> bool:

@@ -21,7 +21,7 @@ from rolltape.actors.kept_values import KeptValues
 from rolltape.actors.recorded_batch import RecordedBatch
 from rolltape.actors.remaking import recipe_of
 from rolltape.actors.replay import LOST, Replayer, episode_rows
-from rolltape.actors.replay_batch import COLUMNS
+from rolltape.actors.replay_batch import episodes_of_producer
 from rolltape.actors.replay_pass import SwiftPass
 from rolltape.actors.swift_batch import STEPS_AT_ONCE, SwiftBatch
 from rolltape.actors.taped_pass import TapedPass
@@ -316,8 +316,7 @@ def test_one_value_that_differs_is_found_on_the_tape_of_a_batch(lake: Path) -> N
             env.reset(seed=5)
     env.close()
     run = only_run(lake)
-    rows = run.episodes("status <> 'lost'").order("sub_env", "episode").select(*COLUMNS).to_dicts()
-    batch = RecordedBatch(run, 0, 0, rows, recipe_of(run, None), set())
+    batch = RecordedBatch(run, 0, 0, episodes_of_producer(run, 0, 0), recipe_of(run, None), set())
     swift = SwiftBatch(batch)
     vector = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="vector_entry_point")
 
