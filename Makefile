@@ -86,7 +86,7 @@ $(BIN)/uv: requirements/uv.txt
 	touch $@
 
 PARTS_IN_C := actors/_row.c actors/_tape.c schema/_changes.c
-HEADERS := actors/_film.h actors/_values.h schema/_changes.h
+HEADERS := actors/_film.h actors/_record.h actors/_values.h schema/_changes.h
 
 # The build runs with the setuptools of the lock (no isolation), so it too needs nothing that is not pinned. It compiles
 # the parts in C in place, and goes on without where it cannot: a library of before must not stay then.

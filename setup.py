@@ -7,7 +7,7 @@ from setuptools import Extension, setup
 # Without a compiler the build goes on without them, and Python does their work. ROLLTAPE_PURE=1 leaves them out on
 # purpose: such a wheel is one for all platforms.
 pure = os.environ.get("ROLLTAPE_PURE", "") not in ("", "0")
-HEADERS = ["actors/_film.h", "actors/_values.h", "schema/_changes.h"]
+HEADERS = ["actors/_film.h", "actors/_record.h", "actors/_values.h", "schema/_changes.h"]
 compiled = [
     Extension(
         f"rolltape.{folder}.{name}",

@@ -28,6 +28,7 @@ from rolltape.schema.info_json import encode_value
 
 from .kept_values import KeptValues
 from .on_ray import cluster, launch
+from .pass_order import PassOrder
 from .recorded_rows import episodes_in_order, stored_columns
 from .recorded_steps import EPISODE_COLUMNS, RecordedSteps, read_some, read_together, steps_at_once
 from .remaking import Maker, make_again, recipe_of, vector_wrappers, version_differences
@@ -374,17 +375,18 @@ class Replayer:
 
     def _through(self, recorded: RecordedSteps, *, chained: bool, seeded: bool = True) -> dict[int, Verdict] | None:
         """The verdicts of one pass; None where a swift one found something, which a careful one has to look at."""
+        order = PassOrder(self.env, recorded, self.uncompared, chained, seeded)
         if not self._swift:
-            return CarefulPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded).through()
+            return CarefulPass(order).through()
         if self._taped:
-            taped = TapedPass(self.env, recorded, self.uncompared, chained=chained, seeded=seeded)
+            taped = TapedPass(order)
             if taped.possible:
                 found = exact(recorded, taped.through())
                 self._taped = found is not None
                 return found
         kept = self._kept
         possible = kept.possible
-        found = SwiftPass(self.env, recorded, self.uncompared, kept, chained=chained, seeded=seeded).through()
+        found = SwiftPass(order, kept).through()
         self._swift = found is not None or kept.possible != possible
         return found
 
@@ -422,7 +424,7 @@ class Replayer:
         """Replay a chain: the first difference in it, and the steps of its last episode."""
         verdict: Verdict = None, 0
         for number, recorded in enumerate(self.read(rows)):
-            found = CarefulPass(env, recorded, self.uncompared, chained=True, seeded=number == 0).through()
+            found = CarefulPass(PassOrder(env, recorded, self.uncompared, True, seeded=number == 0)).through()
             verdict = found.get(max(found, default=-1), (None, 0))
             if verdict[0] is not None or len(found) < len(recorded.rows):
                 break

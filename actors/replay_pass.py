@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import gymnasium as gym
 import numpy as np
 
 from rolltape.storage.frame_store import through
@@ -23,6 +22,7 @@ from .blame import said
 from .differences import picture_difference, same_bytes
 from .exact_bytes import Matching
 from .kept_values import KeptValues
+from .pass_order import PassOrder
 from .recorded_steps import RecordedSteps, copied
 from .replayed import Divergence
 
@@ -48,31 +48,18 @@ class SwiftPass:
     """Replays episodes as fast as it can, and says whether all is the same.
 
     Args:
-        env: where they are replayed.
-        ignored: info keys that are not compared.
+        order: what it replays.
         kept: whether what this environment returns may be kept for some steps.
-        chained: only the first is reset with its seed, and one that is not whole ends it.
-        seeded: of a chain, whether its first is.
     """
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        recorded: RecordedSteps,
-        ignored: set[str],
-        kept: KeptValues,
-        *,
-        chained: bool,
-        seeded: bool = True,
-    ) -> None:
-        self._env, self._recorded, self._ignored, self._kept = env, recorded, ignored, kept
-        self._chained, self._seeded = chained, seeded
-        self._seen = recorded.seen(0)
+    def __init__(self, order: PassOrder, kept: KeptValues) -> None:
+        self._order, self._recorded, self._kept = order, order.recorded, kept
+        self._seen = self._recorded.seen(0)
 
     def through(self) -> dict[int, Verdict] | None:
         """Place -> verdict of the episodes that are whole; None where something differs, or cannot be told."""
         recorded = self._recorded
-        whole = recorded.whole_chain if self._chained else recorded.whole
+        whole = self._order.whole
         if not recorded.is_exact or recorded.ends_within(whole):
             return None
         frames = {place: found for place in whole if (found := recorded.frames(place)) is not None}
@@ -84,9 +71,8 @@ class SwiftPass:
         self._most = COMPARE_STEPS if self._blocks is None else self._kept.steps
         try:
             for place in whole:
-                with_seed = not self._chained or (self._seeded and place == 0)
                 last = place in frames and len(frames[place]) > recorded.rows[place]["length"]
-                if not self._episode(place, with_seed, pictures, last):
+                if not self._episode(place, pictures, last):
                     return None
             if not self._same():
                 return None
@@ -94,13 +80,13 @@ class SwiftPass:
             return None
         return exact(recorded, whole)
 
-    def _episode(self, place: int, seeded: bool, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
+    def _episode(self, place: int, pictures: Iterator[np.ndarray] | None, last: bool) -> bool:
         """`pictures` go on with those of this episode; `last`: there is one after its last step."""
         recorded = self._recorded
         at, stop = self._edges[place : place + 2]
         if at != self._seen.first + len(self._seen.rewards) and not self._go_on(at):
             return False
-        observation, info = recorded.begin(self._env, place, seeded=seeded)
+        observation, info = self._order.begin(place)
         if info or recorded.rows[place]["reset_info"]:
             self._seen.resets.append((place, dict(info)))
         ended: Any = None
@@ -139,7 +125,7 @@ class SwiftPass:
 
     def _look(self, actions: list[Any], befores: Iterable[Any], observation: Any) -> tuple[Any, Any, Any]:
         """Take some steps and look at each, as far as all is well: the last observation and flags."""
-        step, infos = self._env.step, self._seen.infos
+        step, infos = self._order.env.step, self._seen.infos
         matches = self._matches if self._blocks is None else self._kept.trying(self._matches)
         rewards = self._seen.rewards
         keep = rewards.append
@@ -163,7 +149,7 @@ class SwiftPass:
         keep, note = seen.observations.append, rewards.append
         terminated: Any = False
         truncated: Any = False
-        for observation, reward, terminated, truncated, info in map(self._env.step, actions):
+        for observation, reward, terminated, truncated, info in map(self._order.env.step, actions):
             keep(observation)
             note(reward)
             if info:
@@ -189,26 +175,16 @@ class SwiftPass:
                 return False
             if not self._blocks.are(seen.first, whole):
                 return False
-        return self._recorded.is_same(seen, self._ignored)
+        return self._recorded.is_same(seen, self._order.ignored)
 
 
 class CarefulPass:
-    """Replays episodes and looks at every step before it takes the next, as far as that can be.
+    """Replays episodes and looks at every step before it takes the next, as far as that can be."""
 
-    Args:
-        env: where they are replayed.
-        ignored: info keys that are not compared.
-        chained: only the first is reset with its seed, and one that differs ends it.
-        seeded: of a chain, whether its first is.
-    """
-
-    def __init__(
-        self, env: gym.Env[Any, Any], recorded: RecordedSteps, ignored: set[str], *, chained: bool, seeded: bool = True
-    ) -> None:
-        self._env, self._recorded, self._ignored = env, recorded, ignored
-        self._chained, self._seeded = chained, seeded
+    def __init__(self, order: PassOrder) -> None:
+        self._order, self._recorded = order, order.recorded
         self._found: dict[int, Verdict] = {}
-        self._seen = recorded.seen(0)
+        self._seen = self._recorded.seen(0)
         self._open: list[int] = []
         self._nbytes = 0
         self._different = False
@@ -219,21 +195,20 @@ class CarefulPass:
         for place in range(len(recorded.rows)):
             if recorded.why_not(place):
                 self._compare()
-                if self._chained:
+                if self._order.chained:
                     break
                 continue
             first = int(recorded.edges[place])
             if not self._open:
                 self._seen = recorded.seen(first)
             self._open.append(place)
-            goes_on = self._episode(place, seeded=not self._chained or (self._seeded and place == 0))
-            if not goes_on or self._enough:
+            if not self._episode(place) or self._enough:
                 self._compare()
-            if self._chained and self._different:
+            if self._order.chained and self._different:
                 break
         self._compare()
         bad = [place for place, (divergence, _) in self._found.items() if divergence is not None]
-        if self._chained and bad:
+        if self._order.chained and bad:
             return {place: verdict for place, verdict in self._found.items() if place <= min(bad)}
         return self._found
 
@@ -241,16 +216,16 @@ class CarefulPass:
     def _enough(self) -> bool:
         return len(self._seen.rewards) >= COMPARE_STEPS or self._nbytes >= COMPARE_BYTES
 
-    def _episode(self, place: int, *, seeded: bool) -> bool:
+    def _episode(self, place: int) -> bool:
         """Replay one episode; False when it differs in a way that shows at once."""
-        recorded, env = self._recorded, self._env
+        recorded = self._recorded
         row = recorded.rows[place]
         first, stop = recorded.edges[place : place + 2].tolist()
         pictures = recorded.pictures(place)
-        step = env.step
+        step = self._order.env.step
         t = 0
         try:
-            observation, info = recorded.begin(env, place, seeded=seeded)
+            observation, info = self._order.begin(place)
             if info or row["reset_info"]:
                 self._seen.resets.append((place, dict(info)))
             seen = self._seen
@@ -304,7 +279,7 @@ class CarefulPass:
         start = 0
         opened = self._open
         while start < len(opened):
-            different = recorded.difference(seen, opened[start], self._ignored)
+            different = recorded.difference(seen, opened[start], self._order.ignored)
             if different is None:
                 break
             place, divergence = different

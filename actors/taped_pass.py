@@ -5,16 +5,14 @@ It says only whether all is the same. Where something is not, or is unusual, `re
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from rolltape.storage.frame_store import Frames, batches_ahead
 
 from .differences import same_bytes
-from .recorded_steps import RecordedSteps
+from .pass_order import PassOrder
 
 
 class Film:
@@ -43,34 +41,18 @@ class Film:
 
 
 class TapedPass:
-    """Replays episodes that have nothing unusual.
+    """Replays episodes that have nothing unusual."""
 
-    Args:
-        env: where they are replayed.
-        ignored: info keys that are not compared.
-        chained: only the first is reset with its seed, and one that is not whole ends it.
-        seeded: of a chain, whether its first is.
-    """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        recorded: RecordedSteps,
-        ignored: Collection[str],
-        *,
-        chained: bool,
-        seeded: bool = True,
-    ) -> None:
-        self._env, self._recorded, self._ignored = env, recorded, ignored
-        self._chained, self._seeded = chained, seeded
-        self._whole = recorded.whole_chain if chained else recorded.whole
+    def __init__(self, order: PassOrder) -> None:
+        self._order, self._recorded = order, order.recorded
+        recorded, self._whole = order.recorded, order.whole
         films = {place: film for place in self._whole if (film := recorded.frames(place)) is not None}
         self._film = Film(list(films.values())) if films else None
         self._lengths = {place: len(film) for place, film in films.items()}
         self._blocks = blocks = recorded.blocks()
         known = self._drawn() if blocks is None else blocks.known
         self._matches = None if blocks is None else recorded.matching()
-        self._tape = recorded.tape(None if blocks is None else blocks.afters, known, ignored)
+        self._tape = recorded.tape(None if blocks is None else blocks.afters, known, order.ignored)
 
     @property
     def possible(self) -> bool:
@@ -98,9 +80,8 @@ class TapedPass:
             return False
         edges = recorded.edges.tolist()
         for place in self._whole:
-            with_seed = not self._chained or (self._seeded and place == 0)
-            observation, info = recorded.begin(self._env, place, seeded=with_seed)
-            if (info or rows[place]["reset_info"]) and not recorded.resets_alike([(place, info)], self._ignored):
+            observation, info = self._order.begin(place)
+            if (info or rows[place]["reset_info"]) and not recorded.resets_alike([(place, info)], self._order.ignored):
                 return False
             at, stop = edges[place : place + 2]
             if at < stop and not self._begins(place, at, observation):
@@ -121,7 +102,7 @@ class TapedPass:
 
     def _play(self, place: int, at: int, stop: int) -> bool:
         """Whether the steps `at` to `stop` (exclusive) give what is recorded."""
-        tape, step, actions, film = self._tape, self._env.step, self._recorded.actions, self._film
+        tape, step, actions, film = self._tape, self._order.env.step, self._recorded.actions, self._film
         assert tape is not None
         if film is None:
             return tape.play(step, actions[at:stop], at)[0] == stop - at

@@ -18,6 +18,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 import rolltape
 from rolltape.actors.compiled_rows import WHY_NOT
 from rolltape.actors.kept_values import KeptValues
+from rolltape.actors.pass_order import PassOrder
 from rolltape.actors.recorded_batch import RecordedBatch
 from rolltape.actors.remaking import recipe_of
 from rolltape.actors.replay import LOST, Replayer, episode_rows
@@ -118,7 +119,7 @@ def test_one_step_that_differs_is_found_on_a_tape_and_among_those_that_are_kept(
         assert len(ends) > 4
 
         def through(what: str | None, at: int, kept: KeptValues) -> Any:
-            return SwiftPass(Off(env, what, at), recorded, set(), kept, chained=False).through()
+            return SwiftPass(PassOrder(Off(env, what, at), recorded, set(), chained=False), kept).through()
 
         kept = KeptValues(run.codec("observation"), 5)
         whole = through(None, 0, kept)
@@ -127,10 +128,10 @@ def test_one_step_that_differs_is_found_on_a_tape_and_among_those_that_are_kept(
             for at in (1, 2, 30, *ends, *(end + 1 for end in ends if end < steps), steps - 1):
                 kept = KeptValues(run.codec("observation"), 0)
                 assert kept.trusted and through(what, at, kept) is None, (what, at)
-                taped = TapedPass(Off(env, what, at), recorded, set(), chained=False)
+                taped = TapedPass(PassOrder(Off(env, what, at), recorded, set(), chained=False))
                 assert taped.possible and taped.through() is None, (what, at)
         for what in (None, "buffer"):
-            assert TapedPass(Off(env, what, 1), recorded, set(), chained=False).through() == list(whole)
+            assert TapedPass(PassOrder(Off(env, what, 1), recorded, set(), chained=False)).through() == list(whole)
         kept = KeptValues(run.codec("observation"), 5)
         assert through("buffer", 1, kept) is not None and not kept.possible, "it is compared before the next step"
         kept = KeptValues(run.codec("observation"), 0)

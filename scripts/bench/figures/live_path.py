@@ -1,8 +1,14 @@
 """What those who watch cost a producer, and how much memory the gateway takes.
 
-A step is timed by the processor time of the process that steps, with the threads that hand pictures to Ray, in
-alternating slices, so that other processes of the machine do not count: with nobody watching, with a viewer that is
-frozen, and with one that is well.
+A step is timed by the processor time of the process that steps, with the threads that hand pictures to Ray, so that
+other processes of the machine do not count: with nobody watching, with a viewer that is frozen, and with one that is
+well.
+
+Rules:
+1. The ways take turns in slices, and each slice begins with some steps that are not counted: what the way before left
+   to be done is done then.
+2. A machine's speed wavers within seconds, by more than what is to be seen. So every step is followed by one of the
+   same environment unrecorded, and a step's time is counted in those.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -34,15 +40,16 @@ TITLE = (
 TILES: Final = 16
 LIKE_ATARI: Final = 0.99
 """What stays the same of a picture: of the 100 kB of a Breakout picture 0.7 are new in a step, of Seaquest's 3."""
-SLICE_S: Final = 0.25
-"""The machine's speed wavers within seconds: what is compared takes turns more often."""
+SLICE_S: Final = 0.5
+HEAD_S: Final = 0.1
+"""The part of a slice that is not counted."""
 NOBODY: Final = LiveDemand("bench", "gateway-of-the-bench", 1)
 VIEWERS, STREAMS = 8, 1000
 
 
 def measure(order: FigureOrder) -> list[Figure]:
     """Steps in alternating slices, then the switchboard's memory."""
-    pairs, rounds = (3, 1) if order.quick else (20, 6)
+    pairs, rounds = (3, 1) if order.quick else (20, 4)
     found = _steps(Path(order.folder) / "atari", pairs, rounds, LIKE_ATARI, ("frozen", "healthy"))
     found += _steps(Path(order.folder) / "noise", pairs, rounds, 0.0, ("healthy",))
     return [*found, *_memory(200 if order.quick else 500)]
@@ -81,13 +88,26 @@ class _Swallow:
         return self.want(TILES, 1 << 30 if self.healthy else 0)
 
 
+class _Slice(NamedTuple):
+    """Steps, the processor time that they took, and that of as many unrecorded ones, in seconds."""
+
+    steps: int
+    seconds: float
+    bare_s: float
+
+    @property
+    def in_bare(self) -> float:
+        """Its time in unrecorded steps."""
+        return self.seconds / self.bare_s
+
+
 def _steps(lake: Path, pairs: int, rounds: int, same: float, watched: Sequence[str]) -> list[Figure]:
     """Figures of those who watch pictures of which a share stays the `same`."""
 
     def make() -> Synthetic:
         return Synthetic(frame_size=(210, 160), observes_frames=True, compressibility=same)
 
-    env = gym.vector.SyncVectorEnv([make] * TILES)
+    env, bare = gym.vector.SyncVectorEnv([make] * TILES), gym.vector.SyncVectorEnv([make] * TILES)
     recorded = rt.record(env, lake, frames="none", live={"enabled": False})
     taker = ray.remote(num_cpus=0)(Taker).remote()
     gateway = _Swallow(taker)
@@ -96,17 +116,24 @@ def _steps(lake: Path, pairs: int, rounds: int, same: float, watched: Sequence[s
     feed._link = gateway
     actions = np.zeros((TILES, *env.single_action_space.shape), env.single_action_space.dtype)  # type: ignore[arg-type]
     recorded.reset(seed=0)
+    bare.reset(seed=0)
 
-    def slice_of(demand: Callable[[], LiveDemand]) -> tuple[float, int]:
+    def slice_of(demand: Callable[[], LiveDemand]) -> _Slice:
         with producer.lock:
             feed._heard_at = float("-inf")
             feed.accept(demand())
-        deadline, steps = time.monotonic() + SLICE_S, 0
-        before = time.process_time()
+        spent(HEAD_S)
+        return spent(SLICE_S - HEAD_S)
+
+    def spent(seconds: float) -> _Slice:
+        deadline, steps, bare_s, began_s = time.monotonic() + seconds, 0, 0.0, time.process_time()
         while time.monotonic() < deadline:
             recorded.step(actions)
+            bare_s -= time.thread_time()
+            bare.step(actions)
+            bare_s += time.thread_time()
             steps += 1
-        return time.process_time() - before, steps
+        return _Slice(steps, time.process_time() - began_s - bare_s, bare_s)
 
     ways = {
         "nobody": lambda: gateway.want(0, 0),
@@ -115,24 +142,24 @@ def _steps(lake: Path, pairs: int, rounds: int, same: float, watched: Sequence[s
     }
     ways = {way: ways[way] for way in ("nobody", *watched)}
     slice_of(ways["nobody"])
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    times: dict[str, list[_Slice]] = {way: [] for way in ways}
     for _ in range(pairs):
-        taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
+        taken: dict[str, list[_Slice]] = {way: [] for way in ways}
         for turn in range(rounds):
             for way in list(ways)[:: 1 if turn % 2 else -1]:
                 gateway.healthy = way == "healthy"
                 taken[way].append(slice_of(ways[way]))
         for way, slices in taken.items():
-            seconds, steps = map(sum, zip(*slices, strict=True))
-            times[way].append(seconds / steps)
+            times[way].append(_Slice(*map(sum, zip(*slices, strict=True))))
     recorded.close()
+    bare.close()
     ray.shutdown()
     figures = []
     for way in watched:
-        ratios = sorted(nobody / seen for nobody, seen in zip(times["nobody"], times[way], strict=True))
+        ratios = [nobody.in_bare / seen.in_bare for nobody, seen in zip(times["nobody"], times[way], strict=True)]
         middle = statistics.median(ratios)
         error = statistics.stdev(ratios) / len(ratios) ** 0.5
-        us = 1e6 * statistics.median(times[way])
+        us = 1e6 * statistics.median(seen.seconds / seen.steps for seen in times[way])
         detail = f"{len(ratios)} pairs, {us:.1f} us a vector step of {TILES}, lower bound {middle - 1.64 * error:.3f}"
         name, what = ("noise", ", pictures that change everywhere") if same < LIKE_ATARI else (way, "")
         figures.append(Figure(f"live.{name}", f"Speed of steps, {way} viewer / nobody{what}", middle, "ratio", detail))
