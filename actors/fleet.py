@@ -424,11 +424,11 @@ class Fleet:
         error.add_note(f"What was recorded before is readable: run {self.run_id} in {self._lake}.")
 
     def _give_up(self, error: BaseException) -> None:
-        self._abandoned = first_line(error)
+        self._abandoned = first_line(error) if isinstance(error, Exception) else why_stopped(error)
         for slot in self._slots:
             if slot.worker is not None:
                 launch.kill(slot.worker)
-        self._recording.abandon(self._abandoned)
+        self._recording.abandon(self._abandoned, "failed" if isinstance(error, Exception) else "stopped")
 
     # ---- slots ------------------------------------------------------------------------------------------------------
 

@@ -279,16 +279,17 @@ class Recording:
             raise CountMismatch(mismatch)
         return summary
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self, reason: str, status: EndStatus = "failed") -> None:
         """The run cannot go on: say so, and what is lost, as far as the disk lets, and end the actors."""
         try:
-            self.source.emit(log_codes.RUN_FAILED, shown=not is_program(), run=self.run_id, reason=reason)
+            if status == "failed":
+                self.source.emit(log_codes.RUN_FAILED, shown=not is_program(), run=self.run_id, reason=reason)
             self.log.close(ABANDON_S)
-            write_end_info(self.folder, {"status": "failed", "reason": reason, "ended_ns": time.time_ns()})
+            write_end_info(self.folder, {"status": status, "reason": reason, "ended_ns": time.time_ns()})
         except RolltapeError:
             given_up.add(self.run_id)  # the disk is the reason; the absence of end.json says `crashed`
         finally:
-            self.page.end("failed")
+            self.page.end(status)
             launch.stop_actors(self._actors)
         try:
             info = read_run_info(self.folder)

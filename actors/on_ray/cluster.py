@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import psutil
@@ -44,16 +48,32 @@ def ensure_ray() -> None:
     if address:
         _knock(address)
     try:
-        if address:
-            bring_token()
-            ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
-        else:
-            _start_here()
+        with _sigterm_kept():
+            if address:
+                bring_token()
+                ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
+            else:
+                _start_here()
     except Exception as error:  # Ray raises a plain Exception for what it is slow with
         where = f"the cluster at RAY_ADDRESS={address}" if address else "Ray on this machine"
         raise ClusterError(
             f"Cannot reach {where}: {str(error).rstrip('.')}. " + (HOW_TO_CONNECT if address else HOW_TO_START)
         ) from error
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Leave the program its own handler of SIGTERM. Ray puts one in its place, and below that one that prints stacks.
+
+    Where the program had none Ray's stays, which exits; the one below is put away in any case.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set one
+            kept = signal.getsignal(signal.SIGTERM) if before in (signal.SIG_DFL, None) else before
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if kept is None else kept)
 
 
 def starts_here() -> bool:

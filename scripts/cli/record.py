@@ -311,7 +311,7 @@ def record(
     if resume is not None:
         where = settled(None, config, set_keys, {"lake": ("--lake", lake)}).config.lake
         env, resume, began = _began(where, resume, env)
-    picture = {} if frames is None else _checked("--frames", frames_of, frames)
+    picture = {} if frames is None else checked_option("--frames", frames_of, frames)
     options = {
         "lake": ("--lake", lake),
         "fleet.num_envs": ("--envs", envs),
@@ -341,7 +341,7 @@ def record(
             f"at most one for each of --envs {tree.fleet.num_envs}, got {tree.fleet.num_workers} (from {found})",
             param_hint="--workers",
         )
-    kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
+    kwargs = checked_option("--env-kwargs", arguments_of, env_kwargs)
     if check:
         _check_policy(tree.fleet.policy)
         say_all_right()
@@ -360,17 +360,18 @@ def record(
     failed: BaseException | None = None
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary, whatever workers and libraries print
         try:
-            with _starting(str(env), quiet):
-                fleet = make()
-            if fleet.resumed is not None and not quiet:
-                facts(fleet.resumed.lines())
-            if not quiet and (told := fleet.page or fleet.page_problem):
-                print(f"Watch it live: {told}" if fleet.page else told, file=sys.stderr)
-            with _sigterm_exits(), fleet:
-                if retried:
-                    steps, episodes = _missing(fleet, steps, episodes)
-                if steps != 0 and episodes != 0:
-                    fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
+            with _sigterm_exits():
+                with _starting(str(env), quiet):
+                    fleet = make()
+                with fleet:
+                    if fleet.resumed is not None and not quiet:
+                        facts(fleet.resumed.lines())
+                    if not quiet and (told := fleet.page or fleet.page_problem):
+                        print(f"Watch it live: {told}" if fleet.page else told, file=sys.stderr)
+                    if retried:
+                        steps, episodes = _missing(fleet, steps, episodes)
+                    if steps != 0 and episodes != 0:
+                        fleet.collect(steps=steps, episodes=episodes, policy=tree.fleet.policy, progress=not quiet)
         except (RolltapeError, KeyboardInterrupt, SystemExit) as error:
             failed = error
     _report(fleet, failed, tree.lake, quiet=quiet, json=json)
@@ -426,9 +427,11 @@ def _report(fleet: Fleet | None, failed: BaseException | None, lake: Path, *, qu
         if failed is not None:
             raise failed
         return
+    interrupted = isinstance(failed, KeyboardInterrupt)
     if fleet is None:
-        print("rolltape: interrupted before anything was recorded", file=sys.stderr)
-    raise SystemExit(INTERRUPTED if isinstance(failed, KeyboardInterrupt) else TERMINATED)
+        how = "interrupted" if interrupted else "ended by SIGTERM"
+        print(f"rolltape: {how} before anything was recorded", file=sys.stderr)
+    raise SystemExit(INTERRUPTED if interrupted else TERMINATED)
 
 
 def _left_behind(fleet: Fleet, lake: Path) -> str:
@@ -472,7 +475,8 @@ def _starting(env: str, quiet: bool) -> Iterator[None]:
         yield
 
 
-def _checked(option: str, parse: Any, value: Any) -> Any:
+def checked_option(option: str, parse: Any, value: Any) -> Any:
+    """What `parse` makes of an option's value; its refusal names the option. Raises typer.BadParameter."""
     try:
         return parse(value)
     except typer.BadParameter as error:

@@ -65,9 +65,9 @@ def tune(
 
     rolltape tune ALE/Breakout-v5 --seconds 15 --rounds 3 --dry-run
     """
-    from .record import _checked, arguments_of
+    from .record import arguments_of, checked_option
 
-    kwargs = _checked("--env-kwargs", arguments_of, env_kwargs)
+    kwargs = checked_option("--env-kwargs", arguments_of, env_kwargs)
     settings = settled(env, config, set_keys, {"lake": ("--lake", lake)})
     configure_logging(settings.config.logging.model_copy(update={"level": "warning"}), "program")
     from rolltape.actors.tuning import tune as measure

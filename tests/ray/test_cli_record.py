@@ -258,6 +258,28 @@ def test_a_signal_ends_a_run_in_an_orderly_way(number: signal.Signals, reason: s
     assert int(lengths.sum()) == len(run.steps()), "open episodes are closed as aborted, with all their steps"
 
 
+@pytest.mark.skipif("RAY_ADDRESS" in os.environ, reason="means this machine alone")
+def test_sigterm_while_the_run_starts(tmp_path: Path) -> None:
+    """Ray's own handler printed stacks of its threads then."""
+    process = subprocess.Popen(
+        command("record", "CartPole-v1", "--steps", "1000000000"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: list(tmp_path.glob("lake/runs/*/run.json")), "a run's folder", timeout_s=100)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (128 + signal.SIGTERM, "")
+    assert unexpected(err) == "rolltape: ended by SIGTERM before anything was recorded"
+    assert rolltape.open(tmp_path / "lake").runs().to_dicts()[0]["status"] in ("stopped", "crashed")
+
+
 def test_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
     done = subprocess.run(
         command("record", "CartPole-v1", "--steps", "10"),

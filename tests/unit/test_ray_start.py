@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -41,3 +42,19 @@ def test_what_does_not_start_is_said(starts: list[str], planned: list[str], left
     with pytest.raises(ClusterError, match=r"Cannot reach Ray on this machine: .*\. Its processes need a moment"):
         cluster.ensure_ray()
     assert len(starts) == left
+
+
+def test_the_handler_of_sigterm_stays_the_programs_own(starts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine(number: int, frame: Any) -> None: ...
+
+    def rays(number: int, frame: Any) -> None: ...
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for program, after in ((mine, mine), (signal.SIG_IGN, signal.SIG_IGN), (signal.SIG_DFL, rays)):
+            signal.signal(signal.SIGTERM, program)
+            monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, rays))
+            cluster.ensure_ray()
+            assert signal.getsignal(signal.SIGTERM) == after
+    finally:
+        signal.signal(signal.SIGTERM, before)
