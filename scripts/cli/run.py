@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -27,14 +28,16 @@ def run(
     ],
     lake: Annotated[
         Path | None,
-        typer.Option("--lake", envvar="ROLLTAPE_LAKE", help="Folder of recordings.", show_default="lake"),
+        typer.Option("--lake", help="Folder that recordings are in.", show_default="lake"),
     ] = None,
     cpus: Annotated[float, typer.Option(min=0, metavar="N", help="CPUs that the program asks Ray for.")] = 1.0,
     gpus: Annotated[float, typer.Option(min=0, metavar="N", help="GPUs that it asks for.")] = 0.0,
     memory: Annotated[int, typer.Option(min=0, metavar="MIB", help="Memory that it asks for, in MiB.")] = 0,
     config: ConfigFile = None,
     set_keys: SetKeys = None,
-    check: Annotated[bool, typer.Option("--check", help="Check options and settings; start nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check options, settings and the program; start nothing.")
+    ] = False,
 ) -> Any:
     """Run any program as a supervised worker; what it prints is kept, and recorders in it join the run.
 
@@ -50,6 +53,7 @@ def run(
     """
     settings = settled(None, config, set_keys, {"lake": ("--lake", lake)})
     if check:
+        _check_program(command[0])
         say_all_right()
         return settings, (cpus, gpus, memory * MIB)
     configure_logging(settings.config.logging, "program")
@@ -76,6 +80,17 @@ def run(
     if ended.skipped:
         print(f"rolltape: {ended.skipped:,} bytes of output were not shown; the recording has them", file=sys.stderr)
     raise SystemExit(ended.exit_code)
+
+
+def _check_program(name: str) -> None:
+    """Refuse a program that is not there, where it would run on this machine. Raises ConfigError."""
+    from rolltape.storage.configuration import SETTINGS_VARIABLE
+
+    if "RAY_ADDRESS" in os.environ or SETTINGS_VARIABLE in os.environ:
+        return  # the node that has room looks for it
+    from rolltape.actors.program_path import check_program
+
+    check_program(name, str(Path.cwd()), os.environ)
 
 
 def _begun(run_id: str, pid: int) -> None:

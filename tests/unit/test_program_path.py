@@ -7,6 +7,7 @@ import pytest
 from rolltape.actors.external_run import run_program
 from rolltape.actors.program_path import check_program
 from rolltape.schema.errors import ConfigError
+from rolltape.scripts.cli import main
 from rolltape.storage.configuration import configured_by
 
 
@@ -39,3 +40,22 @@ def test_no_run_begins_and_ray_does_not_start(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="no such program on the PATH"):
         run_program(["nosuchprog"], configured_by("tests", None, None, lake=tmp_path / "lake"))
     assert not (tmp_path / "lake" / "runs").exists()
+
+
+@pytest.mark.parametrize("elsewhere", ["RAY_ADDRESS", "ROLLTAPE__SETTINGS"])
+def test_a_check_looks_for_the_program(
+    elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said that all was right of a program that nobody has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--check", "--", "nosuchprog"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("rolltape: run: 'nosuchprog' cannot be started: there is no such program on the PATH.")
+    assert said.count("\n") == 1
+    monkeypatch.setenv(elsewhere, "10.0.0.1:6379" if elsewhere == "RAY_ADDRESS" else "{}")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--check", "--", "nosuchprog"])
+    assert not ended.value.code, "another machine may have it"
