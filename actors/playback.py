@@ -24,6 +24,7 @@ from rolltape.schema.columns import ABOUT_THE_RUN, TABLES
 from rolltape.schema.config import FragmentConfig
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.layout import CommitRange, RunFolder, list_tables
+from rolltape.storage.part_files import part_errors
 
 from .open_rows import OpenRows
 from .page import EPISODES, STEPS, ProducerPage
@@ -182,7 +183,8 @@ def load_commit(parts: dict[str, Path], keys: Sequence[ProducerKey]) -> dict[Pro
     """The rows of a commit that certain producers made, by producer."""
     found: dict[ProducerKey, Tables] = {key: {} for key in keys}
     for name, part in parts.items():
-        table = _as_sent(pq.read_table(part))
+        with part_errors(str(part)):
+            table = _as_sent(pq.read_table(part))
         worker, life = table["worker"].to_numpy(), table["incarnation"].to_numpy()
         for key in keys:
             mine = np.flatnonzero((worker == key.producer) & (life == key.incarnation))

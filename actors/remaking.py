@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def native_again(
         what = f"The native {recipe.env_id} cannot be made again. It raised {said(error)}. {HOW}"
         raise EnvError(what) from error
     if not isinstance(env, gym.vector.VectorEnv) or env.num_envs != num_envs:
-        env.close()
+        with suppress(Exception):  # it may be no environment at all
+            env.close()
         raise ReplayFailed(
             f"{recipe.env_id} makes {env}; a replay of this run needs the native vector environment of {num_envs} "
             f"sub-environments that was recorded. {HOW}"
@@ -102,6 +104,8 @@ def make_again(run: Run, recipe: EnvRecipe) -> gym.Env[Any, Any]:
     """One environment for a replay. Raises EnvError and the like, or ReplayFailed where it has other spaces."""
     try:
         env = make_env(_unchecked(recipe))
+        if not isinstance(env, gym.Env):
+            raise EnvError(f"{recipe.env_id} makes {env!r}, which is not a gymnasium.Env.")
         own = len(env.spec.additional_wrappers) if recipe.wrappers and env.spec is not None else 0
         for wrap in recipe.wrappers[own:]:
             env = wrap(env)

@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
@@ -261,7 +262,12 @@ def _entry_point(source: str) -> Callable[..., gym.Env[Any, Any]]:
     module, _, name = source.partition(":")
     found = import_module(module)
     try:
-        return getattr(found, name)
+        made_by: Any = getattr(found, name)
+        if callable(made_by):
+            return made_by
+        raise UnknownEnvironment(
+            f"No environment {source!r}: it is {shorten(repr(made_by), 80)}. Name a callable that makes one."
+        )
     except AttributeError:
         near = difflib.get_close_matches(name, vars(found), n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""

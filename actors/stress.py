@@ -23,6 +23,7 @@ from rolltape.schema.config_resources import ResourcesConfig
 from rolltape.schema.errors import ConfigError, LakeNotFound
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.spaces import space_from_descriptor
+from rolltape.storage.part_files import part_errors
 from rolltape.storage.room import check_room
 
 from .end_summary import EndSummary
@@ -267,7 +268,8 @@ def _extent(run: Run) -> tuple[list[ProducerKey], int, float, int]:
     for table in ("steps", "episodes", "ledger"):
         for part in run.parts(table):
             names = ["worker", "incarnation", *(["time"] if table == "steps" else [])]
-            rows = pq.read_table(part, columns=names)
+            with part_errors(str(part)):
+                rows = pq.read_table(part, columns=names)
             found = rows.group_by(["worker", "incarnation"]).aggregate([])
             keys |= {ProducerKey(*key) for key in zip(*(found[n].to_pylist() for n in names[:2]), strict=True)}
             if table == "steps" and len(rows):

@@ -6,6 +6,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rolltape.schema.errors import ConfigError, MissingExtra, SchemaMismatch
+from rolltape.schema.errors import ConfigError, MissingExtra, SchemaMismatch, StorageError
 
 from .files import FileOps, storage_errors
 
@@ -46,13 +47,16 @@ def write_film(path: str | os.PathLike[str], pictures: Iterable[np.ndarray], fps
     check_film(target, fps)
     write = WRITERS[target.suffix.lower()]
     with storage_errors(FileOps(), target):
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.stem}.partial{target.suffix}")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             count = write(temporary, _colours(pictures), fps)
             temporary.replace(target)
+        except (FileNotFoundError, FileExistsError) as error:  # a folder that takes no files, a file for a folder
+            raise StorageError(f"Cannot write {target}: {error.strerror or error}. Choose another file.") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
     return count
 
 

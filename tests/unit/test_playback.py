@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolltape.actors.page import EPISODES, STEPS, ProducerPage
-from rolltape.actors.playback import PlaybackRows
+from rolltape.actors.playback import PlaybackRows, load_commit
 from rolltape.actors.stress import Rate
 from rolltape.schema.config import FragmentConfig
-from rolltape.schema.errors import ConfigError
+from rolltape.schema.errors import ConfigError, CorruptRecording
 from rolltape.schema.messages import ProducerKey
 from tests.fragments import TIME_0_US, Producer
 
@@ -140,3 +140,10 @@ def test_rates(text: str, rate: Rate) -> None:
 def test_rates_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="unlimited"):
         Rate.parse(text)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    part = tmp_path / "w0.0-00000001-00000001.parquet"
+    part.write_bytes(b"no part")
+    with pytest.raises(CorruptRecording, match=f"{part} cannot be read: .*`rolltape repair` puts it aside"):
+        load_commit({"steps": part}, [KEY])
