@@ -35,7 +35,11 @@ def part_errors(path: str) -> Iterator[None]:
     FileNotFoundError passes: the part has vanished.
     """
     with content_errors(
-        path, lambda said: f"{path} cannot be read: {said} Its marker says that it exists; was it damaged?"
+        path,
+        lambda said: (
+            f"{path} cannot be read: {said} Its marker says that it exists; was it damaged? `rolltape verify` says "
+            "what else is, `rolltape repair` puts it aside."
+        ),
     ):
         yield
 

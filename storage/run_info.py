@@ -48,7 +48,7 @@ def write_run_info(run: RunFolder, info: Mapping[str, Any], *, files: FileOps | 
 
 def read_run_info(run: RunFolder, *, files: FileOps | None = None) -> dict[str, Any]:
     """The content of `run.json`. Raises LakeNotFound without one, CorruptRecording where it cannot be used."""
-    info = read_json(run.run_json, files=files)
+    info = read_json(run.run_json, files=files, remedy=f" `rolltape repair {run.run_id}` restores it from its copy.")
     if info is None:
         raise LakeNotFound(f"No run at {run.path}: there is no {run.run_json.name}.")
     check_format(run, info.get("format"))
@@ -91,7 +91,7 @@ def small_files(run: RunFolder) -> dict[str, str]:
 
 def read_end_info(run: RunFolder, *, files: FileOps | None = None) -> dict[str, Any] | None:
     """The content of `end.json`; None while the run goes on or when it crashed. Raises CorruptRecording."""
-    found = read_json(run.end_json, files=files)
+    found = read_json(run.end_json, files=files, remedy=f" `rolltape repair {run.run_id}` writes a new one.")
     return None if found is None else {name: value for name, value in found.items() if name not in (KEY, "files")}
 
 
@@ -113,15 +113,21 @@ def _replace(files: FileOps, path: Path, content: Mapping[str, Any]) -> None:
         raise LakeNotFound(f"No run at {path.parent}: there is no such folder.") from None
 
 
-def read_json(path: Path, *, files: FileOps | None = None) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is none. Raises CorruptRecording or UnreadableNow, naming it."""
+def read_json(path: Path, *, files: FileOps | None = None, remedy: str = "") -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none. Raises CorruptRecording or UnreadableNow, naming it.
+
+    Args:
+        path: the file.
+        files: how it is read.
+        remedy: what to do where it is damaged; ends the message.
+    """
     try:
-        with content_errors(path, lambda said: f"{path} cannot be read: {said}"):
+        with content_errors(path, lambda said: f"{path} cannot be read: {said}{'.' if remedy else ''}{remedy}"):
             content = json.loads((files or FileOps()).read(path))
     except FileNotFoundError:
         return None
     if not isinstance(content, dict):
-        raise CorruptRecording(f"{path} does not hold a JSON object.")
+        raise CorruptRecording(f"{path} does not hold a JSON object.{remedy}")
     return content
 
 

@@ -22,6 +22,16 @@ from rolltape.schema.errors import CorruptRecording, UnreadableNow
 OF_THE_FILE: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
 """Numbers of an OSError that is about a file itself."""
 
+TRY_AGAIN: Final = "Try again when there are free files and memory and the disk answers."
+NO_RIGHT: Final = "Give this user the right to read it, or try as the one who owns the lake."
+TO_DO: Final[dict[int | None, str]] = {
+    errno.EIO: "Try again; where it stays so the disk is failing: copy the lake to another disk, without this file, "
+    "and `rolltape repair` the run there, which declares what is lost.",
+    errno.EACCES: NO_RIGHT,
+    errno.EPERM: NO_RIGHT,
+}
+"""By the number of an OSError."""
+
 
 def is_passing(error: BaseException) -> bool:
     """Whether an error of reading says nothing of the content (rule 2)."""
@@ -37,7 +47,7 @@ def unreadable_now(path: str | Path, error: BaseException) -> UnreadableNow:
     said = " ".join(str(error).split()) or type(error).__name__
     return UnreadableNow(
         f"{path} cannot be read at the moment: {said.rstrip('.')}. That does not say that it is damaged, so nothing "
-        "was done with it. Try again when there are free files and memory and the disk answers."
+        f"was done with it. {TO_DO.get(getattr(error, 'errno', None), TRY_AGAIN)}"
     )
 
 

@@ -70,6 +70,20 @@ def test_the_two_are_told_apart(error: Exception, passing: bool) -> None:
             raise error
 
 
+@pytest.mark.parametrize(
+    ("number", "to_do"),
+    [
+        (errno.EMFILE, "Try again when there are free files and memory"),
+        (errno.EIO, "where it stays so the disk is failing: copy the lake to another disk, without this file, and `roll"),
+        (errno.EACCES, "Give this user the right to read it"),
+    ],
+)
+def test_what_to_do_is_said(number: int, to_do: str) -> None:
+    with pytest.raises(UnreadableNow, match=f"^part.parquet cannot be read at the moment: .*{to_do}"):
+        with part_errors("part.parquet"):
+            raise OSError(number, os.strerror(number))
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
 def test_a_reader_with_too_many_open_files(tmp_path: Path) -> None:
     """It said that the part was damaged, and named it."""
