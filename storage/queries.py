@@ -54,7 +54,7 @@ GONE: Final = "No files found"
 ONE_THREAD: Final[dict[str, Any]] = {"threads": 1, "async_threads": 0}
 """Options of a DuckDB that works in the thread that calls it. Otherwise eight more wait to read for it, begun and ended
 with each connection, and what each takes from the C allocator grows an arena that a process does not give back."""
-_READS: Final = frozenset({"SELECT", "EXPLAIN"})
+_READS: Final = frozenset({"SELECT"})
 
 
 def common_columns(table: str) -> dict[str, str | None]:
@@ -252,11 +252,11 @@ class Engine:
         kinds = [statement.type.name for statement in statements]
         if len(kinds) != 1 or kinds[0] not in _READS:
             raise ConfigError(
-                f"sql: expected one statement that reads (select, from, describe, summarize, explain), "
+                f"sql: expected one statement that reads (select, from, describe, summarize, show tables), "
                 f"got {', '.join(kinds) or 'none'}. A lake is read-only; use a DuckDB of your own for the rest."
             )
         words = set(re.findall(r"\w+", text.lower()))
-        self.refresh(name for name in self.names if name in words)
+        self.refresh(name for name in self.names if name in words or "show" in words)
         return text.strip().rstrip(";")
 
     def refresh(self, names: Iterable[str]) -> None:

@@ -21,11 +21,12 @@ def seconds(text: str, option: str) -> float:
 
 def size(text: str, option: str) -> int:
     """Bytes of `500MB`, `100GB`, `2TiB` or a plain number. Raises ConfigError, naming the option."""
-    return int(_amount(text.upper(), option, BYTES, "a size such as 500MB, 100GB or 2TiB"))
+    return int(_amount(text, option, BYTES, "a size such as 500MB, 100GB or 2TiB"))
 
 
 def _amount(text: str, option: str, units: dict[str, int], expected: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    if match is None or match[2] not in units:
+    unit = "" if match is None else match[2] if match[2] in units else match[2].upper()
+    if match is None or unit not in units:
         raise ConfigError(f"{option}: expected {expected}, got {text!r}")
-    return float(match[1]) * units[match[2]]
+    return float(match[1]) * units[unit]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .amounts import AGES, seconds
-from .options import Lake, Which
+from .options import Lake, Which, one_or_all
 
 
 class Level(StrEnum):
@@ -20,6 +20,7 @@ class Level(StrEnum):
 
 
 def compact(
+    ctx: typer.Context,
     run: Which = "latest",
     lake: Lake = Path("lake"),
     all: Annotated[bool, typer.Option("--all", help="All runs of the lake.")] = False,
@@ -45,9 +46,12 @@ def compact(
 
     from .output import console
 
+    one_or_all(ctx, all)
     grace_s = seconds(grace, "--grace")
     allocate_for_merging()
     reports = compact_lake(lake, None if all else run, level=level.value, grace_s=grace_s, wait=wait)
+    if not reports:
+        console().print(f"No runs in {lake}.")
     for report in reports:
         if report.merged:
             console().print(

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from .options import Lake, Which
+from .options import Lake, Which, one_or_all
 from .verify import All, AsJson, chosen
 
 
 def migrate(
+    ctx: typer.Context,
     run: Which = "latest",
     lake: Lake = Path("lake"),
     all: All = False,
@@ -29,6 +30,7 @@ def migrate(
     from rolltape.storage.migrations import migrate_run, restore_run
     from rolltape.storage.verify import all_runs
 
+    one_or_all(ctx, all)
     runs = all_runs(lake) if all else [chosen(lake, run)]
     if back:
         if all:
@@ -40,6 +42,8 @@ def migrate(
         json_format.dump([report.as_json() for report in reports], sys.stdout, indent=2)
         print()
         return
+    if not reports:
+        print(f"No runs in {lake}.")
     for report in reports:
         if report.found == report.reached:
             print(f"{report.run_id}: format {report.found}, nothing to do")

@@ -17,9 +17,21 @@ class Format(StrEnum):
     csv = "csv"
 
 
+def given(ctx: typer.Context, name: str) -> bool:
+    """Whether the option or argument of this name was said, and is not its default."""
+    return str(ctx.get_parameter_source(name)) != "ParameterSource.DEFAULT"
+
+
+def one_or_all(ctx: typer.Context, all: bool) -> None:
+    """Refuse a run that is named beside `--all`: one of the two would count for nothing. Raises typer.BadParameter."""
+    if all and given(ctx, "run"):
+        named = ctx.params["run"]
+        raise typer.BadParameter(f"every run, or the one that is named; got {named!r} too", param_hint="--all")
+
+
 def _lake(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
     """The lake that files of settings name, where neither an option nor the environment does."""
-    if ctx.resilient_parsing or str(ctx.get_parameter_source(param.name or "")) != "ParameterSource.DEFAULT":
+    if ctx.resilient_parsing or given(ctx, param.name or ""):
         return value
     from rolltape.storage.configuration import configured_lake
 

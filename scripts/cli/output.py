@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rolltape.storage.relation import Relation
 
 ROWS_OF_A_TABLE = 20
+MOST_ROWS = (1 << 63) - 1
+"""What DuckDB counts to."""
 WIDTH_OF_A_FILE = 400
 """Columns of a table that goes to a file or a pipe, where nothing should be cut off."""
 
@@ -54,6 +56,7 @@ def show(
     """
     if limit is None:
         limit = ROWS_OF_A_TABLE if form is Format.table and output is None else 0
+    limit = min(limit, MOST_ROWS)
     with query_errors(relation, where=where, order=order):
         rows = relation if where is None else relation.filter(where)
         rows = rows.order(order) if order else rows
@@ -124,10 +127,12 @@ def _write(relation: Relation, path: Path) -> None:
         else:
             with path.open("w", newline="", encoding="utf-8") as file:
                 forms[path.suffix](relation, file)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.parent.is_dir():
+            raise StorageError(f"Cannot write {path}: {error.strerror}. Choose another file.") from error
         raise StorageError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.") from None
     except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"Cannot write {path}: {error.strerror or error}. Choose another file.") from error
 
 
 def _write_parquet(relation: Relation, path: Any) -> None:

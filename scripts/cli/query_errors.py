@@ -30,13 +30,28 @@ def query_errors(rows: Relation, *, where: str | None = None, order: str | None 
     try:
         yield
     except duckdb.Error as error:
-        raise ConfigError(_of_options(error, rows, where, order) or _of_a_table(error, rows) or str(error)) from error
+        raise ConfigError(_of_options(error, rows, where, order) or _of_a_query(error, rows)) from error
 
 
-def _of_a_table(error: duckdb.Error, rows: Relation) -> str:
-    if (unknown := re.search(r"Table with name (\S+) does not exist", str(error))) is None:
-        return ""
-    return f"sql: no table named {unknown[1]}. There are {', '.join(sorted(rows.engine.names))}."
+def _of_a_query(error: duckdb.Error, rows: Relation) -> str:
+    if (unknown := re.search(r"Table with name (\S+) does not exist", str(error))) is not None:
+        return f"sql: no table named {unknown[1]}. There are {', '.join(sorted(rows.engine.names))}."
+    said = _in_a_line(error)
+    if (unknown := re.search(r'Referenced column "(.+?)" not found', said)) is None:
+        return f"sql: {said}"
+    found = re.search("Candidate bindings: (.+)", said)
+    near = f" Near are {found[1]}." if found else ""
+    return (
+        f"sql: no column {unknown[1]} in what is asked.{near} `describe TABLE` lists those "
+        "that all runs have; what the spaces of a run bring with them Python gives: lake.steps(run), "
+        "lake.episodes(run=run)."
+    )
+
+
+def _in_a_line(error: duckdb.Error) -> str:
+    """Without the kind of error, and without the statement around the user's."""
+    said = " ".join(str(error).partition("\n\nLINE ")[0].split())
+    return said.partition(": ")[2] or said
 
 
 def _of_options(error: duckdb.Error, rows: Relation, where: str | None, order: str | None) -> str:
@@ -59,8 +74,7 @@ def _of_options(error: duckdb.Error, rows: Relation, where: str | None, order: s
 
 def _said(error: duckdb.Error, text: str, rows: Relation) -> str:
     if (unknown := re.search(r'Referenced column "(.+?)" not found', str(error))) is None:
-        said = " ".join(str(error).partition("\n\nLINE ")[0].split())
-        return said.partition(": ")[2] or said
+        return _in_a_line(error)
     name, columns = unknown[1], rows.columns
     quoted = f" A text stands in single quotes: '{name}'." if f'"{name}"' in text else ""
     return f"no column {name}.{did_you_mean(name, columns)} There are {', '.join(columns)}.{quoted}"

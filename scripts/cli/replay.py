@@ -66,6 +66,8 @@ def replay(
 
     if not episode and not where and not everything:
         raise ConfigError("replay: say which episodes: --episode N, --where CONDITION, or --all.")
+    if everything and (episode or where):
+        raise ConfigError("replay: --all means every episode; leave it out, or --episode and --where.")
     console = Console(highlight=False, soft_wrap=True, markup=False)
     recorded = open_lake(lake).run(run)
     with query_errors(recorded.episodes(), where=where), _progress() as progress:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Lake
+from .options import Lake, given
 
 if TYPE_CHECKING:
     from rolltape.actors.stress import StressReport
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 DIFFERS = 3
 """Exit code where a row came out other than it went in."""
 SYNTHETIC = "With --synthetic"
+OF_SYNTHETIC = ("envs", "workers", "steps", "frames", "env_kwargs")
+OF_A_RUN = {"run": "RUN", "lake": "--lake", "players": "--players"}
+"""Parameters that are for one of the two alone."""
 
 
 def stress(
+    ctx: typer.Context,
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run id, its beginning, or 'latest'.")] = "latest",
     lake: Lake = Path("lake"),
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Lake that the load is recorded into.")] = Path(
@@ -82,10 +86,9 @@ def stress(
 
     rolltape stress --synthetic -n 64 --rate 20000/s -k observation_bytes=4096
     """
-    from rolltape.schema.errors import ConfigError
+    from .record import arguments_of, checked_option, frames_of
 
-    from .record import arguments_of, frames_of
-
+    _refuse_what_counts_for_nothing(ctx, synthetic)
     options: dict[str, Any] = {"rate": rate, "check": check, "progress": False if quiet else None}
     with contextlib.redirect_stdout(sys.stderr):
         if synthetic:
@@ -96,16 +99,14 @@ def stress(
                 num_envs=envs,
                 num_workers=workers,
                 steps=steps,
-                frames=frames_of(frames),
-                env_kwargs=arguments_of(env_kwargs),
+                frames=checked_option("--frames", frames_of, frames),
+                env_kwargs=checked_option("--env-kwargs", arguments_of, env_kwargs),
                 **options,
             )
         else:
             from rolltape.actors.stress import stress as stress_run
             from rolltape.storage.lake import open_lake
 
-            if env_kwargs:
-                raise ConfigError("stress: --env-kwargs are for --synthetic; a recorded run makes no environment.")
             report = stress_run(open_lake(lake).run(run), into, players=players, **options)
     if json:
         print(json_format.dumps(_as_json(report)))
@@ -113,6 +114,20 @@ def stress(
         _print(report)
     if report.difference is not None:
         raise typer.Exit(DIFFERS)
+
+
+def _refuse_what_counts_for_nothing(ctx: typer.Context, synthetic: bool) -> None:
+    """Raise ConfigError for what only the other kind of load looks at."""
+    from rolltape.schema.errors import ConfigError
+
+    if synthetic:
+        idle = [word for name, word in OF_A_RUN.items() if given(ctx, name)]
+        why = "with --synthetic no recorded run is played back"
+    else:
+        idle = [f"--{name.replace('_', '-')}" for name in OF_SYNTHETIC if given(ctx, name)]
+        why = "a recorded run makes no environment; these are for --synthetic"
+    if idle:
+        raise ConfigError(f"stress: leave out {', '.join(idle)}: {why}.")
 
 
 def _print(report: StressReport) -> None:

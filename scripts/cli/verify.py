@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Lake, Which
+from .options import Lake, Which, one_or_all
 
 if TYPE_CHECKING:
     from rolltape.storage.findings import RunReport
@@ -22,6 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JS
 
 
 def verify(
+    ctx: typer.Context,
     run: Which = "latest",
     lake: Lake = Path("lake"),
     all: All = False,
@@ -53,6 +54,7 @@ def verify(
 
     from .output import console
 
+    one_or_all(ctx, all)
     runs = all_runs(lake) if all else [chosen(lake, run)]
     reports = [verify_run(one, settle_it=settle, threads=threads, rows=rows) for one in runs]
     catalog = check_catalog(lake, [report.run_id for report in reports])
@@ -71,7 +73,7 @@ def verify(
         print_report(report)
     for finding in catalog:
         console().print(f"  {finding.severity:<7} {finding.path}: {finding.text}")
-    if len(reports) > 1:
+    if len(reports) != 1:
         counts = {name: sum(report.verdict == name for report in reports) for name in ("clean", "lossy", "failed")}
         console().print(f"{len(reports)} runs: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
     raise typer.Exit(code)
@@ -84,7 +86,8 @@ def chosen(lake: Path, run: str):
 
     runs = all_runs(lake)
     if not runs:
-        raise LakeNotFound(f"No runs in {lake}.")
+        example = f"rolltape record CartPole-v1 --steps 1000 --lake {lake}"
+        raise LakeNotFound(f"No runs in {lake} yet. Record one: `{example}`.")
     found = [one for one in runs if one.run_id.startswith(run.upper())] if run != "latest" else runs[-1:]
     if len(found) == 1:
         return found[0]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from rolltape.schema.errors import ClusterError
+from rolltape.schema.errors import ClusterError, ConfigError
 
 from .job import RUN_METADATA, Job
 
@@ -29,9 +29,15 @@ class JobServer:
 
     Raises:
         ClusterError: nobody answers, or the token is wrong.
+        ConfigError: it is no URL.
     """
 
     def __init__(self, address: str) -> None:
+        if "://" not in address:
+            raise ConfigError(
+                f"--address: expected the URL of the head's dashboard, such as http://head:8265, got {address!r}. "
+                "Without it RAY_API_SERVER_ADDRESS is used."
+            )
         self.address = address
         _bring_token()
         with self._errors():

@@ -146,7 +146,19 @@ def test_info(lake: Path, rolltape) -> None:
         (["runs", "--where", "steps > 1", "--order", "step"], 1, "--order 'step': no column step. Did you mean steps?"),
         (["logs", "--all", "--where", "x = 2"], 1, "--where 'x = 2': no column x. There are run_id, "),
         (["replay", "--where", "lenght > 1"], 1, "--where 'lenght > 1': no column lenght. Did you mean length?"),
-        (["sql", "select x from runs"], 1, 'rolltape: Binder Error: Referenced column "x" not found'),
+        (["sql", "select x from runs"], 1, "rolltape: sql: no column x in what is asked. Near are "),
+        (["sql", "select\n1 +"], 1, 'rolltape: sql: syntax error at or near "+"\n'),
+        (["sql", "explain select 1"], 1, "(select, from, describe, summarize, show tables), got EXPLAIN"),
+        (["verify", "0", "--all"], 2, "Invalid value for --all: every run, or the one that is named; got '0' too"),
+        (["migrate", "0", "--all"], 2, "Invalid value for --all: "),
+        (["compact", "0", "--all"], 2, "Invalid value for --all: "),
+        (["replay", "--all", "--episode", "1"], 1, "--all means every episode; leave it out"),
+        (["stress", "--synthetic", "latest"], 1, "stress: leave out RUN: with --synthetic no recorded run is played"),
+        (["stress", "--frames", "none", "-n", "2"], 1, "leave out --envs, --frames: a recorded run makes no environment"),
+        (["stress", "--synthetic", "--frames", "all"], 2, "Invalid value for --frames: expected auto, none,"),
+        (["submit", "--address", "head", "--status", "x"], 1, "--address: expected the URL of the head's dashboard"),
+        (["runs", "--output", "/proc/x.csv"], 1, "Cannot write /proc/x.csv: No such file or directory. Choose another"),
+        (["retain", "--max-size", "big"], 1, "--max-size: expected a size such as 500MB, 100GB or 2TiB, got 'big'"),
         (["sql", "select * from episode"], 1, "no table named episode. There are adoption, control, episodes,"),
         (["retain"], 1, "retain: give --keep-last N, --max-age AGE or --max-size SIZE; without a rule nothing goes."),
         (["retain", "--max-age", "30"], 1, "--max-age: expected an age such as 45s, 90m, 12h, 30d or 2w, got '30'"),
@@ -159,6 +171,22 @@ def test_what_is_wrong_is_said_once(lake: Path, rolltape, arguments: list[str], 
     ended, out, err = rolltape(*arguments)
     assert (ended, out) == (code, "")
     assert said in err and "Traceback" not in err and "read_parquet" not in err
+
+
+def test_a_limit_that_no_lake_reaches(lake: Path, rolltape) -> None:
+    assert rolltape("runs", "--limit", str(10**23))[1].count("\n") == 3
+
+
+def test_what_there_is_to_ask(lake: Path, rolltape) -> None:
+    assert {"episodes", "runs", "steps"} <= set(rolltape("sql", "show tables")[1].split())
+
+
+def test_all_of_a_lake_without_runs(tmp_path: Path, rolltape) -> None:
+    (tmp_path / "lake" / "runs").mkdir(parents=True)
+    lake = str(tmp_path / "lake")
+    assert rolltape("verify", "--all", "--lake", lake)[1].endswith("0 runs: 0 clean, 0 lossy, 0 failed\n")
+    for command in ("migrate", "compact"):
+        assert rolltape(command, "--all", "--lake", lake) == (0, f"No runs in {lake}.\n", "")
 
 
 def test_debug_shows_where_an_error_came_from(lake: Path) -> None:
