@@ -88,7 +88,9 @@ class Diagnostics:
         if counts is not None:
             cores["hub"] = self._per_second(self._cpu, "hub", counts.hub_cpu_s, passed)
         beats = [] if counts is None else [beat for beat in counts.keys.values() if not beat.done]
-        waiting = {b.key: self._per_second(self._waited, str(b.key), b.waited_s, passed) for b in beats}
+        waiting = {  # beats come between looks at any time, so that what they add up to may be more than has passed
+            b.key: min(1.0, self._per_second(self._waited, str(b.key), b.waited_s, passed)) for b in beats
+        }
         found = {
             (code, who): say
             for code, who, say in (

@@ -350,10 +350,12 @@ class Writer:
             if not (self._fencing or log.due() or (self._hurried and log.pending_bytes)):
                 await self._until_called(log.due_in_s())
                 continue
-            self._hurried = self._fencing = False
+            hurried, self._hurried, self._fencing = self._hurried, False, False
             if self._metrics is not None and self._metrics.due():
                 self._bring_metrics(log)
             batch = log.take()
+            if log.pending_bytes:  # more than a commit takes
+                self._hurried = hurried
             try:
                 report = await loop.run_in_executor(self._thread, self._commit, log, batch)
             except RolltapeError as error:

@@ -55,7 +55,8 @@ class CommitConfig(Frozen):
     max_bytes: Annotated[int, Field(ge=64 << 10, le=1024 * MIB), Unit("bytes"), Risk(COMMIT_COST, below=4 * MIB)] = (
         128 * MIB
     )
-    """Bytes received since the last commit. Every commit costs 10-14 kB on disk, so that pictures want large ones."""
+    """Bytes that wait for a commit, and at which a commit stops taking more: a slow disk acknowledges often. Every
+    commit costs 10-14 kB on disk, so that pictures want large ones."""
     max_age_s: Annotated[
         float, Field(gt=0, le=60), Unit("s"), Risk(COMMIT_COST, below=0.1), Risk(LAG_COST, above=5)
     ] = 0.8

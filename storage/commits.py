@@ -2,8 +2,9 @@
 
 Rules:
 1. A fragment is taken in the order of its producer key (sequences.py) and kept in memory until it is durable.
-2. A commit takes everything pending. Its number is one more than the writer's last commit: numbers have no
-   holes.
+2. A commit takes what is pending in the order in which it came: everything, or what first reaches `max_bytes`, so that
+   a slow disk acknowledges often. A fence is taken with everything that came before it. A commit's number is one more
+   than the writer's last: numbers have no holes.
 3. Parts are written to staging, one a table that has rows, and made durable. A reader never sees any of that.
 4. Then each part is linked to its final name, in the order of TABLES: episodes last, so that even a plain
    glob never sees an episode before its steps. A link fails when the name exists: nothing is ever
@@ -28,6 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
@@ -245,15 +247,18 @@ class CommitLog:
     # ---- commits out ----
 
     def take(self) -> Batch:
-        """All that is pending, for `commit`; offers go on.
+        """What the next commit takes of what is pending (rule 2), for `commit`; offers go on.
 
         Raises RuntimeError when the last batch is still out.
         """
         with self._lock:
             if self._taken is not None:
                 raise RuntimeError("take() was called while a commit is in progress")
-            self._taken = Batch(tuple(self._pending), frozenset(self._sequences.fenced))
-            self._pending, self._pending_bytes = [], 0
+            fenced = frozenset(self._sequences.fenced)
+            n = self._enough() if fenced <= self._fenced_durable else len(self._pending)
+            self._taken = Batch(tuple(self._pending[:n]), fenced)
+            del self._pending[:n]
+            self._pending_bytes -= sum(fragment.nbytes for fragment in self._taken.fragments)
             return self._taken
 
     def commit(self, batch: Batch) -> CommitReport:
@@ -296,6 +301,11 @@ class CommitLog:
             pass  # the next writer of the slot does it
 
     # ---- inside ----
+
+    def _enough(self) -> int:
+        """How many pending fragments, the oldest first, reach `max_bytes`; all where they do not."""
+        sizes = accumulate(fragment.nbytes for fragment in self._pending)
+        return next((n for n, size in enumerate(sizes, 1) if size >= self._config.max_bytes), len(self._pending))
 
     def _publish(self, batch: Batch) -> Marker:
         commits = CommitRange(self._staging.writer, self._last + 1, self._last + 1)  # rule 2

@@ -36,10 +36,13 @@ errors = st.sampled_from([errno.ENOSPC, errno.EIO, errno.EROFS])
 class Writers(RuleBasedStateMachine):
     """Writers come, fail, are killed, stopped and woken; producers send, resend, and are replaced."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(one_by_one=st.booleans())
+    def begin(self, one_by_one: bool) -> None:
+        """`one_by_one`: a commit takes one fragment, however many are pending."""
         self.disk = MemoryFiles()
         self.world = World(self.disk)
+        if one_by_one:
+            self.world.config = self.world.config.model_copy(update={"max_bytes": 1})
         self.files: list[WatchedFiles] = []
         self.logs: list[CommitLog] = []
         self.stopped: list[tuple[int, CommitLog]] = []
@@ -236,6 +239,8 @@ class Writers(RuleBasedStateMachine):
             self.reopen(slot)
             self.deliver_to(self.logs[slot], slot)
             self.commit_on(slot)
+            while self.logs[slot].held_bytes:
+                self.commit_on(slot)
         self.world.check()
         for sender in self.world.senders.values():
             assert sender.fenced or sender.acked == len(sender.made)

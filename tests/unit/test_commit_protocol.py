@@ -373,6 +373,50 @@ def test_a_fence_alone_can_be_committed() -> None:
     assert world.open().recovery.fenced == {ProducerKey(7, 0)}
 
 
+def test_a_commit_takes_what_first_reaches_its_bytes() -> None:
+    """A slow disk so acknowledges what came first while the rest waits."""
+    world = World(MemoryFiles())
+    sender = world.sender(1)
+    sender.make(5)
+    nbytes = sum(batch.get_total_buffer_size() for batch in sender.made[0].batches.values())
+    world.config = world.config.model_copy(update={"max_bytes": nbytes + 1})
+    log = world.open()
+    sender.deliver(log)
+    held = log.pending_bytes
+    batch = log.take()
+    assert [fragment.header.sequence for fragment in batch.fragments] == [1, 2]
+    assert (log.held_bytes, log.pending_bytes > 0, log.due()) == (held, True, True)
+    log.commit(batch)
+    assert log.watermarks[sender.key].sequence == 2
+    assert log.take().fragments[0].header.sequence == 3
+
+
+def test_a_fence_is_taken_with_all_that_came_before_it() -> None:
+    """Who fences waits for what was received: none of it may lie in a later commit than the fence."""
+    world = World(MemoryFiles())
+    world.config = world.config.model_copy(update={"max_bytes": 1})
+    sender, log = world.sender(1), world.open()
+    sender.make(3)
+    sender.deliver(log)
+    assert log.fence_producer(sender.key).sequence == 3
+    world.commit(log)
+    assert (log.watermarks[sender.key].sequence, log.held_bytes) == (3, 0)
+
+
+def test_what_a_failed_commit_took_comes_first_again() -> None:
+    world = World(MemoryFiles())
+    world.config = world.config.model_copy(update={"max_bytes": 1})
+    files = WatchedFiles(world.disk)
+    sender, log = world.sender(1), world.open(files=files)
+    sender.make(2)
+    sender.deliver(log)
+    files.watch = stopping(world.disk, 0, OSError(errno.ENOSPC, "full")).watch
+    with pytest.raises(StorageError):
+        world.commit(log)
+    files.watch = lambda *_: None
+    assert [fragment.header.sequence for fragment in log.take().fragments] == [1]
+
+
 def test_due_by_bytes_and_by_age() -> None:
     world = World(MemoryFiles())
     now = 10.0

@@ -84,6 +84,7 @@ def test_a_healthy_run_says_nothing(stage: Stage) -> None:
         ({"queued": 65}, "LOG6004 Producer p3.1 has 65 fragments that are not durable (bound 64)."),
         ({"queue": 70}, "LOG6004 The writer has 70 fragments that are not durable (bound 64)."),
         ({"waiting": 0.8}, "LOG4001 p3.1 stands still for room 80% of the time (bound 50%)."),
+        ({"waiting": 1.3}, "LOG4001 p3.1 stands still for room 100% of the time (bound 50%)."),  # two beats in one look
         ({"hub": 0.95}, "LOG6003 The hub uses 0.95 cores (bound 0.90)."),
     ],
 )

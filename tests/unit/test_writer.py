@@ -230,6 +230,19 @@ def test_flush_commits_what_is_there(stage: Stage) -> None:
     stage.tell(story, max_age_s=60.0)
 
 
+def test_who_is_waited_for_is_committed_whole_though_it_is_more_than_one_commit_takes(stage: Stage) -> None:
+    source = stage.producer()
+
+    async def story(writer: Writer) -> None:
+        calls = [sent(writer, source.fragment(2000)) for _ in range(5)]
+        await settled(*calls)
+        await writer.hurry(source.key, 5)
+        assert {(await call).status for call in calls} == {"durable"}
+        assert len(list(stage.run.commits.iterdir())) == 5
+
+    stage.tell(story, max_age_s=60.0, max_bytes=64 << 10)
+
+
 def test_a_restarted_writer_knows_what_is_durable(stage: Stage) -> None:
     source = stage.producer()
     fragments = [source.fragment() for _ in range(4)]
