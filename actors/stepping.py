@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, cast
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
@@ -262,9 +262,9 @@ def _entry_point(source: str) -> Callable[..., gym.Env[Any, Any]]:
     module, _, name = source.partition(":")
     found = import_module(module)
     try:
-        made_by: Any = getattr(found, name)
+        made_by = getattr(found, name)
         if callable(made_by):
-            return made_by
+            return cast("Callable[..., gym.Env[Any, Any]]", made_by)
         raise UnknownEnvironment(
             f"No environment {source!r}: it is {shorten(repr(made_by), 80)}. Name a callable that makes one."
         )
