@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any, Literal, get_args, cast
+from typing import Any, Literal, cast, get_args
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
