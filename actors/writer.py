@@ -36,9 +36,10 @@ from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
 from rolltape.storage.background_compaction import BackgroundCompaction
-from rolltape.storage.commits import Batch, CommitLog, CommitReport
+from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.fencing import Recovery
 from rolltape.storage.layout import RunFolder, WriterId
+from rolltape.storage.pending import Batch
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
 from .control_rows import ControlRows, stored_control

@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.config import CommitConfig
@@ -43,30 +42,13 @@ from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 
 from .fencing import Recovery, claim, fence_predecessors, recover
 from .files import FileOps, storage_errors
+from .fragment_check import FragmentCheck
 from .layout import CommitRange, RunFolder
-from .markers import FragmentRange, Marker, PartEntry
+from .markers import Marker, PartEntry
 from .parts import OUTLINES, encode_part
-from .sequences import Accepted, Answer, Sequences, watermark_after
+from .pending import Batch, PendingFragment
+from .sequences import Accepted, Answer, Sequences
 from .staging import Staging
-
-
-@dataclass(frozen=True, slots=True)
-class PendingFragment:
-    """An accepted fragment, its Arrow bytes, when it came, and when its oldest row was made, on the log's clock."""
-
-    header: FragmentHeader
-    batches: Mapping[str, pa.RecordBatch]
-    nbytes: int
-    came_s: float
-    opened_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The fragments of one commit in the order in which they came, and all producer keys fenced by then."""
-
-    fragments: tuple[PendingFragment, ...]
-    fenced: frozenset[ProducerKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +105,7 @@ class CommitLog:
         self._clock = clock
         self._wall_ns = wall_ns
         self._files = files
-        self._schemas: dict[str, pa.Schema] = {}
+        self._check = FragmentCheck()
         self._last = 0  # the newest commit
         self._dirty = False  # a failed attempt may have left files under the number after it
         self._broken: StorageError | None = None
@@ -225,7 +207,7 @@ class CommitLog:
             answer = self._sequences.judge(header)
         if not isinstance(answer, Accepted):
             return answer
-        self._check(header, batches)
+        self._check(header, batches, self._sequences.received)
         nbytes = sum(batch.get_total_buffer_size() for batch in batches.values())
         with self._lock:
             self._sequences.accept(header)
@@ -309,7 +291,7 @@ class CommitLog:
 
     def _publish(self, batch: Batch) -> Marker:
         commits = CommitRange(self._staging.writer, self._last + 1, self._last + 1)  # rule 2
-        fragments, advanced = _continued(self._sequences.durable, batch)  # rule 7
+        fragments, advanced = batch.continued(self._sequences.durable)  # rule 7
         try:
             if self._dirty:
                 self._clear(commits)  # rule 8
@@ -408,86 +390,3 @@ class CommitLog:
     def _raise_if_broken(self) -> None:
         if self._broken is not None:
             raise self._broken
-
-    def _check(self, header: FragmentHeader, batches: Mapping[str, pa.RecordBatch]) -> None:
-        """Rows are as many as the header says, have the run's columns, and name the fragment that brings them."""
-        for table, expected in (("steps", header.steps), ("episodes", header.episodes)):
-            found = batches[table].num_rows if table in batches else 0
-            if found != expected:
-                raise SchemaMismatch(
-                    f"Fragment {header.sequence} of {header.key}: the header says {expected} rows of {table}, "
-                    f"the batch has {found}."
-                )
-        for table, batch in batches.items():
-            known = self._schemas.get(table)
-            if known is None:
-                if table not in TABLES:
-                    raise SchemaMismatch(f"Fragment {header.sequence} of {header.key}: there is no table {table!r}.")
-                self._schemas[table] = batch.schema
-            elif not batch.schema.equals(known):
-                raise SchemaMismatch(_difference(header, table, known, batch.schema))
-            self._check_brought(header, table, batch)
-
-    def _check_brought(self, header: FragmentHeader, table: str, batch: pa.RecordBatch) -> None:
-        """Rows name the fragment that brings them; an episode that another key left behind is covered by that key
-        (rule 7); ledger, logs and metrics speak of anything."""
-        brought = (header.key.producer, header.key.incarnation, header.sequence)
-        if table in ("ledger", "logs", "metrics") or _only(batch, brought):
-            return
-        columns = batch.select(["worker", "incarnation", "fragment"]).to_pydict().values()
-        for worker, incarnation, fragment in sorted(set(zip(*columns, strict=True)) - {brought}):
-            key = ProducerKey(worker, incarnation)
-            received = self._sequences.received.get(key, Watermark()).sequence
-            if table != "episodes" or key == header.key or fragment > received:
-                raise SchemaMismatch(
-                    f"Fragment {header.sequence} of {header.key} brings rows of {table} that say they are of fragment "
-                    f"{fragment} of {key}, of which {received} were received. An episode's row may not come before its "
-                    f"steps; nothing of the fragment was stored."
-                )
-
-
-def _only(batch: pa.RecordBatch, brought: tuple[int, int, int]) -> bool:
-    """Whether all rows have these values of worker, incarnation and fragment; microseconds, unlike a look at each."""
-    for name, value in zip(("worker", "incarnation", "fragment"), brought, strict=True):
-        found = pc.call_function("min_max", [batch.column(name)])
-        if batch.num_rows and (found["min"].as_py() != value or found["max"].as_py() != value):
-            return False
-    return True
-
-
-def _continued(
-    durable: Mapping[ProducerKey, Watermark], batch: Batch
-) -> tuple[tuple[FragmentRange, ...], dict[ProducerKey, Watermark]]:
-    """The ranges of a batch and the watermarks after it. Raises StorageError where it leaves a hole (rule 1)."""
-    first: dict[ProducerKey, int] = {}
-    marks: dict[ProducerKey, Watermark] = {}
-    for fragment in batch.fragments:
-        header = fragment.header
-        before = marks.get(header.key) or durable.get(header.key, Watermark())
-        if header.sequence != before.sequence + 1:
-            raise StorageError(
-                f"A commit would store fragment {header.sequence} of {header.key} after {before.sequence}. "
-                f"This is a defect of Rolltape; nothing was written."
-            )
-        first.setdefault(header.key, header.sequence)
-        marks[header.key] = watermark_after(header)
-    ranges = tuple(FragmentRange(*key, start, marks[key].sequence) for key, start in first.items())
-    return ranges, marks
-
-
-def _difference(header: FragmentHeader, table: str, expected: pa.Schema, found: pa.Schema) -> str:
-    lines = [
-        f"{name}: expected {_type(expected, name)}, found {_type(found, name)}"
-        for name in dict.fromkeys([*expected.names, *found.names])
-        if _type(expected, name) != _type(found, name)
-    ] or [f"order of columns: expected {expected.names}, found {found.names}"]
-    return (
-        f"Fragment {header.sequence} of {header.key}: its {table} have not the columns of this run. "
-        + "; ".join(lines)
-        + ". Start a new run for another environment."
-    )
-
-
-def _type(schema: pa.Schema, name: str) -> str:
-    index = schema.get_field_index(name)
-    return str(schema.field(index).type) if index >= 0 else "no such column"
