@@ -9,9 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import pyarrow as pa
+from typing import Any
 
 from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, UnreadableNow
@@ -19,25 +17,24 @@ from rolltape.schema.render_payload import RenderPayload
 
 from .adoption import AdoptionTables
 from .drawn_frames import DrawnFrames, Renderer
-from .episode_rows import EpisodeRows, once_more
+from .episode_rows import EpisodeRows
 from .episodes import Episode
 from .frame_store import Frames, FrameStore
 from .layout import is_run_id, list_parts
 from .listing import LakeListing
 from .log_filter import log_condition
-from .part_files import StoredSchema
 from .part_table import PartTable
 from .picture import Picture
-from .queries import NOT_LAKE_WIDE, Engine, Rows, columns_of, common_columns, scan
+from .queries import Engine, Rows, common_columns, scan
 from .relation import Relation, Select
 from .run_info import read_run_info
-from .runs import Run, RunsTable
+from .runs import Run
+from .runs_table import RunsTable
+from .stored_schemas import StoredSchema, StoredSchemas
 from .viewing import painter
+from .which_run import WhichRun, resolved
 
 __all__ = ["Episode", "Lake", "Relation", "Run", "open_lake", "parts"]
-
-WhichRun: TypeAlias = "Run | str | Any"
-"""A `Run`, anything with a `run_id`, a run id, the beginning of one, or "latest"."""
 
 
 def open_lake(
@@ -123,7 +120,7 @@ class Lake:
         self.runs_table = RunsTable(self)
         self.part_table = PartTable(self.listing)
         self._info: dict[str, dict[str, Any]] = {}
-        self._schemas: dict[tuple[str, str], StoredSchema] = {}
+        self._schemas = StoredSchemas(self.listing)
         self.adoption_tables = AdoptionTables(self)
         self.derived_tables: Mapping[str, Callable[[], Rows]] = {
             "runs": self.runs_table.rows,
@@ -175,25 +172,7 @@ class Lake:
 
     def resolve(self, run: WhichRun) -> str:
         """The run id that is meant; see `run`."""
-        run_ids = self.listing.run_ids()
-        wanted = run if isinstance(run, str) else getattr(run, "run_id", None)
-        if not isinstance(wanted, str):
-            raise ConfigError(f"run: expected a run, a run id, its beginning or 'latest', got {run!r}")
-        if wanted == "latest":
-            if not run_ids:
-                how = "rolltape record CartPole-v1 --steps 1000"
-                raise LakeNotFound(f"No runs in {self.path} yet. Record one: `{how} --lake {self.path}`.")
-            return run_ids[-1]
-        found = [run_id for run_id in run_ids if run_id.startswith(wanted.upper())] if wanted else []
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            near = ", ".join(run_ids[-3:]) or "there are none"
-            raise LakeNotFound(
-                f"No run {wanted!r} in {self.path}. The newest runs: {near}. `rolltape runs` or lake.runs() lists all."
-            )
-        some = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-        raise LakeNotFound(f"{wanted!r} is the beginning of {len(found)} runs: {some}. Give more of the id.")
+        return resolved(self.listing, run)
 
     # ---- rows -----------------------------------------------------------------------------------------------------
 
@@ -229,9 +208,9 @@ class Lake:
 
         def some() -> str:
             parts = self.episode_rows.parts(run_id, "steps", number)
-            return self._scan("steps", [run_id], parts)
+            return self._schemas.select("steps", [run_id], parts)
 
-        steps = Relation(self.engine, Select(some), fields=lambda: self._fields("steps", [run_id]))
+        steps = Relation(self.engine, Select(some), fields=lambda: self._schemas.fields("steps", [run_id]))
         return _where(steps.filter(f"episode = {number}").order("t"), where)
 
     def ledger(self, where: str | None = None, *, run: WhichRun | Sequence[WhichRun] | None = None) -> Relation:
@@ -299,9 +278,9 @@ class Lake:
             self._check_format(run_id)
 
         def some() -> str:
-            return self._scan(table, run_ids, self.listing.all_parts(table, run_ids))
+            return self._schemas.select(table, run_ids, self.listing.all_parts(table, run_ids))
 
-        return Relation(self.engine, Select(some), fields=lambda: self._fields(table, run_ids))
+        return Relation(self.engine, Select(some), fields=lambda: self._schemas.fields(table, run_ids))
 
     def _check_format(self, run_id: str) -> None:
         """Raise UnsupportedFormat: what a newer format's columns mean, nobody here knows."""
@@ -310,33 +289,9 @@ class Lake:
         except (CorruptRecording, UnreadableNow):
             pass  # rows can be read without it
 
-    def _scan(self, table: str, run_ids: list[str], parts: tuple[str, ...]) -> str:
-        """A SELECT from parts of some runs: all columns where the runs have the same ones, else the common ones."""
-        stored = [found for run_id in run_ids if (found := self.stored_schema(run_id, table)) is not None]
-        known = [columns_of(found.schema) for found in stored]
-        columns = common_columns(table)
-        if known and all(one == known[0] for one in known):
-            columns = {name: kind for name, kind in known[0].items() if (table, name) not in NOT_LAKE_WIDE}
-        return scan(parts, columns, self.path / "runs", mixed=any(found.mixed for found in stored))
-
-    def _fields(self, table: str, run_ids: list[str]) -> Mapping[str, pa.Field]:
-        stored = [found for run_id in run_ids if (found := self.stored_schema(run_id, table)) is not None]
-        if stored and all(found.schema.equals(stored[0].schema, check_metadata=True) for found in stored):
-            return {field.name: field for field in stored[0].schema}
-        return {}
-
     def stored_schema(self, run_id: str, table: str) -> StoredSchema | None:
         """The columns of a run's table as its parts carry them; None before its first commit."""
-        return once_more(self.listing, self._stored_schema, run_id, table)
-
-    def _stored_schema(self, run_id: str, table: str) -> StoredSchema | None:
-        listed = self.listing.parts(run_id, table)
-        if not listed:
-            return None
-        found = self._schemas.get((run_id, table))
-        if found is None or found.ends != (listed[0], listed[-1]):
-            found = self._schemas[run_id, table] = StoredSchema.read(listed[0], listed[-1])
-        return found
+        return self._schemas.of(run_id, table)
 
     # ---- pictures -------------------------------------------------------------------------------------------------
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .unreadable import content_errors
@@ -42,29 +40,3 @@ def part_errors(path: str) -> Iterator[None]:
         ),
     ):
         yield
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSchema:
-    """The columns of a run's table.
-
-    Attributes:
-        ends: the parts that were looked at: the first and the newest.
-        schema: the columns of the first, then what the newest has besides: a column may come with a newer writer.
-        mixed: whether the two differ.
-    """
-
-    ends: tuple[str, str]
-    schema: pa.Schema
-    mixed: bool
-
-    @classmethod
-    def read(cls, first: str, newest: str) -> StoredSchema:
-        """Open both parts. Raises as `open_part`."""
-        with open_part(first) as one, open_part(newest) as other:
-            schema, newer = one.schema_arrow, other.schema_arrow
-        mixed = schema.names != newer.names or schema.types != newer.types
-        for field in newer:
-            if field.name not in schema.names:
-                schema = schema.append(field)
-        return cls((first, newest), schema, mixed)

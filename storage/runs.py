@@ -1,18 +1,14 @@
-"""One run of a lake, and the table of all runs."""
+"""One run of a lake: its facts, rows, pictures and plots."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-from rolltape.schema.errors import CorruptRecording, LakeNotFound, UnreadableNow, UnsupportedFormat
+from typing import TYPE_CHECKING, Any, Literal
 
 from .ledger import Loss, read_losses
-from .queries import Rows, scan
-from .summaries import RUNS_COLUMNS, RunSummary, summarize, unreadable_row
+from .summaries import RunSummary, summarize
 from .viewing import painter
 
 if TYPE_CHECKING:
@@ -27,14 +23,6 @@ if TYPE_CHECKING:
     from .layout import RunFolder
     from .picture import Picture
     from .relation import Relation
-
-
-class Returns(NamedTuple):
-    """Of one part: its episodes, how many of them are completed, and the sum of their returns."""
-
-    episodes: int
-    completed: int
-    total: float
 
 
 class Run:
@@ -289,86 +277,3 @@ FROM known GROUP BY ALL ORDER BY time, worker"""
 
     def _repr_html_(self) -> str:
         return painter().run_html(self)
-
-
-class RunsTable:
-    """The rows of `runs`; what a part adds to them is read once, so that a growing run stays cheap, and forgotten with
-    the part, so that a long one does."""
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._returns: dict[str, Returns] = {}
-        self._sizes: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def rows(self) -> Rows:
-        """One row a run, newest last."""
-        with self._lock:
-            return self._rows()
-
-    def _rows(self) -> Rows:
-        listing = self._lake.listing
-        rows, episodes = [], {}
-        sizes: dict[str, int] = {}
-        for run_id in listing.run_ids():
-            try:
-                row = summarize(listing.folder(run_id)).row()
-                tables = listing.tables(run_id)
-            except LakeNotFound:  # deleted a moment ago
-                continue
-            except (CorruptRecording, UnreadableNow, UnsupportedFormat):  # one damaged run must not hide the others
-                rows.append(unreadable_row(run_id))
-                episodes[run_id] = ()
-                continue
-            of_run = {path: self._size(path) for parts in tables.values() for path in parts}
-            row["bytes"] = sum(of_run.values())
-            sizes |= of_run
-            episodes[run_id] = tables.get("episodes", ())
-            rows.append(row)
-        self._sizes = sizes
-        present = [path for parts in episodes.values() for path in parts]
-        self._read_returns(present)
-        self._returns = {path: self._returns[path] for path in present if path in self._returns}
-        for row in rows:
-            found = [self._returns[p] for p in episodes[row["run_id"]] if p in self._returns]
-            completed = sum(part.completed for part in found)
-            row["episodes"] = sum(part.episodes for part in found)
-            row["mean_return"] = sum(part.total for part in found) / completed if completed else None
-        return Rows(RUNS_COLUMNS, rows)
-
-    def _read_returns(self, paths: list[str]) -> None:
-        try:
-            self._read_fresh(paths)
-        except (CorruptRecording, UnreadableNow):  # what the others say is worth knowing; `rolltape verify` names it
-            now: list[UnreadableNow] = []
-            for path in paths:
-                try:
-                    self._read_fresh([path])
-                except CorruptRecording:
-                    self._returns[path] = Returns(0, 0, 0.0)
-                except UnreadableNow as error:  # not remembered: it may be whole
-                    now.append(error)
-            if now and len(now) == len(paths):
-                raise now[0] from None
-
-    def _read_fresh(self, paths: list[str]) -> None:
-        def new() -> str:
-            fresh = [path for path in paths if path not in self._returns and Path(path).exists()]
-            columns = {"filename": "VARCHAR", "status": "VARCHAR", "return": "DOUBLE"}
-            rows = scan(fresh, columns, self._lake.path / "runs")
-            completed = "FILTER (WHERE status = 'completed')"
-            return f"""SELECT filename, count(*), count(return) {completed}, sum(return) {completed}
-                FROM ({rows}) GROUP BY 1"""
-
-        if any(path not in self._returns for path in paths):
-            for path, *counts in self._lake.engine.run(new, (), lambda found: found.fetchall()):
-                self._returns[path] = Returns(counts[0], counts[1], counts[2] or 0.0)
-
-    def _size(self, path: str) -> int:
-        known = self._sizes.get(path)
-        if known:
-            return known
-        try:
-            return Path(path).stat().st_size
-        except FileNotFoundError:  # compacted a moment ago
-            return 0
