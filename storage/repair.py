@@ -17,20 +17,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from rolltape.schema.errors import CorruptRecording, StorageError, UnreadableNow
-from rolltape.schema.messages import ProducerKey, Watermark
 
 from .files import FileOps, make_folder, storage_errors
 from .findings import RunReport
 from .json_seal import seal_of
 from .layout import PART_SUFFIX, CommitRange, RunFolder, list_tables
 from .ledger import Loss
-from .markers import FragmentRange, Marker, PartEntry
+from .markers import Marker, PartEntry
 from .part_checks import UNREADABLE_NOW
 from .rebuilding import Rebuilt, free_name, rebuilt_markers, replace_marker
 from .run_info import check_format, durable_steps, produced_of, read_end_info, read_json, write_end_info
@@ -38,7 +37,8 @@ from .settlement import Outstanding, declare, durable_of, outstanding
 from .settling import end_of
 from .small_files import not_of
 from .summaries import is_alive
-from .verify import AGAIN, Inspection, hole_declared
+from .undeclared import bad_entries, undeclared
+from .verify import AGAIN, Inspection
 
 ROUNDS: Final = 3
 """A marker that is put aside may uncover others; then it is looked again."""
@@ -126,7 +126,6 @@ class _Repair:
         self.losses: list[Loss] = []
         self.refused: dict[CommitRange, str] = {}
         self.end_is_wrong = False
-        self.now_us = time.time_ns() // 1000
 
     def do(self) -> None:
         self._restore_info()
@@ -142,7 +141,7 @@ class _Repair:
         found = self._rebuild(found)
         assert found.info is not None
         rewritten = self._rewritten(found)
-        self.losses = self._of_parts(found) + self._of_fragments(found)
+        self.losses = undeclared(found, time.time_ns() // 1000)
         if self.losses:
             self._act("declare", "ledger", "; ".join(map(str, self.losses)))
             if not self.dry_run:
@@ -231,68 +230,6 @@ class _Repair:
             return found
         return _inspected(self.run)
 
-    # ---- losses ----
-
-    def _of_parts(self, found: Inspection) -> list[Loss]:
-        """A loss for each producer and part that is damaged or missing, unless that is declared."""
-        marks = _all_marks(found)
-        declared = {(loss.table, loss.file) for loss in found.losses if loss.stage == "gone"}
-        losses: list[Loss] = []
-        for commits, entry, cause in self._bad_entries(found):
-            if (entry.table, entry.file) not in declared:
-                losses += losses_of_entry(entry, found.markers[commits], marks, cause, self.now_us)
-        return losses
-
-    def _bad_entries(self, found: Inspection) -> list[tuple[CommitRange, PartEntry, str]]:
-        checks = [check for check in found.checks if check.faults]
-        bad = [(check.commits, check.entry, "damaged") for check in checks if check.entry is not None]
-        for commits, marker in found.visible():
-            for entry in marker.parts:
-                if not (self.run.path / entry.file).exists():
-                    bad.append((commits, entry, "missing"))
-        return bad
-
-    def _rewritten(self, found: Inspection) -> dict[CommitRange, tuple[PartEntry, ...]]:
-        """The markers that speak of parts that are gone, with the parts that stay."""
-        gone: dict[CommitRange, set[str]] = {}
-        for commits, entry, _ in self._bad_entries(found):
-            gone.setdefault(commits, set()).add(entry.file)
-        return {c: tuple(p for p in found.markers[c].parts if p.file not in names) for c, names in gone.items()}
-
-    def _of_fragments(self, found: Inspection) -> list[Loss]:
-        """Losses for commits whose marker is lost: what the watermarks say was durable, and no commit holds."""
-        marks = _all_marks(found)
-        lost = [f"commits/{c.marker_name}" for c in found.bad_markers]
-        holes = [f"commits/{CommitRange(*hole).marker_name}" for hole in found.holes]
-        losses: list[Loss] = []
-        for key, first, last in missing_fragments(found):
-            if any(_covers(loss, key, first, last) for loss in found.losses):
-                continue
-            common: dict[str, Any] = {
-                "cause": "marker_lost",
-                "of": key,
-                "first_fragment": first,
-                "last_fragment": last,
-                "last_time_us": self.now_us,
-                "declared_us": self.now_us,
-                "file": (lost or holes or [None])[0],
-            }
-            before, after = marks.get((key, first - 1)), marks.get((key, last))
-            steps = None if before is None or after is None else after.steps - before.steps
-            episodes = None if before is None or after is None else after.episodes - before.episodes
-            start = None if before is None else before.steps
-            end = None if after is None else after.steps
-            losses.append(Loss("steps", rows=steps, first_step=start, last_step=end, **common))
-            if episodes != 0:
-                losses.append(Loss("episodes", rows=episodes, **common))
-            if key.producer >= 0 and list_tables(self.run, ("frames",))["frames"]:
-                losses.append(Loss("frames", **common))
-        for hole, name in zip(found.holes, holes, strict=True):  # a commit that held nothing that can be told
-            if not hole_declared(CommitRange(*hole), [*found.losses, *losses]):
-                times: dict[str, Any] = {"last_time_us": self.now_us, "declared_us": self.now_us}
-                losses.append(Loss("steps", "marker_lost", rows=None, file=name, **times))
-        return losses
-
     # ---- files ----
 
     def _act(self, kind: str, path: str, why: str) -> None:
@@ -316,6 +253,13 @@ class _Repair:
             self._aside(self.run.table(table) / commits.part_name, "its marker is damaged")
         why = self.refused.get(commits, "none of its parts is there")
         self._aside(self.run.commits / commits.marker_name, f"it cannot be read, nor made again: {why}")
+
+    def _rewritten(self, found: Inspection) -> dict[CommitRange, tuple[PartEntry, ...]]:
+        """The markers that speak of parts that are gone, with the parts that stay."""
+        gone: dict[CommitRange, set[str]] = {}
+        for commits, entry, _ in bad_entries(found):
+            gone.setdefault(commits, set()).add(entry.file)
+        return {c: tuple(p for p in found.markers[c].parts if p.file not in names) for c, names in gone.items()}
 
     def _rewrite(self, commits: CommitRange, marker: Marker, parts: tuple[PartEntry, ...]) -> None:
         name = f"commits/{commits.marker_name}"
@@ -364,76 +308,6 @@ def _what_it_is_made_from(one: Rebuilt) -> str:
         return f"from its {parts} parts, which are whole"
     faults = "; ".join(f"{entry.file} {fault}" for entry, fault in one.damaged.items())
     return f"from {parts - len(one.damaged)} of its {parts} parts, which are whole; {faults}"
-
-
-def missing_fragments(found: Inspection) -> Iterable[tuple[ProducerKey, int, int]]:
-    """Ranges of fragments that were acknowledged and that no commit holds, as (key, first, last)."""
-    ranges: dict[ProducerKey, list[FragmentRange]] = {}
-    for _, marker in found.visible():
-        for one in marker.fragments:
-            ranges.setdefault(ProducerKey(one.producer, one.incarnation), []).append(one)
-    marks = found.watermarks()
-    for key in sorted({*ranges, *marks}):
-        done = 0
-        for one in sorted(ranges.get(key, []), key=lambda f: f.first):
-            if one.first > done + 1:
-                yield key, done + 1, one.first - 1
-            done = max(done, one.last)
-        if done < marks.get(key, Watermark()).sequence:
-            yield key, done + 1, marks[key].sequence
-
-
-def losses_of_entry(
-    entry: PartEntry,
-    marker: Marker,
-    marks: Mapping[tuple[ProducerKey, int], Watermark],
-    cause: str,
-    now_us: int,
-) -> list[Loss]:
-    """What a part held, by producer where the watermarks tell.
-
-    Args:
-        entry: the part.
-        marker: its marker.
-        marks: watermarks by key and sequence.
-        cause: `damaged` or `missing`.
-        now_us: UTC time of the declaration in microseconds.
-    """
-    common: dict[str, Any] = {
-        "file": entry.file,
-        "last_time_us": marker.time_ns // 1000,
-        "declared_us": now_us,
-    }
-    found: list[Loss] = []
-    for one in marker.fragments:
-        key = ProducerKey(one.producer, one.incarnation)
-        before = Watermark() if one.first == 1 else marks.get((key, one.first - 1))
-        after = marks.get((key, one.last))
-        of: dict[str, Any] = {"of": key, "first_fragment": one.first, "last_fragment": one.last}
-        if entry.table in ("steps", "episodes") and before is not None and after is not None:
-            rows = getattr(after, entry.table) - getattr(before, entry.table)
-            if entry.table == "steps":
-                of |= {"first_step": before.steps, "last_step": after.steps}
-            if rows:
-                found.append(Loss(entry.table, cause, rows=rows, **of, **common))
-        elif len(marker.fragments) == 1:
-            found.append(Loss(entry.table, cause, rows=entry.rows, **of, **common))
-    if sum(loss.rows or 0 for loss in found) == entry.rows:
-        return found
-    return [Loss(entry.table, cause, rows=entry.rows, **common)]
-
-
-def _all_marks(found: Inspection) -> dict[tuple[ProducerKey, int], Watermark]:
-    marks = {(key, 0): Watermark() for key in found.watermarks()}
-    for marker in found.markers.values():
-        marks |= {(key, mark.sequence): mark for key, mark in marker.watermarks.items()}
-    return marks
-
-
-def _covers(loss: Loss, key: ProducerKey, first: int, last: int) -> bool:
-    if loss.of != key or loss.cause != "marker_lost" or loss.first_fragment is None or loss.last_fragment is None:
-        return False
-    return loss.first_fragment <= first and last <= loss.last_fragment
 
 
 def _refuse_living(run: RunFolder) -> None:

@@ -24,23 +24,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rolltape.schema.errors import CorruptRecording, LakeNotFound, RolltapeError, StorageError, UnreadableNow
 from rolltape.schema.messages import ProducerKey, Watermark
 
 from .clocks import check_clocks
-from .episode_coverage import first_incomplete, in_order, stored_twice
+from .episode_checks import check_episodes
 from .files import FileOps
 from .findings import RunReport
+from .fragment_coverage import fragments_declared, hole_declared, uncovered
 from .layout import (
     MARKER_SUFFIX,
     PART_SUFFIX,
@@ -53,7 +52,7 @@ from .layout import (
     outermost,
 )
 from .ledger import Loss, accounts, balance_text, losses_of_part, read_pages
-from .markers import FragmentRange, Marker, merged, read_newest
+from .markers import Marker, merged, read_newest
 from .part_checks import UNREADABLE_NOW, PartCheck, check_part, unreadable_fault
 from .rebuilding import Rebuilt
 from .run_info import produced_of, read_json
@@ -72,8 +71,6 @@ AGAIN: Final = (
     "try again when there are free files and memory and the disk answers; where it never does, move the file away, and "
     "rolltape repair declares what it held"
 )
-WHOLE: Final = pa.array(["completed", "aborted"])
-"""Episodes with one of these have all their steps."""
 
 
 def all_runs(lake: str | Path) -> list[RunFolder]:
@@ -169,7 +166,7 @@ class Inspection:
         self._check_fragments()
         self._check_counts()
         if self.rows:
-            self._check_episodes()
+            check_episodes(self.report, self.checks, lacks=self._lacks, all_pictures=self._keeps_all_pictures())
         self._check_accounts()
         check_clocks(self.report, self.checks, self.markers)
         marked = {*self.markers, *self.bad_markers}
@@ -232,7 +229,7 @@ class Inspection:
         declared = _try_losses(self.run)
         for writer, first, last in self.holes:
             hole = CommitRange(writer, first, last)
-            if not hole_declared(hole, declared):
+            if not hole_declared(declared, hole):
                 text = f"commits {first} to {last} of {writer} have no marker, though later ones have"
                 self.report.add("damage", "hole", f"commits/{hole.marker_name}", text, REBUILD)
 
@@ -312,30 +309,14 @@ class Inspection:
         return merged(marker.watermarks for marker in self.markers.values())
 
     def _check_fragments(self) -> None:
-        ranges: dict[ProducerKey, list[FragmentRange]] = {}
-        for _, marker in self.visible():
-            for fragment in marker.fragments:
-                ranges.setdefault(ProducerKey(fragment.producer, fragment.incarnation), []).append(fragment)
-        for key in sorted({*ranges, *self.watermarks()}):
-            done = 0
-            for one in sorted(ranges.get(key, []), key=lambda f: f.first):
-                if one.first > done + 1:
-                    self._fragments_missing(key, done + 1, one.first - 1)
-                if one.first <= done:
-                    text = f"fragments {one.first} to {min(one.last, done)} of {key} are stored twice"
-                    self.report.add("damage", "fragments_twice", "", text)
-                done = max(done, one.last)
-            expected = self.watermarks().get(key, Watermark()).sequence
-            if done < expected:
-                self._fragments_missing(key, done + 1, expected)
-
-    def _fragments_missing(self, key: ProducerKey, first: int, last: int) -> None:
-        for loss in self.losses:
-            known = loss.first_fragment is not None and loss.last_fragment is not None and loss.cause == "marker_lost"
-            if known and loss.of == key and loss.first_fragment <= first and last <= loss.last_fragment:  # type: ignore[operator]
-                return
-        text = f"fragments {first} to {last} of {key} were acknowledged and no commit holds them"
-        self.report.add("damage", "fragments_missing", "", text, "rolltape repair declares what is missing")
+        for what, key, first, last in uncovered((marker for _, marker in self.visible()), self.watermarks()):
+            if what == "twice":
+                self.report.add(
+                    "damage", "fragments_twice", "", f"fragments {first} to {last} of {key} are stored twice"
+                )
+            elif not fragments_declared(self.losses, key, first, last):
+                text = f"fragments {first} to {last} of {key} were acknowledged and no commit holds them"
+                self.report.add("damage", "fragments_missing", "", text, "rolltape repair declares what is missing")
 
     def _check_counts(self) -> None:
         rows = self.report.rows
@@ -369,51 +350,9 @@ class Inspection:
 
     # ---- 5 ----
 
-    def _check_episodes(self) -> None:
-        steps, frames = (self._segments(table) for table in ("steps", "frames"))
-        twice = stored_twice(steps)
-        if len(twice):
-            text = f"episode {twice[0]} and {len(twice) - 1:,} more" if len(twice) > 1 else f"episode {twice[0]}"
-            self.report.add("damage", "steps_twice", "", f"steps of {text} are stored twice")
-        tables = [check.episodes for check in self.checks if check.episodes is not None and not check.faults]
-        rows = pa.concat_tables(tables, promote_options="permissive") if tables else None
-        number = np.empty(0, np.int64) if rows is None else rows["episode"].to_numpy()
-        ordered = np.sort(number)
-        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        if len(again):
-            self.report.add("damage", "episode_twice", "", f"{len(again):,} episodes have two rows, such as {again[0]}")
-        if rows is None:
-            return
-        length = rows["length"].fill_null(-1).to_numpy()
-        ended = pc.call_function("is_in", [rows["status"].cast("string")], pc.SetLookupOptions(WHOLE))
-        whole = ended.to_numpy()
-        known = whole & (length >= 0)
-        thinned = np.empty(0, np.int64)
-        if "skipped" in rows.column_names:
-            skipped = rows["skipped"].fill_null(0).to_numpy()
-            thinned = number[skipped > 0]
-            length = length - skipped
-        self._check_whole("steps", steps, number[known], length[known], thinned)
-        if self._keeps_all_pictures():
-            self._check_whole("frames", frames, number[known], length[known] + 1, thinned)
-
-    def _check_whole(
-        self, table: str, segments: np.ndarray, number: np.ndarray, expected: np.ndarray, thinned: np.ndarray
-    ) -> None:
-        """Each episode has `expected` rows, from t = 0 without a hole, but for those that were thinned on purpose."""
-        if any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table):
-            return  # rows are missing, which is said
-        found = first_incomplete(segments, number, expected, thinned)
-        if found is not None:
-            more = f" (and {found.others:,} more episodes)" if found.others else ""
-            text = (
-                f"episode {found.episode} should have {found.expected:,} rows of {table}, {found.rows:,} are "
-                f"there{', with a hole' if found.holed else ''}{more}"
-            )
-            self.report.add("damage", "episode_incomplete", "", text)
-
-    def _segments(self, table: str) -> np.ndarray:
-        return in_order([check.segments for check in self.checks if check.table == table])
+    def _lacks(self, table: str) -> bool:
+        """Whether rows of a table are missing in a way that is declared, or said already."""
+        return any(loss.table == table and loss.stage == "gone" for loss in self.losses) or self._damaged(table)
 
     def _keeps_all_pictures(self) -> bool:
         frames = (self.info or {}).get("frames") or {}
@@ -445,16 +384,6 @@ class Inspection:
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.run.path))
-
-
-def hole_declared(hole: CommitRange, losses: Iterable[Loss]) -> bool:
-    """Whether the ledger says of one of these commits that its marker is lost."""
-    for loss in losses:
-        if loss.cause == "marker_lost" and loss.file:
-            said = CommitRange.parse(loss.file.removeprefix("commits/"), MARKER_SUFFIX)
-            if said and said.writer == hole.writer and said.first <= hole.last and hole.first <= said.last:
-                return True
-    return False
 
 
 def _try_losses(run: RunFolder) -> list[Loss]:
