@@ -22,13 +22,12 @@ from rolltape.schema.run_schema import RunSchema
 from rolltape.storage import ledger
 from rolltape.storage.layout import RunFolder, list_parts
 from rolltape.storage.ledger import Loss
+from rolltape.storage.lost_episodes import INDEX_BLOCK
 from rolltape.storage.pages import LastWords, page_path, read_page
 from rolltape.storage.run_info import read_run_info
-from rolltape.storage.settlement import INDEX_BLOCK, kinds_of, last_time_us, losses_of_life
+from rolltape.storage.settlement import kinds_of, last_time_us, losses_of_life
 
 from .episode_rows import REPLAYS, STATUSES, EpisodeRows
-
-__all__ = ["INDEX_BLOCK", "Obituary", "add_lost_episodes", "ledger_batch", "write_obituary"]
 
 
 @dataclass(frozen=True, slots=True)

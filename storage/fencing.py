@@ -15,7 +15,7 @@ Rules:
    Renaming the folder away instead would let a link that was resolved before the rename succeed after it.
 5. Only predecessors in the own slot are fenced: writers of other slots are alive.
 6. After that, parts of those predecessors without a marker are moved to quarantine. The parts are listed before the
-   markers. Only single commits, and none that a compaction has covered: those are its own to remove (compaction.py).
+   markers. Only single commits, and none that a compaction has covered: those are its own to remove (compactor.py).
 7. A newest marker that cannot be read is made again from the parts of its commit (rebuilding.py). Where that cannot be
    done (a power cut with `durability="process"`) it does not count: it is moved to quarantine before rule 6, so that
    its parts follow it.

@@ -12,15 +12,13 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import psutil
 import pyarrow as pa
 
-from rolltape.schema.columns import table_schema
 from rolltape.schema.config import CommitConfig
 from rolltape.schema.errors import StorageError
 from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
@@ -28,25 +26,13 @@ from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 from .commits import CommitLog
 from .files import FileOps
 from .layout import RunFolder, list_parts
-from .ledger import OURS, Account, Loss, accounts, ledger_batch, read_losses, read_pages, rows_batch
+from .ledger import OURS, Account, Loss, accounts, ledger_batch, read_losses, read_pages
+from .lost_episodes import LostEpisode, lost_episodes, lost_rows
 from .markers import merged
 from .pages import LastWords
-from .part_files import open_part, part_errors
-from .run_info import durability_of, leaves_out
+from .part_files import open_part
+from .run_info import durability_of
 from .summaries import is_alive, newest_markers
-
-INDEX_BLOCK = 1 << 20
-"""Where a page was lost with its node, episode indices go on at the next multiple of this."""
-
-
-@dataclass(frozen=True, slots=True)
-class LostEpisode:
-    """An episode that began and whose row never became durable; `length` None: unknown."""
-
-    sub_env: int
-    episode: int
-    length: int | None
-    of: ProducerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,41 +156,6 @@ def kinds_of(info: Mapping[str, Any]) -> int:
     return 1 + bool((frames.get("layouts") or {}).get("observation")) if policy == "render" else 0
 
 
-def lost_episodes(
-    run: RunFolder,
-    info: Mapping[str, Any],
-    pages: Mapping[ProducerKey, LastWords],
-    watermarks: Mapping[ProducerKey, Watermark],
-) -> list[LostEpisode]:
-    """The episodes that pages began and that have no row. Raises CorruptRecording, naming the part."""
-    known = _episode_rows(run)
-    stride = int(info.get("episode_stride") or 1)
-    sizes = _sizes(info, pages)
-    found: list[LostEpisode] = []
-    offset = 0
-    for producer in range(max((key.producer for key in (*pages, *watermarks)), default=-1) + 1):
-        n = sizes.get(producer)
-        if n is None:  # its page is lost, and with it how many sub-environments those after it count from
-            break
-        lives = [key.incarnation for key in (*pages, *watermarks) if key.producer == producer]
-        begun = np.zeros(n, np.int64)
-        for life in range(max(lives, default=-1) + 1):
-            key = ProducerKey(producer, life)
-            page = pages.get(key)
-            if page is None or len(page.episode_index) != n or _is_implausible(page, begun):
-                begun = _after_lost_page(known, key, offset, n, stride, begun)
-                continue
-            for place in range(n):
-                newest, steps = int(page.episode_index[place]), int(page.episode_steps[place])
-                numbers = offset + place + stride * np.arange(begun[place], newest + 1)
-                for number in numbers[~np.isin(numbers, known["episode"])].tolist():
-                    open_one = number == offset + place + stride * newest and steps >= 0
-                    found.append(LostEpisode(offset + place, number, steps if open_one else None, key))
-            begun = np.maximum(begun, page.episode_index + 1)
-        offset += n
-    return found
-
-
 def settlement_batches(
     run: RunFolder, info: Mapping[str, Any], due: Outstanding, key: ProducerKey, fragment: int, now_us: int
 ) -> dict[str, pa.RecordBatch]:
@@ -213,7 +164,7 @@ def settlement_batches(
     if due.losses:
         batches["ledger"] = ledger_batch(due.losses, run.run_id, key, fragment)
     if due.episodes:
-        batches["episodes"] = _lost_rows(run, info, due.episodes, key, fragment, now_us)
+        batches["episodes"] = lost_rows(run, info, due.episodes, key, fragment, now_us)
     return batches
 
 
@@ -278,95 +229,7 @@ def last_time_us(run: RunFolder, key: ProducerKey) -> int | None:
     return None
 
 
-# ---- inside ----
-
-
 def _started_since(watermarks: Mapping[ProducerKey, Watermark], run: RunFolder) -> bool:
     """Whether this machine was started after the run's last commit: its pages may be older than what happened."""
     newest = max((marker.time_ns for marker in newest_markers(run)), default=0)
     return bool(watermarks) and newest > 0 and psutil.boot_time() > newest / 1e9
-
-
-def _sizes(info: Mapping[str, Any], pages: Mapping[ProducerKey, LastWords]) -> dict[int, int]:
-    """Sub-environments of each producer: as its pages say, else as a fleet divides them."""
-    sizes = {key.producer: len(page.episode_index) for key, page in pages.items()}
-    env = info.get("env") or {}
-    envs, workers = info.get("num_envs"), info.get("workers")
-    if env.get("kind") == "fleet" and isinstance(envs, int) and isinstance(workers, int) and workers:
-        share, rest = divmod(envs, workers)
-        sizes = {number: share + (number < rest) for number in range(workers)} | sizes
-    return sizes
-
-
-def _episode_rows(run: RunFolder) -> dict[str, np.ndarray]:
-    names = ["worker", "incarnation", "sub_env", "episode"]
-    found: dict[str, list[np.ndarray]] = {name: [np.empty(0, np.int64)] for name in names}
-    for path in list_parts(run, "episodes"):
-        with part_errors(str(path)), open_part(str(path)) as file:
-            table = file.read(columns=names)
-        for name in names:
-            found[name].append(table[name].to_numpy().astype(np.int64))
-    return {name: np.concatenate(values) for name, values in found.items()}
-
-
-def _is_implausible(page: LastWords, begun: np.ndarray) -> bool:
-    """Whether it says that more episodes began than it ended and stepped: it is damaged, and as good as lost."""
-    return bool((page.episode_index + 1 - begun > page.episodes + page.steps + INDEX_BLOCK).any())
-
-
-def _after_lost_page(
-    known: Mapping[str, np.ndarray], key: ProducerKey, offset: int, n: int, stride: int, begun: np.ndarray
-) -> np.ndarray:
-    """With which indices the next life began (see actors/obituary.py)."""
-    place = known["sub_env"] - offset
-    mine = (place >= 0) & (place < n) & (known["worker"] == key.producer) & (known["incarnation"] <= key.incarnation)
-    last = np.full(n, -1, np.int64)
-    np.maximum.at(last, place[mine], known["episode"][mine] // stride)
-    return (np.maximum(last, begun) // INDEX_BLOCK + 1) * INDEX_BLOCK
-
-
-def _lost_rows(
-    run: RunFolder,
-    info: Mapping[str, Any],
-    lost: Sequence[LostEpisode],
-    key: ProducerKey,
-    fragment: int,
-    now_us: int,
-) -> pa.RecordBatch:
-    n = len(lost)
-    given: dict[str, list[Any]] = {
-        "run_id": [run.run_id] * n,
-        "agent_id": ["agent_0"] * n,
-        "worker": [key.producer] * n,
-        "incarnation": [key.incarnation] * n,
-        "fragment": [fragment] * n,
-        "sub_env": [one.sub_env for one in lost],
-        "episode": [one.episode for one in lost],
-        "env_id": [str(info.get("env_id"))] * n,
-        "status": ["lost"] * n,
-        "length": [one.length for one in lost],
-        "terminated": [False] * n,
-        "truncated": [False] * n,
-        "replay": ["none"] * n,
-        "start_time": [now_us] * n,
-        "end_time": [now_us] * n,
-    }
-    schema = _episodes_schema(run, info)
-    known = [field for field in schema if field.name in given]
-    some = rows_batch(pa.schema(known), given)
-    columns = [some.column(f.name) if f.name in given else pa.nulls(n, f.type) for f in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _episodes_schema(run: RunFolder, info: Mapping[str, Any]) -> pa.Schema:
-    parts = list_parts(run, "episodes")
-    if parts:
-        with open_part(str(parts[-1])) as file:
-            return file.schema_arrow
-    from rolltape.schema.frame_layout import is_image_space
-    from rolltape.schema.spaces import SpaceCodec, space_from_descriptor
-
-    descriptor = info["spaces"]["observation"]
-    if is_image_space(space_from_descriptor(descriptor)):
-        return table_schema("episodes", skips=leaves_out(info))
-    return table_schema("episodes", observation=SpaceCodec(descriptor).field("observation"), skips=leaves_out(info))

@@ -23,8 +23,9 @@ from typing import Final
 from rolltape.schema.errors import ConfigError, CorruptRecording, LakeNotFound, RolltapeError
 
 from .catalog import CATALOG_NAME, LOCK_NAME
-from .compaction import GRACE_S, CompactionReport, Compactor, compact_run
+from .compaction import CompactionReport, compact_run
 from .compaction_groups import Level
+from .compactor import GRACE_S, Compactor
 from .files import FileOps, folder_bytes, storage_errors
 from .lake import Lake, opened
 from .layout import RETIRED_NAME, RunFolder, is_run_id, list_runs

@@ -19,8 +19,8 @@ from rolltape.schema.columns import TABLES
 from rolltape.schema.errors import Fenced, StorageError
 from rolltape.schema.messages import ProducerKey
 from rolltape.storage.commits import CommitLog
-from rolltape.storage.compaction import Compactor
 from rolltape.storage.compaction_groups import all_groups
+from rolltape.storage.compactor import Compactor
 from rolltape.storage.run_info import write_run_info
 from rolltape.storage.sequences import FencedKey
 from tests.commit_world import Crash, Sender, World, fenced

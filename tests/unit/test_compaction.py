@@ -1,4 +1,4 @@
-"""The rules of storage/compaction.py: what is merged, that rows stay what they are, and a stop at every operation."""
+"""The rules of storage/compactor.py: what is merged, that rows stay what they are, and a stop at every operation."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import rolltape as rt
 from rolltape.schema.columns import CONSTANT
 from rolltape.schema.errors import DiskFull, Fenced, LakeNotFound, StorageError
 from rolltape.storage import compaction_groups, merging
-from rolltape.storage.compaction import Compactor, compact_run
+from rolltape.storage.compaction import compact_run
 from rolltape.storage.compaction_groups import FAN, SINGLES, Piece, all_groups, live_groups
+from rolltape.storage.compactor import Compactor
 from rolltape.storage.encodings import choose_encoding
 from rolltape.storage.files import FileOps
 from rolltape.storage.layout import CommitRange, RunFolder, WriterId, list_tables

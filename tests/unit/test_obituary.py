@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolltape.actors.obituary import INDEX_BLOCK, Obituary, write_obituary
+from rolltape.actors.obituary import Obituary, write_obituary
 from rolltape.actors.page import ProducerPage, page_path
 from rolltape.actors.vector_rows import VectorRows
 from rolltape.schema.config import FramesConfig
@@ -20,6 +20,7 @@ from rolltape.schema.messages import FragmentHeader, ProducerKey, Watermark
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.layout import RunFolder
+from rolltape.storage.lost_episodes import INDEX_BLOCK
 from tests.examples import examples
 from tests.fakes import Agreement, fragments
 from tests.lakes import QUICK, new_run
