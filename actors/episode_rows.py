@@ -21,6 +21,9 @@ AGENTS: Final = pa.array(["agent_0"])
 Values = pa.Array | list[np.ndarray]
 """Observations as a column, or as leaves that become one with others when the fragment's batch is made."""
 
+LARGEST_SEED = (1 << 63) - 1
+"""A seed beyond it has no column; its episodes are not replayable."""
+
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """`n` times the same string, as a dictionary column."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -55,8 +54,7 @@ class ColumnBytes:
 
     def __init__(self, codec: SpaceCodec, column: pa.ChunkedArray) -> None:
         self._codec, self._column = codec, column
-        row_bytes = sum(leaf.dtype.itemsize * math.prod(leaf.shape) for leaf in codec.leaves)
-        self._most = max(1, min(ROWS, BYTES // max(1, row_bytes)))
+        self._most = max(1, min(ROWS, BYTES // max(1, sum(leaf.nbytes for leaf in codec.leaves))))
         self._first, self._made = 0, list[bytes]()
 
     def of(self, start: int, stop: int) -> list[bytes]:

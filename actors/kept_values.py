@@ -50,10 +50,9 @@ class KeptValues:
             return
         (leaf,) = codec.leaves
         self._dtype, self._shape = leaf.dtype, leaf.shape
-        nbytes = leaf.dtype.itemsize * int(np.prod(leaf.shape))
         self._scalars = {leaf.dtype.type, *((int,) if leaf.dtype == np.int64 else ())}
-        self._refused = nbytes > LARGEST or leaf.dtype.hasobject
-        self.steps = max(1, min(MOST_STEPS, MOST_BYTES // max(1, nbytes)))
+        self._refused = leaf.nbytes > LARGEST or leaf.dtype.hasobject
+        self.steps = max(1, min(MOST_STEPS, MOST_BYTES // max(1, leaf.nbytes)))
 
     @property
     def possible(self) -> bool:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rolltape.schema.config import FragmentConfig
+from rolltape.schema.spaces import SpaceCodec
+
+ROW_OVERHEAD_BYTES = 64
+"""Arrow bytes of the key, time, reward and flag columns of one steps row."""
 
 
 class OpenRows:
@@ -56,3 +62,8 @@ class OpenRows:
 
     def _emptied(self) -> None:
         self._before, self.rows, self.oldest_ns = self._before + self.rows, 0, None
+
+
+def row_bytes(codecs: Iterable[SpaceCodec]) -> int:
+    """Bytes of a steps row with values of these spaces, without parts that may have any size."""
+    return ROW_OVERHEAD_BYTES + sum(leaf.nbytes for codec in codecs for leaf in codec.leaves)

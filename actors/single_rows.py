@@ -15,51 +15,34 @@ The life of an episode, which both this file and `vector_rows` keep:
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from rolltape.schema.config import FragmentConfig
-from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.frame_layout import FrameLayout
 from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EndedEpisode, EpisodeRows, Replay, Status
+from .episode_rows import LARGEST_SEED, REPLAYS, STATUSES, EndedEpisode, EpisodeRows, Replay, Status
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
-from .open_rows import OpenRows
+from .misfit import refuse
+from .open_rows import OpenRows, row_bytes
 from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
 from .single_columns import Columns, SealedRows
 from .value_buffers import ObjectBuffer
+from .wall_clock import WallClock
 
 Render = Callable[[], Any]
 PLACE_OF_STATUS = {status: place for place, status in enumerate(STATUSES)}
 PLACE_OF_REPLAY = {replay: place for place, replay in enumerate(REPLAYS)}
-
-LARGEST_SEED = (1 << 63) - 1
-"""A seed beyond it has no column; its episodes are not replayable."""
-
-ROW_OVERHEAD_BYTES = 64
-"""Arrow bytes of the key, time, reward and flag columns of one steps row."""
-
-
-class WallClock:
-    """UTC in nanoseconds that never steps back: the wall clock at the start plus a monotonic counter."""
-
-    def __init__(self) -> None:
-        self.offset_ns = time.time_ns() - time.perf_counter_ns()
-
-    def now_us(self) -> int:
-        """UTC in microseconds."""
-        return (time.perf_counter_ns() + self.offset_ns) // 1000
 
 
 class SingleRows(OpenRows):
@@ -108,8 +91,7 @@ class SingleRows(OpenRows):
         self._frames_before = 0
         self.ignored_steps = 0
         codecs = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
-        leaves = [leaf for codec in codecs for leaf in codec.leaves]
-        self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
+        self._row_bytes = row_bytes(codecs)
         self._limit = self._bar = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
         self._room = self._limit
         self._crowded = False
@@ -404,12 +386,3 @@ class SingleRows(OpenRows):
             self.return_sum += total
         if self.oldest_ns is None:
             self.oldest_ns = self._counter_ns()
-
-
-def refuse(what: str, error: BaseException) -> NoReturn:
-    """Raise the error of a value that does not fit with the name of the value, any other error as it is."""
-    if isinstance(error, SchemaMismatch):
-        raise SchemaMismatch(f"{what}: {error}") from error
-    if isinstance(error, TypeError | ValueError | OverflowError) and what.startswith("reward"):
-        raise SchemaMismatch(f"{what}: expected a number: {error}.") from error
-    raise error

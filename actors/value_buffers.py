@@ -7,7 +7,6 @@ one before the last were. A value is copied when it is put: environments reuse t
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -113,7 +112,7 @@ class ArrayBuffer(LeafBuffers):
         super().__init__(codec, capacity)
         leaf = codec.leaves[0]
         self._dtype, self._shape = leaf.dtype, leaf.shape
-        self._size = leaf.dtype.itemsize * math.prod(leaf.shape)
+        self._size = leaf.nbytes
         self._look()
 
     def _look(self) -> None:

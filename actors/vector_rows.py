@@ -14,7 +14,6 @@ then on, as before the first reset, a sub-environment is out of sight until it i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,16 +26,17 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import REPLAYS, STATUSES, EpisodeRows, Replay, Status, Values
+from .episode_rows import LARGEST_SEED, REPLAYS, STATUSES, EpisodeRows, Replay, Status, Values
 from .infos import Agree, InfoColumns, InfoTypes
 from .inside import Inside, Seeds
+from .misfit import refuse
 from .obituary import Obituary, add_lost_episodes
-from .open_rows import OpenRows
+from .open_rows import OpenRows, row_bytes
 from .page import EPISODES, STEPS, ProducerPage
-from .single_rows import LARGEST_SEED, ROW_OVERHEAD_BYTES, WallClock, refuse
 from .vector_block import SealedBlock, VectorBlock
 from .vector_infos import Reader, final_reader, info_reader, nothing
 from .vector_pictures import Pictures, VectorPictures, once
+from .wall_clock import WallClock
 
 _NOWHERE = np.zeros(0, np.int64)
 ALONE, FORWARD, NONE = map(REPLAYS.index, ("alone", "forward", "none"))
@@ -85,8 +85,7 @@ class VectorRows(OpenRows):
         self._reset_info: np.ndarray | None = None
 
         kept = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
-        leaves = [leaf for codec in kept for leaf in codec.leaves]
-        self._row_bytes = ROW_OVERHEAD_BYTES + sum(x.dtype.itemsize * math.prod(x.shape) for x in leaves)
+        self._row_bytes = row_bytes(kept)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
         self._slots = self._limit = self._bar = slots
         self._block = VectorBlock(schema, num_envs, slots)

@@ -16,8 +16,9 @@ from .space_paths import Path
 
 class ArrayNode(FixedNode):
     """A space whose values are arrays of one dtype and shape; `ArrayLayout` says how they lie in Arrow.
+
     Values come back as arrays; those of Discrete and of MultiDiscrete without axes as NumPy scalars, as
-       Gymnasium samples them.
+    Gymnasium samples them.
     """
 
     def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...], *, scalar: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Values of any Gymnasium space <-> Arrow columns, exactly, one at a time or a batch at once.
- How each space lies in Arrow: `space_layout` (arrays), `space_struct` (Dict, Tuple), `space_list` (Sequence,
+
+How each space lies in Arrow: `space_layout` (arrays), `space_struct` (Dict, Tuple), `space_list` (Sequence,
 Graph), `space_one_of`, `space_text`. What is taken for a value: `space_exact`.
 """
 
@@ -23,20 +24,21 @@ LARGEST_METADATA_BYTES: Final = 8192
 
 class SpaceCodec:
     """Encodes and decodes the values of one space. Has no state: threads may share it.
-    Bounds, counts and lengths of text are not checked (`space.contains` does that): what an environment returned
-       is recorded, as long as it has the declared form, shape, and a dtype that converts without a change
-       (`space_exact`).
 
-       Attributes:
-           descriptor: the space as JSON values.
-           signature: its short hash.
-           arrow_type: type of its column.
-           is_fixed: whether every value is the same set of arrays (Box, Discrete, MultiBinary and MultiDiscrete,
-               under Dict and Tuple). Only then are `split`, `split_batch`, `from_leaves` and `decode_batch` of
-               use. A space with nothing in it (an empty Dict) is not: without arrays nobody knows the number of
-               rows.
-           leaves: those arrays in canonical order: that of the space, depth first; empty where the space is not
-               fixed.
+    Bounds, counts and lengths of text are not checked (`space.contains` does that): what an environment returned
+    is recorded, as long as it has the declared form, shape, and a dtype that converts without a change
+    (`space_exact`).
+
+    Attributes:
+        descriptor: the space as JSON values.
+        signature: its short hash.
+        arrow_type: type of its column.
+        is_fixed: whether every value is the same set of arrays (Box, Discrete, MultiBinary and MultiDiscrete,
+            under Dict and Tuple). Only then are `split`, `split_batch`, `from_leaves` and `decode_batch` of
+            use. A space with nothing in it (an empty Dict) is not: without arrays nobody knows the number of
+            rows.
+        leaves: those arrays in canonical order: that of the space, depth first; empty where the space is not
+            fixed.
     """
 
     def __init__(self, space: gym.Space[Any] | Descriptor) -> None:
@@ -59,8 +61,9 @@ class SpaceCodec:
 
     def field(self, name: str) -> pa.Field:
         """A nullable field of `arrow_type` with metadata.
+
         `rolltape.signature` is always there, `rolltape.space` (canonical JSON of the descriptor) where it is at most
-               8 KiB; arrays add `rolltape.shape`, `rolltape.dtype`, `rolltape.storage`, also deep inside.
+        8 KiB; arrays add `rolltape.shape`, `rolltape.dtype`, `rolltape.storage`, also deep inside.
         """
         text = canonical_json(self.descriptor).encode("ascii")
         metadata = {**self._node.metadata, b"rolltape.signature": self.signature.encode("ascii")}
@@ -157,29 +160,31 @@ class SpaceCodec:
 
     def decode(self, array: pa.Array | pa.ChunkedArray) -> list[Any]:
         """The values of a column, of the types, dtypes and shapes that the space samples; None where it is
-               null.
+        null.
+
         Discrete gives NumPy scalars, Box of shape () arrays without axes, Dict dicts in the order of the space,
-               Sequence tuples (or batches where it is stacked), Graph GraphInstance, OneOf (np.int64, value). Arrays
-               are writable; those of one call may be parts of one larger array.
+        Sequence tuples (or batches where it is stacked), Graph GraphInstance, OneOf (np.int64, value). Arrays
+        are writable; those of one call may be parts of one larger array.
 
-               Args:
-                   array: of `arrow_type`, or of what another reader made of it and Arrow can cast back (DuckDB gives
-                       lists for lists of fixed size).
+        Args:
+            array: of `arrow_type`, or of what another reader made of it and Arrow can cast back (DuckDB gives
+                lists for lists of fixed size).
 
-               Raises:
-                   SchemaMismatch: the column is not of this space.
+        Raises:
+            SchemaMismatch: the column is not of this space.
         """
         return self._node.to_values(self._column(array))
 
     def decode_batch(self, array: pa.Array | pa.ChunkedArray) -> Any:
         """All rows of a fixed space as Gymnasium batches them: arrays of shape (rows, *shape), in dicts and
-               tuples.
-        Read-only and sharing the column's memory where it has one chunk and no nulls and is not bool. A null row is
-               zeros: ask `array.is_valid()`.
+        tuples.
 
-               Raises:
-                   SchemaMismatch: the column is not of this space.
-                   UnsupportedSpace: the space is not fixed.
+        Read-only and sharing the column's memory where it has one chunk and no nulls and is not bool. A null row is
+        zeros: ask `array.is_valid()`.
+
+        Raises:
+            SchemaMismatch: the column is not of this space.
+            UnsupportedSpace: the space is not fixed.
         """
         return self._fixed_node("decode_batch").to_batch(self._column(array))
 

@@ -6,7 +6,8 @@
 | up to 4,096 bytes | `fixed_size_list<number>[size]` | a flat list in C order |
 | more than 4,096 bytes, or long doubles | `binary` | raw bytes in C order, little-endian |
 | no elements | `list<number>` | an empty list |
- Why not one way for all: Parquet writes lists of bytes 20 to 30 times slower than binary values, and a third
+
+Why not one way for all: Parquet writes lists of bytes 20 to 30 times slower than binary values, and a third
 larger than the bytes are; and neither pyarrow nor polars reads lists of fixed size 0 back. Numbers that are
 not little-endian are turned. The shape and dtype stand in the field's metadata (`rolltape.shape`,
 `rolltape.dtype`, `rolltape.storage`).
@@ -97,11 +98,12 @@ class ArrayLayout:
 
     def to_numpy(self, column: pa.Array) -> np.ndarray:
         """The arrays of a column of `arrow_type`: shape (rows, *shape), zero where a row is null.
-        Read-only and sharing the column's memory where it has no nulls, the byte order is this machine's and the
-               dtype is not bool.
 
-               Raises:
-                   SchemaMismatch: a binary value has not the length that dtype and shape need.
+        Read-only and sharing the column's memory where it has no nulls, the byte order is this machine's and the
+        dtype is not bool.
+
+        Raises:
+            SchemaMismatch: a binary value has not the length that dtype and shape need.
         """
         if self._size == 0:
             return np.zeros((len(column), *self.shape), self.dtype)

@@ -1,11 +1,13 @@
 """The nodes of a codec's tree, one a space: what every one of them can do with values and batches.
- A *value* is what one environment returns, a *batch* what a vector environment returns for n of them (the
+
+A *value* is what one environment returns, a *batch* what a vector environment returns for n of them (the
 conventions of `gymnasium.vector.utils`): one array for Box, Discrete, MultiBinary and MultiDiscrete; a dict
 or tuple of batches for Dict and Tuple; a tuple of n values for everything else.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,19 +35,25 @@ class Leaf:
     dtype: np.dtype
     shape: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array in one value."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
 
 class Node(ABC):
     """One space in the tree: its Arrow type, and values and batches of it to columns and back.
-    Columns given to `decode`, `to_values` and `to_batch` are of `arrow_type`. All raise SchemaMismatch for what
-       does not fit, but bounds, lengths of text and counts of Discrete are not looked at: what was observed is
-       recorded.
 
-       Attributes:
-           path: where the space lies, for messages.
-           arrow_type: type of its column.
-           metadata: what the field of that column carries.
-           leaves: the arrays of a fixed space in order; None where values vary in size, () where there is
-               nothing at all.
+    Columns given to `decode`, `to_values` and `to_batch` are of `arrow_type`. All raise SchemaMismatch for what
+    does not fit, but bounds, lengths of text and counts of Discrete are not looked at: what was observed is
+    recorded.
+
+    Attributes:
+        path: where the space lies, for messages.
+        arrow_type: type of its column.
+        metadata: what the field of that column carries.
+        leaves: the arrays of a fixed space in order; None where values vary in size, () where there is
+            nothing at all.
     """
 
     path: Path

@@ -1,5 +1,6 @@
 """OneOf: a struct of the index and one field a sub-space, of which the chosen one is not null.
- `tag` (int8; int32 for more than 127 sub-spaces) is the index; the fields are called "0", "1", … An Arrow
+
+`tag` (int8; int32 for more than 127 sub-spaces) is the index; the fields are called "0", "1", … An Arrow
 union would say it more directly, but Parquet cannot store one.
 """
 

@@ -1,6 +1,7 @@
 """The signature of a space: a short hash that is the same on every machine, in every Python and with every
 zlib.
- It is taken over the canonical JSON of the descriptor, after three things are replaced that do not change a
+
+It is taken over the canonical JSON of the descriptor, after three things are replaced that do not change a
 value:
 1. packed arrays by the SHA-256 of their bytes, because another zlib packs the same bytes differently;
 2. the character set of a Text by its sorted characters, because a set has no order of its own;

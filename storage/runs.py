@@ -120,6 +120,7 @@ FROM known GROUP BY ALL ORDER BY time, worker"""
 
     def gaps(self) -> list[Loss]:
         """What it lacks, one object a loss, in the order in which they were declared; empty where nothing is missing.
+
         Live copies that nobody saw are not among them: the recording has those steps. `ledger` has them.
 
         Each prints as `steps of p0.0: 12 rows (killed), its steps 101 to 112`. Raises CorruptRecording.

@@ -1,5 +1,6 @@
 """Spaces by name: every kind, and every way in which one lies in Arrow. Their signatures are golden.
- `python -m tests.space_catalogue` writes `tests/golden/space_signatures.json` anew; a signature that changes
+
+`python -m tests.space_catalogue` writes `tests/golden/space_signatures.json` anew; a signature that changes
 makes recorded runs look as if they were of other spaces, so that is done for new names only.
 """
 

@@ -1,5 +1,6 @@
 """Hypothesis strategies for Gymnasium spaces, nested at will, and for values and batches of them.
- `spaces()` and `fixed_spaces()` draw a space; `values(space)` a value as an environment may return it: any
+
+`spaces()` and `fixed_spaces()` draw a space; `values(space)` a value as an environment may return it: any
 bits that the dtype can hold, not only those inside the bounds, because environments leave them; so NaN with
 payloads, infinities, -0.0, empty sequences, graphs without edges, texts of all lengths.
 """
