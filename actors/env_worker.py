@@ -30,7 +30,8 @@ from .last_render import LastRender
 from .live_feed import LiveFeed
 from .live_view import LiveView, view_of
 from .log_stream import LogStream
-from .normalization import NotedRows, find_statistics
+from .normalization import find_statistics
+from .noted_rows import NotedRows
 from .obituary import Obituary
 from .on_ray import links
 from .pace import Pace

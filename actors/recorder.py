@@ -22,7 +22,8 @@ from .kept_rows import KeptRows
 from .last_render import LastRender
 from .live_feed import LiveFeed
 from .live_view import view_of
-from .normalization import NotedRows, Statistics, find_statistics, statistics_of
+from .normalization import Statistics, find_statistics, statistics_of
+from .noted_rows import NotedRows
 from .on_ray import links
 from .page import ProducerPage, page_path
 from .producer import Producer
