@@ -37,7 +37,7 @@ from rolltape.storage.ledger import read_losses
 
 from .app import create_app
 from .auth import Access
-from .live_address import write_live
+from .live_address import live_file, write_live
 from .live_session import LiveSession
 from .server import bound_socket, server_of
 from .switchboard import Switchboard
@@ -151,7 +151,7 @@ class Gateway:
 
     def _listen(self) -> tuple[socket.socket, Access]:
         """A bound socket and who may use it: as the life before this one had them, where there was one."""
-        path = self._folder.path / "live.json"
+        path = live_file(self._folder)
         before: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
             before = json.loads(path.read_text())
@@ -177,7 +177,7 @@ class Gateway:
         for session in list(self._sessions.values()):
             await session.close(CLOSE_NORMAL, text({"type": "end", "status": status}))
         with contextlib.suppress(OSError):
-            (self._folder.path / "live.json").unlink()
+            live_file(self._folder).unlink()
         self._closing.set()
 
     async def _watch(self, websocket: WebSocket, run: str) -> None:

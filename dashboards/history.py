@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from rolltape.storage.lake import Lake, Run
 from .episode_views import EpisodeViews
 from .json_values import answer, json_table, json_value
 from .lines import smoothed, thinned
+from .live_address import live_page
 from .logs import LogView
 from .questions import EpisodesPage, Metrics, OfRun, Page, Question, Returns, question
 
@@ -167,7 +167,7 @@ class History:
             "env_id": info.get("env_id"),
             "created": json_value(run.created),
             "status": summary.status,
-            "live_page": _live_page(run) if summary.status == "running" and not self._has_live else None,
+            "live_page": live_page(run.folder) if summary.status == "running" and not self._has_live else None,
             "steps": summary.steps,
             "mean_return": json_value(_mean_return(run)),
             "end": json_value({k: v for k, v in (run.end or {}).items() if k != "path"}) if run.end else None,
@@ -347,16 +347,6 @@ def _mean_return(run: Run) -> float | None:
         return run.end.get("mean_return")
     returns = run.episodes("status = 'completed'").select('"return"').to_arrow().column(0)
     return float(returns.to_numpy(zero_copy_only=False).mean()) if len(returns) else None
-
-
-def _live_page(run: Run) -> str | None:
-    """The address, with its token, at which a run of this machine is live; None where this user may not know it."""
-    try:
-        said = json.loads((run.path / "live.json").read_text())
-    except (OSError, ValueError):
-        return None
-    url = said.get("url") if isinstance(said, dict) and said.get("node") == socket.gethostname() else None
-    return url if isinstance(url, str) and url.startswith("http://") else None
 
 
 def _vector(info: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class LiveAddress:
         return {"Authorization": f"Bearer {self.token}"}
 
 
+def live_file(folder: RunFolder) -> Path:
+    """Where the address of a run's gateway stands, while there is one."""
+    return folder.path / "live.json"
+
+
 def write_live(path: Path, said: Mapping[str, Any]) -> None:
     """Write `live.json`, for its owner alone, whole or not at all.
 
@@ -58,7 +63,7 @@ def write_live(path: Path, said: Mapping[str, Any]) -> None:
 def live_address(folder: RunFolder) -> LiveAddress | str:
     """The gateway of a run, or why there is none that this process could reach, in words."""
     try:
-        said = json.loads(Path(folder.path / "live.json").read_text(encoding="utf-8"))
+        said = json.loads(live_file(folder).read_text(encoding="utf-8"))
         host, port, token = str(said["host"]), int(said["port"]), str(said["token"])
     except FileNotFoundError:
         return "nobody serves it live"
@@ -73,3 +78,13 @@ def live_address(folder: RunFolder) -> LiveAddress | str:
         return f"it is served on {node}, to that machine alone"
     host = {"0.0.0.0": node or "127.0.0.1", "::": node or "::1"}.get(host, host)
     return LiveAddress(folder.run_id, f"[{host}]" if ":" in host else host, port, token)
+
+
+def live_page(folder: RunFolder) -> str | None:
+    """The address, with its token, at which a run of this machine is live; None where this user may not know it."""
+    try:
+        said = json.loads(live_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    url = said.get("url") if isinstance(said, dict) and said.get("node") == socket.gethostname() else None
+    return url if isinstance(url, str) and url.startswith("http://") else None

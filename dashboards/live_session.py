@@ -15,8 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from rolltape.schema.config_ui import UiConfig
 from rolltape.schema.live_messages import LiveItem
 
+from .live_stream import LiveStream
 from .pictures import Encoded, Layout, Mosaic, encode, layout_for
-from .switchboard import LiveStream, Switchboard
+from .switchboard import Switchboard
 from .viewer import Viewer
 from .wire import (
     CLOSE_PROTOCOL,
