@@ -9,11 +9,8 @@ A check that fails raises `ContractBroken`: which promise, what was expected, wh
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
 import json
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +25,8 @@ from rolltape.schema.adapters.registry import adapter_of, choose
 from rolltape.schema.info_json import encode_value
 from rolltape.schema.render_payload import PAYLOADS, RgbPayload, check_payload, payload_from_json, payload_to_json
 from rolltape.schema.space_signature import space_signature
+
+from .private_reads import private_reads
 
 STEPS: Final = 40
 """Steps of random actions, over several episodes where they are shorter."""
@@ -173,16 +172,11 @@ class AdapterContract:
         for kind in self.adapter_class.__mro__:
             if kind is EnvironmentAdapter:
                 break
-            try:
-                tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
-            except (OSError, TypeError):  # made in an interactive session: there is no source to look into
-                continue
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Attribute) and _is_private(node.attr) and not _is_own(node.value):
-                    raise ContractBroken(
-                        f"expected public attributes, or getattr with a fallback; {kind.__qualname__} reads "
-                        f"`{ast.unparse(node)}` in line {node.lineno} of the class."
-                    )
+            for name, line in private_reads(kind):
+                raise ContractBroken(
+                    f"expected public attributes, or getattr with a fallback; {kind.__qualname__} reads `{name}` in "
+                    f"line {line} of the class."
+                )
 
     # ---- what it tells ----------------------------------------------------------------------------------------------
 
@@ -409,14 +403,3 @@ def _text(value: Any) -> str:
 
 def _listed(state: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in state.items()}
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
-
-
-def _is_own(value: ast.expr) -> bool:
-    """Whether an attribute is one of the adapter itself: of self, cls or super()."""
-    if isinstance(value, ast.Call):
-        return isinstance(value.func, ast.Name) and value.func.id == "super"
-    return isinstance(value, ast.Name) and value.id in ("self", "cls")
