@@ -1,26 +1,20 @@
 """A run in the making: its folder, its hub and writer, and the reconciliation at its end.
 
 Rules of the end:
-1. produced = durable + declared lost, for every producer key. Produced stands in its page, durable in the writer's
-   watermarks, lost in the ledger of the recording (rolltape/storage/ledger.py).
-2. What the parts hold, counted from their footers, is what the watermarks say.
-3. A difference makes the run `failed`, with the numbers in `end.json`, and raises CountMismatch.
-4. A successor says what its predecessor lost. What no successor came to say is said here, before the numbers are
-   compared.
+1. A successor says what its predecessor lost. What no successor came to say is said here, before the numbers are
+   compared (reconciliation.py).
+2. A difference makes the run `failed`, with the numbers in `end.json`, and raises CountMismatch.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rolltape.schema import log_codes
 from rolltape.schema.adapters.adapter import EnvironmentAdapter
@@ -32,11 +26,10 @@ from rolltape.schema.log_policy import configure_logging, is_program
 from rolltape.schema.log_section import LogSections
 from rolltape.schema.log_source import LogSource
 from rolltape.schema.messages import Heartbeat, ProducerKey, RunCounts, Watermark
-from rolltape.schema.mismatches import KINDS, MismatchCounts
 from rolltape.schema.run_schema import RunSchema
 from rolltape.storage.files import folder_bytes
-from rolltape.storage.layout import RunFolder, list_tables, new_run_id
-from rolltape.storage.ledger import Loss, accounts, balance_text, ledger_batch, read_losses, read_pages
+from rolltape.storage.layout import RunFolder, new_run_id
+from rolltape.storage.ledger import Loss, ledger_batch
 from rolltape.storage.rebuilding import mend_newest
 from rolltape.storage.room import check_room
 from rolltape.storage.run_info import create_run, durability_of, read_run_info, write_end_info
@@ -54,6 +47,7 @@ from rolltape.storage.wired_run import take_run_id, was_started
 from .end_summary import EndStatus, EndSummary
 from .log_stream import LogStream
 from .on_ray import cluster, launch, links, remote
+from .reconciliation import Reconciliation
 from .resuming import PastRun, Resumed
 from .run_description import EnvDescription, run_info
 from .served_page import ServedPage
@@ -308,10 +302,7 @@ class Recording:
         if not due:
             return durable
         key, now_ns = next_key(durable), time.time_ns()
-        batches = settlement_batches(self.folder, info, due, key, 1, now_ns // 1000)
-        append = self.writer.append
-        remote.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
-        return remote.flush(self.writer, timeout_s=60)
+        return self._declare(key, settlement_batches(self.folder, info, due, key, 1, now_ns // 1000), now_ns)
 
     def _say_the_unseen(self, durable: dict[ProducerKey, Watermark]) -> dict[ProducerKey, Watermark]:
         """Declare which live copies nobody got to see; returns what is durable after that."""
@@ -328,9 +319,14 @@ class Recording:
         if not losses:
             return durable
         key, now_ns = next_key(durable), time.time_ns()
-        batches = {"ledger": ledger_batch(losses, self.run_id, key, 1)}
-        append = self.writer.append
-        remote.call(append, settlement_header(key, batches, now_ns), tuple(batches), *batches.values(), timeout_s=60)
+        return self._declare(key, {"ledger": ledger_batch(losses, self.run_id, key, 1)}, now_ns)
+
+    def _declare(
+        self, key: ProducerKey, batches: dict[str, pa.RecordBatch], now_ns: int
+    ) -> dict[ProducerKey, Watermark]:
+        """Send the only fragment of `key` to the writer; returns what is durable after it."""
+        header = settlement_header(key, batches, now_ns)
+        remote.call(self.writer.append, header, tuple(batches), *batches.values(), timeout_s=60)
         return remote.flush(self.writer, timeout_s=60)
 
     def _hub_cpu_s(self) -> float:
@@ -345,27 +341,12 @@ class Recording:
         counts = self.counts()
         statistics = remote.report(self.writer)
         hub_cpu_s = self._hub_cpu_s()
-        parts = list_tables(self.folder)
-        rows = {table: sum(pq.read_metadata(p).num_rows for p in paths) for table, paths in parts.items()}
-        books = accounts(read_pages(self.folder), durable, read_losses(self.folder))
-        wrong = [balance_text([book]) for book in books if not book.balanced]
-        table = {
-            str(book.key): {
-                "produced": book.durable + book.lost if book.produced is None else book.produced,
-                "durable": book.durable,
-                "lost": book.lost,
-                "episodes_lost": self.lost.get(book.key, (0, 0))[1],
-            }
-            for book in books
-        }
-        total = sum(mark.steps for mark in durable.values())
-        if rows["steps"] != total:
-            wrong.append(f"the parts hold {rows['steps']} steps, the watermarks say {total}")
+        found = Reconciliation.of(self.folder, durable)
+        lost_episodes = {key: episodes for key, (_, episodes) in self.lost.items()}
         mismatch = ""
-        if wrong:
-            status, reason = "failed", "counts do not reconcile: " + "; ".join(wrong)
+        if found.wrong:
+            status, reason = "failed", "counts do not reconcile: " + "; ".join(found.wrong)
             mismatch = f"Run {self.run_id}: {reason}. What is in the recording is readable; see end.json."
-        returns = _returns_of_completed(parts["episodes"])
         return (
             EndSummary(
                 run_id=self.run_id,
@@ -374,13 +355,13 @@ class Recording:
                 reason=reason,
                 path=str(self.folder.path),
                 seconds=seconds,
-                steps=rows["steps"],
-                episodes=rows["episodes"],
-                completed=len(returns),
-                frames=rows["frames"],
-                mean_return=float(returns.to_numpy().mean()) if len(returns) else None,
-                lost_steps=sum(book.lost for book in books),
-                lost_episodes=self.lost_episodes_before + sum(lost for _, lost in self.lost.values()),
+                steps=found.rows["steps"],
+                episodes=found.rows["episodes"],
+                completed=found.completed,
+                frames=found.rows["frames"],
+                mean_return=found.mean_return,
+                lost_steps=found.lost_steps,
+                lost_episodes=self.lost_episodes_before + sum(lost_episodes.values()),
                 bytes=folder_bytes(self.folder.path),
                 inflight_high_bytes=counts.inflight_high_bytes,
                 lag_high_s=counts.lag_high_s,
@@ -388,24 +369,10 @@ class Recording:
                 resent=counts.resent,
                 restarts=self.restarts,
                 cpu_s={"producers": counts.cpu_s, "writer": statistics.cpu_s, "hub": hub_cpu_s},
-                reconciled=table,
-                mismatches=_mismatches(durable.values()),
+                reconciled=found.by_key(lost_episodes),
+                mismatches=found.mismatches,
                 steps_before=self.steps_before,
-                skipped=sum(mark.skipped for mark in durable.values()),
+                skipped=found.skipped,
             ),
             mismatch,
         )
-
-
-def _mismatches(marks: Iterable[Watermark]) -> dict[str, int]:
-    counts = MismatchCounts()
-    for mark in marks:
-        for code, path, count in mark.mismatches:
-            counts.add(KINDS[code], path, count)
-    return dict(counts.by_code())
-
-
-def _returns_of_completed(parts: list[Path]) -> pa.ChunkedArray:
-    tables = [pq.read_table(path, columns=["return", "status"]) for path in parts]
-    found = [table.filter(pc.field("status").cast("string") == "completed")["return"] for table in tables]
-    return pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.float64())
