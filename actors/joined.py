@@ -10,12 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
@@ -26,6 +21,7 @@ from rolltape.schema.config_provenance import Resolved
 from rolltape.schema.errors import ConfigError, SchemaMismatch
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
+from rolltape.storage.files import FileOps
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.pages import read_page
 from rolltape.storage.run_info import read_run_info, write_run_info
@@ -89,7 +85,7 @@ def join(
     config = settings.config.durable
     schema = RunSchema(wiring.run_id, env.env_id, observation, action, config.frames)
     cluster.ensure_ray()
-    with _locked(folder):
+    with FileOps().locked(folder.producers / ".join.lock", wait=True):
         info = read_run_info(folder)
         if info.get("spaces") is None:
             fresh = run_info(env, schema, config, adapter, settings)
@@ -104,7 +100,7 @@ def take_number(folder: RunFolder, num_envs: int) -> tuple[ProducerKey, int, Pro
 
     Raises ConfigError where the run has no room for so many sub-environments.
     """
-    with _locked(folder):
+    with FileOps().locked(folder.producers / ".join.lock", wait=True):
         offset = number = 0
         while (words := read_page(page_path(folder.producers, ProducerKey(number, 0)))) is not None:
             offset += len(words.episode_index)
@@ -133,15 +129,3 @@ def _check_same(info: dict[str, Any], schema: RunSchema) -> None:
             f"run {schema.run_id} keeps pictures by {policy!r}, this recorder by {schema.frame_policy!r}: give both "
             f"the same frames=."
         )
-
-
-@contextmanager
-def _locked(folder: RunFolder) -> Iterator[None]:
-    """One recorder at a time; the kernel frees the lock when a process dies."""
-    path: Path = folder.producers / ".join.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ import pytest
 
 from rolltape.storage.lake import open_lake
 from tests.lakes import new_run
+from tests.widget_messages import Sent, caught
 
 from .noise_gateway import NoiseGateway
 
@@ -99,16 +100,8 @@ def pixels(page: Any, n: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], list[bytes]]]:
-    widgets = pytest.importorskip("rolltape.dashboards.widgets")
-    found: list[tuple[dict[str, Any], list[bytes]]] = []
-
-    def send(self: Any, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
-        found.append((content, list(buffers or ())))
-
-    for kind in (widgets.LiveWidget, widgets.ReplayWidget):
-        monkeypatch.setattr(kind, "send", send)
-    return found
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    return caught(monkeypatch)
 
 
 def test_an_episode_is_played(page: Any, sent: list) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from rolltape.schema.errors import ConfigError
 from rolltape.scripts.cli import COMMANDS, GROUPS, app_for, main
+from tests.command_line import exit_code
 from tests.lakes import record, run_id
 
 
@@ -29,10 +30,9 @@ def rolltape(capsys: pytest.CaptureFixture[str]):
     """Run the command line; gives the exit code, what it printed, and its errors."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
+        code = exit_code(*arguments)
         shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
+        return code, shown.out, shown.err
 
     return run
 

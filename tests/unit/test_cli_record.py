@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import typer
 
-from rolltape.scripts.cli import main
 from rolltape.scripts.cli.record import arguments_of, frames_of
+from tests.command_line import exit_code
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,15 @@ def test_wrong_usage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["record", "CartPole-v1", *arguments])
+    assert exit_code("record", "CartPole-v1", *arguments) == 2
     shown = capsys.readouterr()
-    assert ended.value.code == 2
     assert shown.out == ""
     assert named in shown.err and "Traceback" not in shown.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--version"])
-    assert ended.value.code == 0
+    assert exit_code("--version") == 0
     assert capsys.readouterr().out.startswith("rolltape 0.")
 
 

@@ -7,7 +7,6 @@ import math
 import sys
 import threading
 import time
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ from rolltape.schema.errors import SchemaMismatch
 from rolltape.schema.messages import ProducerKey
 from tests.examples import examples
 from tests.fakes import Agreement, MemoryPage, Ticks, fragments, run_schema
+from tests.leaks import assert_nothing_leaks
 from tests.recorded import Tape
 
 pytestmark = pytest.mark.skipif(CompiledRows is None, reason=compiled_rows.WHY_NOT)
@@ -661,18 +661,7 @@ def test_nothing_leaks(space: Any, info: dict[str, Any]) -> None:
     held.tape.take = lambda rows: rows.seal().release()  # type: ignore[method-assign]
     run(5_000)
     watched = result, action, held.rows, *result, *info.values()
-    gc.collect()
-    counts = [sys.getrefcount(x) for x in watched]
-    tracemalloc.start()
-    grown: list[int] = []
-    for _ in range(3):  # memory of fragments is made new once
-        before = tracemalloc.get_traced_memory()[0]
-        run(5_000)
-        gc.collect()
-        grown.append(tracemalloc.get_traced_memory()[0] - before)
-    tracemalloc.stop()
-    assert [sys.getrefcount(x) for x in watched] == counts
-    assert min(grown) < 20_000
+    assert_nothing_leaks(lambda: run(5_000), watched, least_grown_bytes=20_000)
     assert held.in_python < 100
 
 

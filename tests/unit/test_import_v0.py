@@ -18,13 +18,13 @@ from rolltape.actors.legacy_import import ImportReport, import_v0
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.info_json import decode_info
 from rolltape.schema.space_inference import SpaceInference
-from rolltape.scripts.cli import main
 from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.markers import merged
 from rolltape.storage.runs import Run
 from rolltape.storage.summaries import newest_markers
 from rolltape.storage.verify import verify_run
+from tests.command_line import exit_code
 
 QUICK: dict[str, Any] = {"commit": {"durability": "process"}}
 
@@ -295,9 +295,7 @@ def test_the_command_says_what_is_lost(
     file = tmp_path / "old.jsonl"
     file.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines))
     for form in ([], ["--json"]):
-        with pytest.raises(SystemExit) as ended:
-            main(["import-v0", str(file), "--lake", str(tmp_path / "lake"), *form])
-        assert ended.value.code == code
+        assert exit_code("import-v0", str(file), "--lake", str(tmp_path / "lake"), *form) == code
         out = capsys.readouterr().out
         if form:
             assert json.loads(out)["lossy"] is (code == 3)

@@ -14,8 +14,8 @@ import pytest
 from rolltape.schema.columns import PAYLOAD_VERSION, TABLES
 from rolltape.schema.json_schema import row_schema, schema_bundle
 from rolltape.schema.payload_v0 import KEYS_V0, check_step
-from rolltape.scripts.cli import main
 from rolltape.storage.arrays import rows_to_python
+from tests.command_line import exit_code
 from tests.lakes import record
 
 STEP: dict[str, Any] = {
@@ -109,9 +109,7 @@ def test_a_right_v0_step_is_taken_by_both(step: dict[str, Any]) -> None:
 
 
 def test_export_writes_a_file_a_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["schema", "export", "--out", str(tmp_path / "deep" / "er")])
-    assert ended.value.code == 0
+    assert exit_code("schema", "export", "--out", str(tmp_path / "deep" / "er")) == 0
     written = {Path(line) for line in capsys.readouterr().out.splitlines()}
     assert written == set((tmp_path / "deep" / "er").iterdir())
     assert (
@@ -120,14 +118,11 @@ def test_export_writes_a_file_a_schema(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_export_prints_the_bundle(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["schema", "export"])
+    assert exit_code("schema", "export") == 0
     assert json.loads(capsys.readouterr().out) == schema_bundle()
 
 
 def test_export_into_what_is_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit) as ended:
-        main(["schema", "export", "--out", str(tmp_path / "file")])
-    assert ended.value.code == 1
+    assert exit_code("schema", "export", "--out", str(tmp_path / "file")) == 1
     assert "Cannot write the schemas into" in capsys.readouterr().err

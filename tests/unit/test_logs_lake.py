@@ -18,12 +18,12 @@ from rolltape.schema.log_codes import LogCode
 from rolltape.schema.log_rows import SCHEMA, LogRow, record_batch
 from rolltape.schema.messages import FIRST_STREAM, FragmentHeader, ProducerKey
 from rolltape.scripts.cli import logs as command
-from rolltape.scripts.cli import main
 from rolltape.scripts.cli.choices import choices_file
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.log_tail import LogTail
 from rolltape.storage.run_info import write_end_info
+from tests.command_line import exit_code
 from tests.lakes import new_run
 
 CODES = (log_codes.RUN_STARTED, log_codes.WORKER_STARTED, log_codes.WRITER_RETRIES, log_codes.WORKER_REPLACED)
@@ -127,10 +127,9 @@ def test_a_tail_gives_each_row_once(run: Logged) -> None:
 @pytest.fixture
 def logs(run: Logged, capsys: pytest.CaptureFixture[str]):
     def call(*arguments: str) -> tuple[int, list[str], str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["logs", *arguments])
+        code = exit_code("logs", *arguments)
         shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out.splitlines(), shown.err
+        return code, shown.out.splitlines(), shown.err
 
     return call
 

@@ -11,7 +11,6 @@ import pytest
 from rolltape.schema.config_presets import Host
 from rolltape.schema.config_sources import RUN_VARIABLE
 from rolltape.schema.errors import ClusterError, ConfigError
-from rolltape.scripts.cli import main
 from rolltape.scripts.cluster import job_server
 from rolltape.scripts.cluster.job import Job, job_of, next_try, run_in, runtime_env
 from rolltape.scripts.cluster.job_server import DEFAULT_ADDRESS, JobServer, address_of
@@ -21,6 +20,7 @@ from rolltape.storage.configuration import SETTINGS_VARIABLE, configured, travel
 from rolltape.storage.layout import is_run_id
 from rolltape.storage.summaries import created_at
 from rolltape.storage.wired_run import take_run_id, was_started
+from tests.command_line import exit_code
 
 ULID = "01J0000000000000000000000A"
 
@@ -68,16 +68,10 @@ def _paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         kept.clear()
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
-
-
 def test_a_recording_is_submitted_with_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rolltape.toml").write_text("[durable.commit]\nmax_age_s = 0.4\n")
     assert (
-        run("submit", "--lake", "/shared/lake", "--set", "durable.seed=7", "record", "CartPole-v1", "--steps", "10")
+        exit_code("submit", "--lake", "/shared/lake", "--set", "durable.seed=7", "record", "CartPole-v1", "--steps", "10")
         == 0
     )
     ((job, env),) = Paper.jobs
@@ -112,7 +106,7 @@ def test_a_recording_is_submitted_with_its_settings(tmp_path: Path, capsys: pyte
     ],
 )
 def test_what_is_wrong_is_said_here(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("submit", *arguments) in (1, 2)
+    assert exit_code("submit", *arguments) in (1, 2)
     err = capsys.readouterr().err
     assert said in err and "all right" not in err
     assert Paper.jobs == []
@@ -120,18 +114,18 @@ def test_what_is_wrong_is_said_here(arguments: list[str], said: str, capsys: pyt
 
 def test_a_retry_has_the_run_of_the_first_try(capsys: pytest.CaptureFixture[str]) -> None:
     what = ["record", "CartPole-v1", "--steps", "10"]
-    assert run("submit", "--lake", "/l", "--no-follow", *what) == 0
+    assert exit_code("submit", "--lake", "/l", "--no-follow", *what) == 0
     first = capsys.readouterr().out.strip()
-    assert run("submit", "--lake", "/l", "--no-follow", "--retry", first, *what) == 0
-    assert run("submit", "--lake", "/l", "--no-follow", "--retry", first, *what) == 0
+    assert exit_code("submit", "--lake", "/l", "--no-follow", "--retry", first, *what) == 0
+    assert exit_code("submit", "--lake", "/l", "--no-follow", "--retry", first, *what) == 0
     assert [job.submission_id for job, _ in Paper.jobs] == [first, f"{first}-try2", f"{first}-try3"]
     assert len({job.run_id for job, _ in Paper.jobs}) == 1
 
 
 def test_jobs_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("submit", "--stop", "a") == 0
-    assert run("submit", "--status", "a") == 0
-    assert run("submit", "--watch", "b") == 0
+    assert exit_code("submit", "--stop", "a") == 0
+    assert exit_code("submit", "--status", "a") == 0
+    assert exit_code("submit", "--watch", "b") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a: STOPPED"
     assert json.loads(lines[1]) == {"submission_id": "a", "status": "STOPPED", "message": ""}
@@ -140,24 +134,24 @@ def test_jobs_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_name_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     what = ["--lake", "/l", "--no-follow"], ["record", "CartPole-v1", "--steps", "10"]
-    assert run("submit", *what[0], "--submission-id", "nightly-1", *what[1]) == 0
-    assert run("submit", *what[0], "--retry", "nightly-1", *what[1]) == 0
-    assert run("submit", *what[0], "--retry", "nightly-1-try2", *what[1]) == 0
+    assert exit_code("submit", *what[0], "--submission-id", "nightly-1", *what[1]) == 0
+    assert exit_code("submit", *what[0], "--retry", "nightly-1", *what[1]) == 0
+    assert exit_code("submit", *what[0], "--retry", "nightly-1-try2", *what[1]) == 0
     assert [job.submission_id for job, _ in Paper.jobs] == ["nightly-1", "nightly-1-try2", "nightly-1-try3"]
     (run_id,) = {job.run_id for job, _ in Paper.jobs}
     assert abs(created_at(run_id).timestamp() - time.time()) < 60, "in the order of other runs"
-    assert run("submit", *what[0], "--retry", "nightly-2", *what[1]) == 1
+    assert exit_code("submit", *what[0], "--retry", "nightly-2", *what[1]) == 1
     assert "--retry: the cluster knows no job 'nightly-2' of ours" in capsys.readouterr().err
 
 
 def test_a_program_is_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     what = ["submit", "--lake", "/l", "--no-follow", "run"]
-    assert run(*what, "--cpus", "4", "--", "python", "train.py", "--seed", "1") == 0
+    assert exit_code(*what, "--cpus", "4", "--", "python", "train.py", "--seed", "1") == 0
     ((job, _),) = Paper.jobs
     assert shlex.split(job.entrypoint)[-8:] == ["run", "--cpus", "4", "--", "python", "train.py", "--seed", "1"]
-    assert run(*what, "--cpus", "5", "--", "python", "train.py") == 1
+    assert exit_code(*what, "--cpus", "5", "--", "python", "train.py") == 1
     assert "cannot place the program (5 CPUs)" in capsys.readouterr().err
-    assert run(*what, "--cpu", "1", "--", "python", "train.py") == 2
+    assert exit_code(*what, "--cpu", "1", "--", "python", "train.py") == 2
     assert "No such option" in capsys.readouterr().err
     assert len(Paper.jobs) == 1
 

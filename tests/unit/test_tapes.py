@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-import tracemalloc
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from rolltape.actors import compiled_rows, tapes
 from rolltape.actors.compared_infos import InfoRows
 from rolltape.schema.space_codec import SpaceCodec
+from tests.leaks import assert_nothing_leaks
 
 pytestmark = pytest.mark.skipif(bool(compiled_rows.WHY_NOT), reason=compiled_rows.WHY_NOT)
 
@@ -334,17 +333,6 @@ def test_nothing_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
                 Tape(*made[0][:-1], ((1, made[0][2]),))
 
     run(20)
-    gc.collect()
     columns = [part for column in made[0][1:5] for part in column if isinstance(part, np.ndarray)]
     held = array, *returned[:4], *actions, *columns
-    counts = [sys.getrefcount(x) for x in held]
-    tracemalloc.start()
-    grown: list[int] = []
-    for _ in range(3):  # whatever is made once is made by then
-        before = tracemalloc.get_traced_memory()[0]
-        run(300)
-        gc.collect()
-        grown.append(tracemalloc.get_traced_memory()[0] - before)
-    tracemalloc.stop()
-    assert [sys.getrefcount(x) for x in held] == counts
-    assert min(grown) < 10_000
+    assert_nothing_leaks(lambda: run(300), held, least_grown_bytes=10_000)

@@ -23,8 +23,8 @@ from rolltape.actors.tuning import (
 )
 from rolltape.schema.config_presets import choose_preset, user_presets
 from rolltape.schema.errors import ConfigError, LakeNotWritable
-from rolltape.scripts.cli import main
 from rolltape.storage.preset_file import preset_name, preset_text, write_preset
+from tests.command_line import exit_code
 
 MIB = 1 << 20
 NOW = Tried(Sizes(32 * MIB, 128 * MIB), 10_000, 1000.0, 5.0, 5.0, 2, 0.1, 0.3, 0.0, 16.0, 200)
@@ -134,8 +134,7 @@ def test_an_unknown_environment_is_refused_before_anything_is_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["tune", "CartPol-v1"])
+    assert exit_code("tune", "CartPol-v1") == 1
     err = capsys.readouterr().err
-    assert ended.value.code == 1 and err.startswith("rolltape: No environment 'CartPol-v1'") and err.count("\n") == 1
+    assert err.startswith("rolltape: No environment 'CartPol-v1'") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -11,13 +11,13 @@ import pytest
 import rolltape as rt
 from rolltape.dashboards.live_address import write_live
 from rolltape.schema.errors import ConfigError
-from rolltape.scripts.cli import main
 from rolltape.scripts.cli.amounts import seconds, size
 from rolltape.storage.compaction import compact_run
 from rolltape.storage.files import FileOps
 from rolltape.storage.layout import RETIRED_NAME, RunFolder
 from rolltape.storage.upkeep import retain, vacuum
 from rolltape.storage.verify import verify_run
+from tests.command_line import exit_code
 from tests.lakes import record, run_id
 
 DAY = 86400
@@ -149,9 +149,7 @@ def test_amounts() -> None:
 
 def test_on_the_command_line(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def rolltape(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments, "--lake", str(lake)])
-        assert not ended.value.code
+        assert exit_code(*arguments, "--lake", str(lake)) == 0
         return capsys.readouterr().out
 
     assert "6 parts -> 2" in rolltape("compact", "--grace", "0s")

@@ -26,11 +26,11 @@ from rolltape.dashboards.watch_screen import line, screen, sparkline
 from rolltape.dashboards.watched import LogLine, Snapshot, StreamRow, printable
 from rolltape.dashboards.wire import CLOSE_PROTOCOL, CLOSE_REPLACED, JPEG, PICTURE, Record, WireError, heard, pack
 from rolltape.schema.config import CommitConfig
-from rolltape.scripts.cli import main
 from rolltape.storage.commits import CommitLog
 from rolltape.storage.lake import open_lake
 from rolltape.storage.run_info import write_end_info
 from rolltape.storage.upkeep import compact
+from tests.command_line import exit_code
 from tests.fragments import Producer
 from tests.lakes import commit, new_run, record, run_id
 
@@ -382,10 +382,9 @@ def test_sparklines() -> None:
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["watch", *arguments])
-    out = capsys.readouterr()
-    return int(ended.value.code or 0), out.out, out.err
+    code = exit_code("watch", *arguments)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
 
 
 def test_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

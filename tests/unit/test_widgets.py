@@ -17,23 +17,15 @@ from rolltape.dashboards.wire import JPEG, PICTURE, Record, heard, pack, unpack
 from rolltape.schema.errors import ConfigError, LakeNotFound, MissingExtra
 from rolltape.storage.lake import open_lake
 from tests.lakes import new_run, record
+from tests.widget_messages import Sent, caught
 
 ADDRESS = LiveAddress("01J", "127.0.0.1", 4242, "s3cret_-")
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], list[bytes]]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """What widgets send to their page."""
-    widgets = pytest.importorskip("rolltape.dashboards.widgets")
-    found: list[tuple[dict[str, Any], list[bytes]]] = []
-
-    def send(self: Any, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
-        json.dumps(content, allow_nan=False)
-        found.append((content, list(buffers or ())))
-
-    for kind in (widgets.LiveWidget, widgets.ReplayWidget):
-        monkeypatch.setattr(kind, "send", send)
-    return found
+    return caught(monkeypatch)
 
 
 def say(widget: Any, **content: Any) -> None:
