@@ -151,11 +151,6 @@ class LegacyRows(OpenRows):
         self._bytes = 0
 
     @property
-    def numbered(self) -> int:
-        """Episodes begun since the start."""
-        return self._numbered
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
         return self.rows * ROW_BYTES + self._bytes + self._infos.nbytes

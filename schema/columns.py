@@ -2,7 +2,7 @@
 
 Rules:
 1. Every table starts with the key columns, in this order; the writer fills the ones that are constant in a fragment.
-2. A column's type is fixed per run. Types that depend on the environment (`SPACE`) come from the space descriptors.
+2. A column's type is fixed per run. Types that depend on the environment (`type` None) come from the space descriptors.
 3. Adding a column needs a new `since`; a reader of an older part fills it with null.
 4. A column that is not `nullable` has a value in every row that a producer of its version sends.
 """

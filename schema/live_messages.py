@@ -178,7 +178,8 @@ class GatewayReport:
         shown: live copies that were shown, by stream.
         starved: streams on which somebody starves.
         kinds: as in `LiveDemand`.
-        control: transitions since `control_after` of the hub's last answer, or all that are kept.
+        control: transitions since `control_taken` of the hub's last answer, or all that are kept.
+        control_position: of the control log, where these transitions end.
         known: the hub life whose answer was seen last; with another one everything is told again.
         heard: up to which position control events and log lines of the hub were taken.
     """

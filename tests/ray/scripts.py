@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -56,8 +55,3 @@ def family(pid: int) -> list[psutil.Process]:
         return [parent, *parent.children(recursive=True)]
     except psutil.Error:
         return []
-
-
-def ctrl_c(process: subprocess.Popen[str]) -> None:
-    """What a terminal sends when somebody types Ctrl-C: SIGINT to the whole process group."""
-    os.killpg(process.pid, signal.SIGINT)
