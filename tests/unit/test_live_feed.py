@@ -1,4 +1,4 @@
-"""What a producer does for those who watch: nothing unasked, one push at a time, within its limits; and the hub's desk."""
+"""What a producer does for those who watch: nothing unasked, one push at a time, within its limits."""
 
 from __future__ import annotations
 
@@ -7,38 +7,27 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolltape.actors.last_render import LastRender
-from rolltape.actors.live_desk import SILENT_S, LiveDesk
 from rolltape.actors.live_feed import PATIENCE_S, LiveFeed
 from rolltape.actors.live_pictures import LivePictures
-from rolltape.actors.live_view import LiveView, plain
+from rolltape.actors.live_view import LiveView
 from rolltape.dashboards.switchboard import Switchboard
 from rolltape.dashboards.wire import Message
-from rolltape.schema.adapters.adapter import RenderDescription
-from rolltape.schema.adapters.generic import GenericAdapter
 from rolltape.schema.config_live import LiveConfig
 from rolltape.schema.config_ui import UiConfig
 from rolltape.schema.live_messages import (
-    KINDS,
-    ControlEvent,
-    EpisodeEnd,
-    GatewayReport,
     LiveBeat,
     LiveDemand,
     LiveItem,
     PictureChanges,
     StreamDemand,
 )
-from rolltape.schema.messages import ProducerKey, Registration, RunCounts
 from rolltape.schema.picture_changes import changed
-from rolltape.schema.render_payload import GridPayload, TextPayload
-from tests.fakes import RUN_ID, Clock
+from tests.fakes import Clock
 
 OBSERVATIONS = np.arange(8.0).reshape(4, 2)
 STEP = (np.arange(4), OBSERVATIONS, np.ones(4), np.zeros(4, bool), np.zeros(4, bool))
@@ -344,168 +333,6 @@ def test_samples_that_cost_much_are_fewer() -> None:
     assert rate(0.0) == pytest.approx(10, abs=0.2)
     assert rate(0.005) == pytest.approx(2, abs=0.4)
     assert rate(0.0) > 8, "and more again"
-
-
-class Drawing(gym.Env[Any, Any]):
-    render_mode = "rgb_array"
-    drawn = 0
-
-    def render(self) -> Any:
-        self.drawn += 1
-        return np.full((4, 6, 3), self.drawn, np.uint8)
-
-
-class Says(GenericAdapter):
-    payload: Any = None
-
-    def describe_render(self) -> RenderDescription:
-        return RenderDescription(("grid", "text"))
-
-    def render_payload(self, env: gym.Env[Any, Any]) -> Any:
-        return self.payload
-
-
-def view_that_says(payload: Any, **more: Any) -> LiveView:
-    env = Drawing()
-    env.observation_space = env.action_space = gym.spaces.Box(-1, 1, (2,))
-    adapter = Says(env)
-    adapter.payload = payload
-    return LiveView(adapter, [env], images=False, batched=False, **more)
-
-
-GRID = GridPayload(rows=1, columns=1, tiles=("ice",), cells=((0,),))
-
-
-@pytest.mark.parametrize(
-    ("payload", "kinds", "shown"),
-    [
-        (GRID, ("grid", "rgb", "text"), "grid"),
-        (GRID, ("rgb", "grid", "text"), "rgb"),
-        (GRID, ("graph", "text", "rgb"), "text"),
-        (TextPayload(lines=("own words",)), ("grid", "text"), "own words"),
-        (None, ("grid", "rgb", "text"), "rgb"),
-        (None, ("grid", "graph"), "renderers ="),
-    ],
-)
-def test_the_first_kind_that_it_offers_is_shown(payload: Any, kinds: tuple[str, ...], shown: str) -> None:
-    look = view_that_says(payload).look(0, np.zeros(2), 0, kinds)
-    assert look is not None
-    if shown == "rgb":
-        assert look.picture is not None
-    else:
-        assert look.payload is not None and shown in look.payload.decode()
-
-
-def test_an_adapter_that_has_no_other_look_is_not_asked() -> None:
-    env = Drawing()
-    env.observation_space = env.action_space = gym.spaces.Box(-1, 1, (2,))
-    adapter = GenericAdapter(env)
-    adapter.render_payload = lambda env: 1 / 0  # type: ignore[method-assign, assignment, return-value]
-    view = LiveView(adapter, [env], images=False, batched=False)
-    look = view.look(0, np.zeros(2), 0)
-    assert look is not None and look.picture is not None
-
-
-def test_what_was_drawn_for_the_recording_is_not_drawn_again() -> None:
-    drawn = LastRender(lambda: (np.zeros((4, 6, 3), np.uint8), np.ones((4, 6, 3), np.uint8)))
-    drawn()
-    assert drawn.picture is None, "nobody watches, nothing is held"
-    view = LiveView(None, None, images=False, recorded=drawn)
-    assert view.look(1, np.zeros((2, 3)), 0) is None, "nothing was drawn yet"
-    drawn()
-    look = view.look(1, np.zeros((2, 3)), 0)
-    assert look is not None and (look.picture == 1).all()
-
-
-def test_numbers_of_native_environments_have_their_names() -> None:
-    look = LiveView(None, None, images=False, names=("speed", "angle")).look(1, np.array([[0, 0], [1.5, 2]]), 0)
-    assert look is not None and json.loads(look.payload or b"")["lines"] == ["speed 1.5", "angle 2"]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (np.int64(3), 3),
-        (np.array([1.5, np.nan, np.inf]), [1.5, None, None]),
-        (np.zeros(65), None),
-        ("left", "left"),
-        ({"a": 1}, None),
-        ([[1], [2, 3]], None),
-    ],
-)
-def test_values_as_json(value: Any, shown: Any) -> None:
-    assert plain(value) == shown
-
-
-# ---- the hub's desk ----
-
-A0, A1, B0 = ProducerKey(0, 0), ProducerKey(0, 1), ProducerKey(1, 0)
-
-
-def desk_of() -> tuple[LiveDesk, Clock]:
-    clock = Clock()
-    desk = LiveDesk(clock=clock, wall=clock)
-    desk.registered(Registration(A0, RUN_ID, 0, 4))
-    desk.registered(Registration(B0, RUN_ID, 4, 4))
-    return desk, clock
-
-
-def report(number: int = 1, life: str = "aa", **values: Any) -> GatewayReport:
-    streams = (StreamDemand(1, 9, 0), StreamDemand(5, 9, 0))
-    given: dict[str, Any] = {"viewers": 1, "hz": 10.0, "demand": streams, "lives": {1: "p0.0", 5: "p1.0"}} | values
-    return GatewayReport(life, "gateway", number, **given)
-
-
-def test_each_producer_hears_what_is_wanted_of_its_own_streams() -> None:
-    desk, clock = desk_of()
-    assert desk.demand_of(A0) is None
-    view = desk.report(report(), "hub", RunCounts())
-    assert [(owner.key, owner.first, owner.count) for owner in view.owners] == [("p0.0", 0, 4), ("p1.0", 4, 4)]
-    found = desk.demand_of(B0)
-    assert found is not None and (found.hz, [s.stream for s in found.streams], found.scalars) == (10.0, [5], True)
-    desk.report(report(1, demand=()), "hub", RunCounts())
-    assert desk.demand_of(B0) == found, "the same report twice is one"
-    desk.report(report(2, kinds=("text",)), "hub", RunCounts())
-    chosen = desk.demand_of(B0)
-    assert chosen is not None and (found.kinds, chosen.kinds) == (KINDS, ("text",))
-    clock.advance(SILENT_S + 0.1)
-    silent = desk.demand_of(B0)
-    assert silent is not None and (silent.hz, silent.streams, silent.scalars) == (0.0, (), False)
-
-
-def test_a_successor_takes_the_streams_over() -> None:
-    desk, _ = desk_of()
-    desk.registered(Registration(A1, RUN_ID, 0, 4))
-    desk.registered(Registration(A0, RUN_ID, 0, 4))  # a zombie
-    view = desk.report(report(), "hub", RunCounts())
-    assert [owner.key for owner in view.owners] == ["p1.0", "p0.1"]
-    assert [line.message for line in view.log] == ["p0.0 was replaced by p0.1."]
-
-
-def test_counts_of_all_lives_add_up() -> None:
-    desk, _ = desk_of()
-    desk.beat(A0, LiveBeat("aa", skipped={1: {"no_credit": 2}}))
-    desk.beat(A0, LiveBeat("aa", skipped={1: {"no_credit": 3}}))
-    desk.beat(A0, LiveBeat("bb", skipped={1: {"no_credit": 10}}))
-    desk.beat(B0, None)
-    desk.report(report(skipped={1: {"conflated": 5}}), "hub", RunCounts())
-    view = desk.report(report(life="bb", skipped={1: {"conflated": 1}}), "hub", RunCounts())
-    assert desk.skipped() == {1: {"no_credit": 13, "conflated": 6}}
-    assert view.refused == {1: {"no_credit": 13}}
-
-
-def test_ends_and_transitions_are_told_once_to_each_life() -> None:
-    desk, _ = desk_of()
-    end = EpisodeEnd(1, 7, 3, 1.0, "completed", 0.0)
-    desk.beat(A0, LiveBeat("aa", ends=(end,), ends_omitted=4))
-    event = ControlEvent("aa.1", 1, 1, 0.0)
-    first = desk.report(report(1, control=(event,), control_position=1), "hub", RunCounts())
-    assert (first.ends, first.ends_omitted, first.control, first.control_taken) == ((end,), 4, (event,), 1)
-    again = desk.report(report(2, control=(event,), known="hub", heard=first.position), "hub", RunCounts())
-    assert (again.ends, again.control) == ((), ())
-    other = desk.report(report(1, "bb", known="", heard=0), "hub", RunCounts())
-    assert other.control == (event,), "a new gateway hears of the one before it"
-    assert desk.told(0) == ((event,), 1) and desk.told(1) == ((), 1)
 
 
 def test_the_producer_looks_without_closing_its_fragment() -> None:

@@ -22,7 +22,7 @@ from rolltape.storage.repair import repair_run
 from rolltape.storage.unreadable import is_passing
 from rolltape.storage.verify import verify_run
 from tests.lakes import record, run_id
-from tests.unit.test_repair import ended
+from tests.unit.test_verify import ended
 
 
 @contextmanager
