@@ -118,6 +118,20 @@ def test_a_full_disk_at_any_byte() -> None:
     world.finish()
 
 
+def test_what_a_failed_commit_took_comes_first_again() -> None:
+    world = World(MemoryFiles())
+    world.config = world.config.model_copy(update={"max_bytes": 1})
+    files = WatchedFiles(world.disk)
+    sender, log = world.sender(1), world.open(files=files)
+    sender.make(2)
+    sender.deliver(log)
+    files.watch = stopping(world.disk, 0, OSError(errno.ENOSPC, "full")).watch
+    with pytest.raises(StorageError):
+        world.commit(log)
+    files.watch = lambda *_: None
+    assert [fragment.header.sequence for fragment in log.take().fragments] == [1]
+
+
 def test_a_disk_that_is_gone_for_a_while() -> None:
     """Every operation fails from some moment on, tidying up too; then the disk is back."""
     for operation in range(len(operations_of_a_commit()) - 6):

@@ -94,20 +94,6 @@ def test_a_fence_is_taken_with_all_that_came_before_it() -> None:
     assert (log.watermarks[sender.key].sequence, log.held_bytes) == (3, 0)
 
 
-def test_what_a_failed_commit_took_comes_first_again() -> None:
-    world = World(MemoryFiles())
-    world.config = world.config.model_copy(update={"max_bytes": 1})
-    files = WatchedFiles(world.disk)
-    sender, log = world.sender(1), world.open(files=files)
-    sender.make(2)
-    sender.deliver(log)
-    files.watch = stopping(world.disk, 0, OSError(errno.ENOSPC, "full")).watch
-    with pytest.raises(StorageError):
-        world.commit(log)
-    files.watch = lambda *_: None
-    assert [fragment.header.sequence for fragment in log.take().fragments] == [1]
-
-
 def test_due_by_bytes_and_by_age() -> None:
     world = World(MemoryFiles())
     now = 10.0
