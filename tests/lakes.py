@@ -22,6 +22,7 @@ from rolltape.storage.run_info import create_run, write_end_info
 from .fragments import Fragment, Producer, batch
 
 QUICK = CommitConfig(durability="process")
+NOISE = np.random.default_rng(1)
 
 
 def run_id(number: int) -> str:
@@ -139,6 +140,11 @@ def record_values(
         header = FragmentHeader(key, episode + 1, length, 1, steps_total, episode + 1, 1, 1, 1)
         commit(log, [Fragment(header, batches)])
     return run
+
+
+def pictures(*lengths: int, shape: tuple[int, ...] = (32, 24, 3)) -> dict[int, np.ndarray]:
+    """Noise for episodes of so many pictures, by episode: uint8[length, *shape]."""
+    return {e: NOISE.integers(0, 255, (length, *shape), dtype=np.uint8) for e, length in enumerate(lengths)}
 
 
 def record_frames(

@@ -208,3 +208,25 @@ def _graphs(draw: st.DrawFn, space: gs.Graph) -> gs.GraphInstance:
     edges = None if space.edge_space is None else draw(batches(space.edge_space, n))
     links = draw(bits(draw(st.sampled_from([np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.uint8)])), (n, 2)))
     return gs.GraphInstance(nodes, edges, links)
+
+
+INFO_KEYS = st.one_of(st.text(), st.sampled_from(["$float", "$array", "$bytes", "$tuple", "$dict", "$repr", "$", ""]))
+INFO_VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(st.characters(exclude_categories=())),
+        st.binary(max_size=4),
+        st.builds(np.float32, st.floats(width=32, allow_nan=False)),
+        st.builds(lambda n, shape: np.full(shape, n, ">i2"), st.integers(0, 9), st.sampled_from([(), (0, 2), (2, 1)])),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(INFO_KEYS, inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+"""What may lie in an info: everything that its JSON has a form for."""

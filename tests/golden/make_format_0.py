@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 import rolltape.storage.parts as parts_module
-from tests.unit.test_verify import ended
+from tests.ended_runs import ended
 
 HERE = Path(__file__).parent / "format-0"
 

@@ -17,10 +17,9 @@ from rolltape.schema.errors import StorageError
 from rolltape.storage import catalog
 from rolltape.storage.catalog import CatalogPublisher, publish_catalog
 from rolltape.storage.commits import CommitLog
+from tests.compacting import compact
 from tests.fragments import Producer
-from tests.lakes import QUICK, commit, new_run, record, record_frames, run_id
-from tests.unit.test_frames_lake import pictures
-from tests.unit.test_lake_exact import compact
+from tests.lakes import QUICK, commit, new_run, pictures, record, record_frames, run_id
 
 
 @pytest.fixture

@@ -8,17 +8,11 @@ import pytest
 
 import rolltape as rt
 from rolltape.schema.errors import LakeNotFound
-from rolltape.storage import frame_index, listing
+from rolltape.storage import frame_index
 from rolltape.storage.frame_store import FrameStore, through
 from rolltape.storage.layout import RunFolder
-from tests.lakes import record, record_frames
-from tests.unit.test_lake_exact import compact
-
-RNG = np.random.default_rng(1)
-
-
-def pictures(*lengths: int, shape: tuple[int, ...] = (32, 24, 3)) -> dict[int, np.ndarray]:
-    return {e: RNG.integers(0, 255, (length, *shape), dtype=np.uint8) for e, length in enumerate(lengths)}
+from tests.compacting import compact, once_listed
+from tests.lakes import pictures, record, record_frames
 
 
 @pytest.fixture
@@ -76,13 +70,12 @@ def test_episodes_one_after_the_other(
 def test_episodes_one_after_the_other_while_parts_are_merged(
     shown: dict[int, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.unit.test_lake_exact.TABLES", ("frames",))
     record_frames(tmp_path, shown, frames_a_commit=3)
     run = rt.open(tmp_path).run()
     found = through([run.frames(episode) for episode in shown])
     first = [next(found) for _ in range(14)]
     folder = RunFolder(tmp_path / "runs" / run.run_id)
-    compact(folder, 1, len(run.parts("frames")), delete=True)
+    compact(folder, 1, len(run.parts("frames")), delete=True, tables=("frames",))
     expected = [picture for pictures in shown.values() for picture in pictures]
     assert all(np.array_equal(a, b) for a, b in zip([*first, *found], expected, strict=True))
 
@@ -184,21 +177,10 @@ def test_pictures_of_a_run_that_grows_and_is_compacted(
     lake = rt.open(tmp_path)
     frames = lake.frames("latest", 1)
     assert len(frames) == 30
-    monkeypatch.setattr("tests.unit.test_lake_exact.TABLES", ("frames",))
-    real, listings = listing.list_tables, 0
-
-    def list_then_compact(*args: object) -> dict[str, list[Path]]:
-        nonlocal listings
-        found = real(*args)  # type: ignore[arg-type]
-        listings += 1
-        if listings == 1:
-            compact(run, 1, 5, delete=True)
-        return found
-
     lake.listing.forget()
-    monkeypatch.setattr(listing, "list_tables", list_then_compact)
+    listings = once_listed(monkeypatch, lambda: compact(run, 1, 5, delete=True, tables=("frames",)))
     np.testing.assert_array_equal(lake.frame("latest", 1, 9), shown[1][9])
     np.testing.assert_array_equal(lake.frames("latest", 1).array(), shown[1])
-    assert listings >= 2
+    assert len(listings) >= 2
     np.testing.assert_array_equal(frames.array(), shown[1])  # was found before the compaction
     np.testing.assert_array_equal(frames[3:8], shown[1][3:8])

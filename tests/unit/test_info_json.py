@@ -14,26 +14,7 @@ from hypothesis import strategies as st
 from rolltape.schema.info_json import decode_info, encode_info, encode_value, join_info
 from tests.recorded import plain
 from tests.sameness import assert_same
-
-KEYS = st.one_of(st.text(), st.sampled_from(["$float", "$array", "$bytes", "$tuple", "$dict", "$repr", "$", ""]))
-VALUES = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.floats(),
-        st.text(st.characters(exclude_categories=())),
-        st.binary(max_size=4),
-        st.builds(np.float32, st.floats(width=32, allow_nan=False)),
-        st.builds(lambda n, shape: np.full(shape, n, ">i2"), st.integers(0, 9), st.sampled_from([(), (0, 2), (2, 1)])),
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.lists(inner, max_size=3).map(tuple),
-        st.dictionaries(KEYS, inner, max_size=3),
-    ),
-    max_leaves=8,
-)
+from tests.strategies import INFO_KEYS, INFO_VALUES
 
 
 def bits(value: Any) -> Any:
@@ -45,7 +26,7 @@ def bits(value: Any) -> Any:
     return "nan" if isinstance(value, float) and value != value else value
 
 
-@given(st.dictionaries(KEYS, VALUES, max_size=4))
+@given(st.dictionaries(INFO_KEYS, INFO_VALUES, max_size=4))
 def test_comes_back(info: dict[str, Any]) -> None:
     text = encode_info(info)
     assert pa.array([text], pa.string())[0].as_py() == text
@@ -60,7 +41,7 @@ def test_other_objects_are_named() -> None:
     assert found == {"x": {"$repr": "(1+2j)"}, "3": {"y": {"$repr": "<class 'object'>"}}}
 
 
-@given(st.dictionaries(KEYS, VALUES, max_size=3))
+@given(st.dictionaries(INFO_KEYS, INFO_VALUES, max_size=3))
 def test_joined_from_its_values(info: dict[str, Any]) -> None:
     info = {key: info[key] for key in sorted(info)}
     text = join_info({key: encode_value(value) for key, value in info.items()})

@@ -15,7 +15,7 @@ from tests.examples import examples
 from tests.fakes import Agreement
 from tests.recorded import info_of, plain
 from tests.sameness import assert_same
-from tests.unit.test_info_json import VALUES
+from tests.strategies import INFO_VALUES
 
 
 def closed(columns: InfoColumns, n: int, **place: Any) -> pa.RecordBatch:
@@ -37,7 +37,7 @@ SIMPLE = st.one_of(
     st.builds(np.float64, st.floats(allow_nan=False)),
     st.lists(st.integers(-9, 9), min_size=2, max_size=2).map(np.array),
 )
-INFOS = st.lists(st.dictionaries(NAMES, SIMPLE | VALUES, max_size=3), max_size=6)
+INFOS = st.lists(st.dictionaries(NAMES, SIMPLE | INFO_VALUES, max_size=3), max_size=6)
 
 
 @examples(30)

@@ -8,42 +8,17 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 
 import rolltape as rt
 from rolltape.schema.errors import ConfigError, CorruptRecording
 from rolltape.storage import listing as listing_module
 from rolltape.storage.commits import CommitLog
-from rolltape.storage.layout import CommitRange, RunFolder, WriterId
 from rolltape.storage.listing import LakeListing
-from rolltape.storage.markers import Marker
+from tests.compacting import compact, once_listed
 from tests.fragments import Producer
 from tests.lakes import QUICK, commit, new_run, record, run_id
-
-TABLES = ("steps", "episodes")
-
-
-def compact(run: RunFolder, first: int, last: int, *, delete: bool) -> None:
-    """What a compaction does: a part over a range of commits, its marker, and later the removal of the covered."""
-    covered = [CommitRange(WriterId(0, 0), n, n) for n in range(first, last + 1)]
-    wide = CommitRange(WriterId(0, 0), first, last)
-    for table in TABLES:
-        paths = [run.table(table) / c.part_name for c in covered]
-        pq.write_table(
-            pa.concat_tables(pq.read_table(p) for p in paths if p.exists()), run.table(table) / wide.part_name
-        )
-    newest = Marker.from_bytes((run.commits / covered[-1].marker_name).read_bytes(), covered[-1].marker_name)
-    marker = Marker(wide, newest.time_ns, watermarks=newest.watermarks)
-    (run.commits / wide.marker_name).write_bytes(marker.to_bytes())
-    if delete:
-        for commits in covered:
-            (run.commits / commits.marker_name).unlink()
-        for table in TABLES:
-            for commits in covered:
-                (run.table(table) / commits.part_name).unlink(missing_ok=True)
 
 
 def test_a_part_without_its_marker_is_not_seen(tmp_path: Path) -> None:
@@ -107,19 +82,9 @@ def test_a_part_that_vanishes_under_a_reader_is_found_in_its_successor(
     """A compaction deletes what a reader has just listed; the reader lists again, once."""
     run = record(tmp_path, 0, commits=3)
     lake = rt.open(tmp_path)
-    real, listings = listing_module.list_tables, 0
-
-    def list_then_compact(*args: object) -> dict[str, list[Path]]:
-        nonlocal listings
-        found = real(*args)  # type: ignore[arg-type]
-        listings += 1
-        if listings == 1:
-            compact(run, 1, 3, delete=True)
-        return found
-
-    monkeypatch.setattr(listing_module, "list_tables", list_then_compact)
+    listings = once_listed(monkeypatch, lambda: compact(run, 1, 3, delete=True))
     assert read(lake) == 24
-    assert listings >= 2
+    assert len(listings) >= 2
 
 
 def test_a_part_that_is_lost_for_good_is_an_error(tmp_path: Path) -> None:

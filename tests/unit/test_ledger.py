@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rolltape.actors.page import EPISODES, SEQUENCE, STEPS, ProducerPage, page_path
 from rolltape.schema.causes import CAUSES, cause_of
 from rolltape.schema.errors import ConfigError
 from rolltape.schema.messages import ProducerKey, Watermark
-from rolltape.storage.commits import CommitLog
-from rolltape.storage.layout import RunFolder
 from rolltape.storage.ledger import Loss, accounts, ledger_batch, read_losses, read_pages
 from rolltape.storage.run_info import read_run_info
 from rolltape.storage.settlement import declare, durable_of, outstanding
-from tests.fragments import Producer
-from tests.lakes import QUICK, commit, new_run
+from tests.ended_runs import crashed
 
 KEY = ProducerKey(0, 0)
-NOBODY = 1 << 30
-"""A process number that no process has."""
-
-
-def crashed(lake: Path, *, lost_steps: int = 2, frames: str = "none", page: bool = True) -> RunFolder:
-    """A run of 3 fragments of 4 steps of each of 2 sub-environments; each took `lost_steps` more, unsent."""
-    host = {"name": socket.gethostname(), "pid": NOBODY}
-    run = new_run(lake, frames={"policy": frames, "layouts": {}}, env={"kind": "fleet"}, host=host)
-    source = Producer(run_id=run.run_id)
-    log = CommitLog.open(run, 0, QUICK)
-    for _ in range(3):
-        commit(log, [source.fragment(4)])
-    if page:
-        write_page(run, source, lost_steps)
-    return run
-
-
-def write_page(run: RunFolder, source: Producer, lost_steps: int) -> None:
-    """What a producer counted that took `lost_steps` more steps of each sub-environment than it sent."""
-    words = ProducerPage(page_path(run.producers, source.key), source.key, source.num_envs)
-    taken = source.steps // source.num_envs + lost_steps
-    words.words[SEQUENCE], words.words[EPISODES] = source.sequence, source.episodes
-    words.words[STEPS] = taken * source.num_envs
-    words.episode_index[:] = (taken - 1) // source.length
-    words.episode_steps[:] = (taken - 1) % source.length + 1 if taken % source.length else -1
-
-
 def test_a_loss_comes_back_as_it_went(tmp_path: Path) -> None:
     path = tmp_path / "w0.0-00000001-00000001.parquet"
     losses = [

@@ -22,10 +22,10 @@ from rolltape.storage.rebuilding import mend_newest
 from rolltape.storage.repair import repair_run
 from rolltape.storage.run_info import write_end_info
 from rolltape.storage.verify import verify_run
+from tests.damages import DAMAGES, first, flip
+from tests.ended_runs import crashed, ended
 from tests.fragments import Producer
 from tests.lakes import QUICK, commit, new_run
-from tests.unit.test_ledger import crashed
-from tests.unit.test_verify import DAMAGES, ended, first, flip
 
 
 def everything(run: RunFolder) -> set[bytes]:

@@ -24,10 +24,9 @@ from rolltape.storage.lake import Lake, open_lake
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.repair import repair_run
 from rolltape.storage.verify import verify_run
+from tests.ended_runs import crashed, ended
 from tests.fragments import Producer
 from tests.lakes import QUICK, commit
-from tests.unit.test_ledger import crashed
-from tests.unit.test_verify import ended
 
 
 def mutate(run: RunFolder, chance: random.Random) -> str:

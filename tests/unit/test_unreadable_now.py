@@ -21,8 +21,8 @@ from rolltape.storage.part_files import open_part, part_errors
 from rolltape.storage.repair import repair_run
 from rolltape.storage.unreadable import is_passing
 from rolltape.storage.verify import verify_run
+from tests.ended_runs import ended
 from tests.lakes import record, run_id
-from tests.unit.test_verify import ended
 
 
 @contextmanager

@@ -19,38 +19,14 @@ from rolltape.storage.lake import open_lake
 from rolltape.storage.layout import RunFolder
 from rolltape.storage.run_info import write_end_info
 from rolltape.storage.verify import verify_run
+from tests.damages import DAMAGES, first, flip
+from tests.ended_runs import NOBODY, crashed, ended, write_page
 from tests.fragments import Fragment, Producer
 from tests.lakes import QUICK, commit, new_run
-from tests.unit.test_ledger import NOBODY, crashed, write_page
-
-
-def ended(lake: Path, number: int = 0, *, commits: int = 3) -> RunFolder:
-    """A run that ended well, whole."""
-    run = new_run(lake, number, host={"name": socket.gethostname(), "pid": NOBODY})
-    source = Producer(run_id=run.run_id)
-    log = CommitLog.open(run, 0, QUICK)
-    for _ in range(commits):
-        commit(log, [source.fragment(3)])
-    log.close()
-    write_page(run, source, 0)
-    counts = {"produced": source.steps, "durable": source.steps, "lost": 0}
-    end = {"status": "completed", "steps": source.steps, "episodes": source.episodes, "reconciled": {"p0.0": counts}}
-    write_end_info(run, end)
-    return run
 
 
 def codes(run: RunFolder, severity: str = "damage") -> list[str]:
     return [finding.code for finding in verify_run(run).of(severity)]  # type: ignore[arg-type]
-
-
-def first(run: RunFolder, table: str = "steps") -> Path:
-    return sorted(run.table(table).glob("*.parquet"))[0]
-
-
-def flip(path: Path, at: int = -100) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
 
 
 def test_a_whole_run_is_clean(tmp_path: Path) -> None:
@@ -70,37 +46,6 @@ def test_a_crashed_run_is_settled_by_the_first_inspection(tmp_path: Path) -> Non
     again = verify_run(run)
     assert (again.verdict, again.settled, again.status) == ("lossy", "", "crashed")
     assert open_lake(tmp_path).run().status == "crashed"
-
-
-def drop_sequence(run: RunFolder) -> None:
-    for name in ("steps", "episodes", "commits"):
-        next(run.table(name).glob("w0.0-00000002-*")).unlink()
-
-
-def copy_into_a_marked_name(run: RunFolder) -> None:
-    shutil.copy(first(run, "steps"), run.table("frames") / first(run).name)
-
-
-DAMAGES: list[tuple[str, Callable[[RunFolder], object]]] = [
-    ("part_digest", lambda run: flip(first(run))),
-    ("part_size", lambda run: first(run).write_bytes(first(run).read_bytes()[:-9])),
-    ("part_size", lambda run: first(run).write_bytes(b"")),
-    ("part_missing", lambda run: first(run, "episodes").unlink()),
-    ("part_unlisted", copy_into_a_marked_name),
-    ("part_size", lambda run: shutil.copy(sorted(run.table("steps").glob("*"))[1], first(run))),
-    ("marker", lambda run: flip(sorted(run.commits.glob("*"))[0])),
-    ("marker", lambda run: shutil.copy(sorted(run.commits.glob("*"))[0], sorted(run.commits.glob("*"))[2])),
-    ("hole", drop_sequence),
-    ("seal", lambda run: run.run_json.write_text(run.run_json.read_text().replace('"seed": 7', '"seed": 8'))),
-    ("run_json", lambda run: run.run_json.write_text("{")),
-    ("run_json", lambda run: run.run_json.unlink()),
-    ("format", lambda run: run.run_json.write_text('{"format": 99}')),
-    ("seal", lambda run: run.end_json.write_text(run.end_json.read_text().replace("18", "19"))),
-    ("end_json", lambda run: run.end_json.write_text("]")),
-    ("no_end", lambda run: run.end_json.unlink()),
-    ("small_file", lambda run: flip(next(run.producers.glob("*.page")), 40)),
-    ("small_file", lambda run: next(run.producers.glob("*.page")).unlink()),
-]
 
 
 @pytest.mark.parametrize(("code", "damage"), DAMAGES)
