@@ -95,7 +95,7 @@ function Now({ live, status }: { live: LiveRun; status: Status }): JSX.Element {
             { name: "win", title: "Window", number: true, cell: (row) => row.window },
             { name: "starved", title: "Starved", number: true, cell: (row) => (row.starved ? <Badge state="starved" /> : "0") },
             { name: "conf", title: "Conflated", number: true, cell: (row) => count(row.skipped.conflated ?? 0) },
-            ...(status.viewers.some((row) => row.advice) ? [{ name: "advice", title: "Advice", cell: (row: Status["viewers"][number]) => <span class="soft">{row.advice}</span> }] : []),
+            ...(status.viewers.some((row) => row.advice) ? [{ name: "advice", title: "Advice", cell: (row: Status["viewers"][number]) => <span class="soft" style={{ whiteSpace: "normal" }}>{row.advice}</span> }] : []),
           ]}
         />
       </Panel>
