@@ -20,9 +20,8 @@ import asyncio
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,24 +30,21 @@ from rolltape.schema import log_codes
 from rolltape.schema.config import RecordConfig
 from rolltape.schema.config_logging import LoggingConfig
 from rolltape.schema.errors import LakeNotFound, RolltapeError, StorageError
-from rolltape.schema.live_messages import ControlEvent
 from rolltape.schema.log_policy import configure_logging
 from rolltape.schema.log_source import LogSource
-from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, RunCounts, Watermark
+from rolltape.schema.messages import Ack, FragmentHeader, ProducerKey, Watermark
 from rolltape.storage.background_compaction import BackgroundCompaction
 from rolltape.storage.commits import CommitLog, CommitReport
 from rolltape.storage.fencing import Recovery
-from rolltape.storage.layout import RunFolder, WriterId
+from rolltape.storage.layout import RunFolder
 from rolltape.storage.pending import Batch
 from rolltape.storage.sequences import Accepted, Duplicate, FencedKey, Refused
 
-from .control_rows import ControlRows, stored_control
-from .diagnostics import Diagnostics
 from .log_stream import LogStream
-from .metrics import SAMPLE_S, Metrics
 from .own_link import OwnLink
+from .run_sampler import Control, Counts, RunSampler
+from .writer_statistics import WriterStatistics
 
-Control = Callable[[str, int], Awaitable[tuple[str, tuple[ControlEvent, ...], int]]]
 POLL_S = 0.02
 RETRY_S = 1.0
 EARLY_S = 0.25
@@ -56,23 +52,6 @@ EARLY_S = 0.25
 CATALOG_EVERY_S = 10.0
 DRAIN_S = 5.0
 """How long a flush waits for this process's own log records."""
-
-
-@dataclass(slots=True)
-class WriterStatistics:
-    """What a writer did since it started. Bytes are of Parquet parts; seconds of commits are wall time."""
-
-    writer_id: str = ""
-    commits: int = 0
-    fragments: int = 0
-    commit_s: float = 0.0
-    commit_high_s: float = 0.0
-    commit_last_s: float = 0.0
-    oldest_last_s: float = 0.0
-    held_high_bytes: int = 0
-    cpu_s: float = 0.0
-    rows: dict[str, int] = field(default_factory=dict)
-    bytes: dict[str, int] = field(default_factory=dict)
 
 
 class Writer:
@@ -102,7 +81,7 @@ class Writer:
         config: RecordConfig,
         publish: Callable[[Path], None] | None = None,
         leave: Callable[[], None] | None = None,
-        counts: Callable[[], Awaitable[RunCounts]] | None = None,
+        counts: Counts | None = None,
         *,
         control: Control | None = None,
         env_id: str = "unknown",
@@ -117,11 +96,8 @@ class Writer:
         self._stream: LogStream | None = None
         self._publish = publish
         self._leave = leave
-        self._counts = counts
-        self._metrics: Metrics | None = None
-        self._ask_control = control
-        self._control: ControlRows | None = None
-        self._sampling: asyncio.Task[None] | None = None
+        policy = logs or LoggingConfig()
+        self._sampler = None if counts is None else RunSampler(self._run, self._source, counts, control, policy)
         self._waiting: dict[ProducerKey, deque[tuple[int, asyncio.Future[Ack]]]] = {}
         self._early: dict[tuple[ProducerKey, int], asyncio.Event] = {}
         self._waited_for: dict[ProducerKey, int] = {}
@@ -213,9 +189,9 @@ class Writer:
         log = await self._ready()
         if self._stream is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._stream.drain, DRAIN_S)
-        if self._metrics is not None:
-            await self._hear_control()
-        self._bring_metrics(log)
+        if self._sampler is not None:
+            await self._sampler.hear_control()
+            self._sampler.bring(log)
         while log.held_bytes:
             if self._failed is not None:
                 raise self._failed
@@ -292,68 +268,18 @@ class Writer:
                 await asyncio.sleep(RETRY_S)
         self._opened.set()
 
-    async def _sample_loop(self, log: CommitLog, counts: Callable[[], Awaitable[RunCounts]]) -> None:
-        writer = WriterId.parse(log.writer_id)
-        self._metrics = metrics = Metrics(self._run.run_id, writer.slot, writer.incarnation)
-        policy = self._logs or LoggingConfig()
-        diagnostics = Diagnostics(self._source, policy.diagnostics, shown=policy.verbose)
-        while self._failed is None:
-            await asyncio.sleep(SAMPLE_S)
-            try:
-                known = await asyncio.wait_for(counts(), SAMPLE_S)
-            except Exception:  # the hub restarts, or is busy: the writer's own row says enough
-                known = None
-            await self._hear_control()
-            s, queue_depth = self.statistics, sum(map(len, self._waiting.values()))
-            metrics.sample(
-                known,
-                steps=s.rows.get("steps", 0),
-                queue_depth=queue_depth,
-                inflight_bytes=log.held_bytes,
-                flush_s=s.commit_last_s,
-                lag_s=s.oldest_last_s,
-                commits=s.commits,
-            )
-            diagnostics.look(
-                known,
-                queue_depth=queue_depth,
-                flush_s=s.commit_last_s,
-                commits=s.commits,
-                cpu_s=time.process_time(),
-                memory_bytes=metrics.memory_bytes,
-            )
-
-    async def _hear_control(self) -> None:
-        """Take the transitions that became known since they were last asked for."""
-        if self._ask_control is None:
-            return
-        if self._control is None:
-            self._control = ControlRows(await asyncio.to_thread(stored_control, self._run))
-        try:
-            asked = self._ask_control(self._control.epoch, self._control.position)
-            self._control.take(await asyncio.wait_for(asked, SAMPLE_S))
-        except Exception:  # as above; the hub keeps them, and tells them again
-            return
-
-    def _bring_metrics(self, log: CommitLog) -> None:
-        """Put the samples that there are among what is pending: they go along with the next commit."""
-        if log.broken is None and self._metrics is not None and (
-            found := self._metrics.fragment(self._control)
-        ) is not None:
-            log.offer(*found)
-
     async def _commit_loop(self, log: CommitLog) -> None:
         loop = asyncio.get_running_loop()
-        if self._counts is not None:
-            self._sampling = loop.create_task(self._sample_loop(log, self._counts))
+        if self._sampler is not None:
+            self._sampler.start(log, self.statistics, lambda: sum(map(len, self._waiting.values())))
         while True:
             self._called.clear()
             if not (self._fencing or log.due() or (self._hurried and log.pending_bytes)):
                 await self._until_called(log.due_in_s())
                 continue
             hurried, self._hurried, self._fencing = self._hurried, False, False
-            if self._metrics is not None and self._metrics.due():
-                self._bring_metrics(log)
+            if self._sampler is not None and self._sampler.due:
+                self._sampler.bring(log)
             batch = log.take()
             if log.pending_bytes:  # more than a commit takes
                 self._hurried = hurried
@@ -405,18 +331,12 @@ class Writer:
                 sequence, future = queue.popleft()
                 if not future.done():
                     future.set_result(Ack("durable", key, sequence, commit_s=report.oldest_s))
-        s = self.statistics
-        s.commits += 1
-        s.fragments += report.fragments
-        s.commit_s += report.seconds
-        s.commit_last_s, s.oldest_last_s = report.seconds, report.oldest_s
-        s.commit_high_s = max(s.commit_high_s, report.seconds)
-        for target, source in ((s.rows, report.rows), (s.bytes, report.bytes)):
-            for table, value in source.items():
-                target[table] = target.get(table, 0) + value
+        self.statistics.add(report)
 
     def _fail(self, error: RolltapeError) -> None:
         self._failed = error
+        if self._sampler is not None:
+            self._sampler.stop()
         self._source.emit(log_codes.WRITER_FAILED, error=str(error))
         for queue in self._waiting.values():
             for _, future in queue:

@@ -25,7 +25,7 @@ from rolltape.schema.errors import ClusterError, RolltapeError
 from rolltape.schema.messages import ProducerKey, Watermark
 
 if TYPE_CHECKING:
-    from rolltape.actors.writer import WriterStatistics
+    from rolltape.actors.writer_statistics import WriterStatistics
 
 T = TypeVar("T")
 GONE: Final = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
