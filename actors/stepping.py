@@ -262,13 +262,13 @@ def _entry_point(source: str) -> Callable[..., gym.Env[Any, Any]]:
     module, _, name = source.partition(":")
     found = import_module(module)
     try:
-        made_by = getattr(found, name)
-        if callable(made_by):
-            return cast("Callable[..., gym.Env[Any, Any]]", made_by)
-        raise UnknownEnvironment(
-            f"No environment {source!r}: it is {shorten(repr(made_by), 80)}. Name a callable that makes one."
-        )
+        made_by: object = getattr(found, name)
     except AttributeError:
         near = difflib.get_close_matches(name, vars(found), n=2)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UnknownEnvironment(f"No environment {source!r}: the module {module!r} has no {name!r}.{hint}") from None
+    if not callable(made_by):
+        raise UnknownEnvironment(
+            f"No environment {source!r}: it is {shorten(repr(made_by), 80)}. Name a callable that makes one."
+        )
+    return cast(Callable[..., gym.Env[Any, Any]], made_by)

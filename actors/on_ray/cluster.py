@@ -9,10 +9,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
 import psutil
 import ray
+from ray._private import utils as ray_utils
 
 from rolltape.actors.demand import Share, check_demand, demand_of
 from rolltape.schema.config import BudgetConfig
@@ -48,7 +50,7 @@ def ensure_ray() -> None:
     if address:
         _knock(address)
     try:
-        with _sigterm_kept():
+        with _signals_wait():
             if address:
                 bring_token()
                 ray.init(namespace=NAMESPACE, logging_level=logging.WARNING)
@@ -62,18 +64,42 @@ def ensure_ray() -> None:
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Leave the program its own handler of SIGTERM. Ray puts one in its place, and below that one that prints stacks.
+def _signals_wait() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait for the end of the block, which starts Ray, and keep the program's handlers of them.
 
-    Where the program had none Ray's stays, which exits; the one below is put away in any case.
+    1. What a handler raises in the callbacks of a fork Python drops, with a lock of `logging` in hand; Ray forks often.
+    2. The second signal of a kind does not wait: a Ray that does not start is left so.
+    3. Ray sets a handler of SIGTERM of its own, and below that one that prints stacks. Where the program had one that
+       comes back; where it had none Ray's stays, which exits. The one below is put away.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():  # handlers run in that one alone
+        yield
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    waiting: list[tuple[int, FrameType | None]] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        waiting.append((number, frame))
+        if [one for one, _ in waiting].count(number) > 1 and callable(before[number]):
+            before[number](number, frame)
+
+    own = {number: handler for number, handler in before.items() if handler not in (signal.SIG_DFL, None)}
+    for number in own:
+        signal.signal(number, wait)
+    setter = getattr(ray_utils, "set_sigterm_handler", None)
+    if setter is not None and signal.SIGTERM in own:
+        ray_utils.set_sigterm_handler = lambda sigterm_handler: None
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set one
-            kept = signal.getsignal(signal.SIGTERM) if before in (signal.SIG_DFL, None) else before
-            signal.signal(signal.SIGTERM, signal.SIG_DFL if kept is None else kept)
+        if setter is not None:
+            ray_utils.set_sigterm_handler = setter
+        rays = {} if signal.getsignal(signal.SIGTERM) is None else {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
+        for number, handler in (rays | own).items():
+            signal.signal(number, handler)
+        for number, frame in waiting:
+            if callable(own[number]):
+                own[number](number, frame)
 
 
 def starts_here() -> bool:

@@ -58,3 +58,33 @@ def test_the_handler_of_sigterm_stays_the_programs_own(starts: list[str], monkey
             assert signal.getsignal(signal.SIGTERM) == after
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_waits_until_ray_has_started(starts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python dropped it in the callbacks of a fork: the run went on, with a lock of `logging` in hand."""
+    heard: list[str] = []
+
+    def mine(number: int, frame: Any) -> None:
+        heard.append("mine")
+        raise SystemExit(143)
+
+    def slow(**_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        heard.append("started")
+
+    def stuck(**_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        heard.append("started")
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        for init, expected in ((slow, ["started", "mine"]), (stuck, ["mine", "mine"])):
+            heard.clear()
+            monkeypatch.setattr(ray, "init", init)
+            with pytest.raises(SystemExit):
+                cluster.ensure_ray()
+            assert heard == expected
+            assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
