@@ -240,13 +240,15 @@ def _send(group: int, number: int) -> bool:
     return True
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """What a child does before it becomes the program: it asks for SIGTERM at its parent's death."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+def _die_with(parent: int) -> Callable[[], None]:
+    """What a child does before it becomes the program: no signal is blocked for it, as Ray blocks SIGINT for its
+    workers, and on Linux it asks for SIGTERM at its parent's death."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def ask() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if libc is None:
+            return
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died a moment ago
             os._exit(128 + signal.SIGTERM)

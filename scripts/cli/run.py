@@ -19,6 +19,27 @@ if TYPE_CHECKING:
     from rolltape.actors.external_program import ProgramOutput
 
 MIB = 1 << 20
+KILLS = 3
+"""The signal that the program is not asked about."""
+
+
+class Signals:
+    """Signals that are to be passed on to the program: every one that came, from the third on one that kills."""
+
+    def __init__(self) -> None:
+        self._came = 0
+        self._waiting: list[int] = []
+
+    def note(self, number: int, frame: Any) -> None:
+        """The handler of all of them."""
+        self._came += 1
+        self._waiting.append(number if self._came < KILLS else signal.SIGKILL)
+
+    def take(self) -> list[int]:
+        """Those since the last call."""
+        taken = self._waiting[:]
+        del self._waiting[: len(taken)]
+        return taken
 
 
 def run(
@@ -59,20 +80,18 @@ def run(
     configure_logging(settings.config.logging, "program")
     from rolltape.actors.external_run import run_program
 
-    waiting: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        waiting.append(number if waiting.count(number) < 2 else signal.SIGKILL)
-
-    def asked() -> list[int]:
-        taken = waiting[:]
-        del waiting[: len(taken)]
-        return taken
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signals = Signals()
+    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         ended = run_program(
-            command, settings, cpus=cpus, gpus=gpus, memory_bytes=memory * MIB, show=_show, asked=asked, begun=_begun
+            command,
+            settings,
+            cpus=cpus,
+            gpus=gpus,
+            memory_bytes=memory * MIB,
+            show=_show,
+            asked=signals.take,
+            begun=_begun,
         )
     finally:
         for number, handler in before.items():

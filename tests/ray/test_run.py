@@ -155,24 +155,26 @@ def check_lost(lake: Path, ended: ProgramEnd) -> dict[str, Any]:
     return end
 
 
-def test_signals_are_passed_on(lake: Path) -> None:
-    code = """
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_are_passed_on(number: signal.Signals, lake: Path) -> None:
+    """Ray blocks SIGINT for its workers, and the program inherited that."""
+    code = f"""
 import signal, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+child = subprocess.Popen(["sleep", "100"])
 def leave(*_):
     print("told", child.wait(5), flush=True)
     sys.exit(7)
-signal.signal(signal.SIGTERM, leave)
+signal.signal({int(number)}, leave)
 sys.stdout.write("ready\\n"); sys.stdout.flush()
 time.sleep(100)
 """
-    screen, asked = Screen(), [signal.SIGTERM]
+    screen, asked = Screen(), [number]
 
     def ask() -> list[int]:
         return [asked.pop()] if asked and b"ready" in screen.out else []
 
     ended = run(lake, code, screen, asked=ask)
-    assert (ended.exit_code, screen.out) == (7, b"ready\ntold -15\n")
+    assert (ended.exit_code, screen.out) == (7, b"ready\ntold -%d\n" % number)
     assert ended.summary is not None and ended.summary.status == "stopped"
 
 
