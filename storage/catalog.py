@@ -38,6 +38,7 @@ from .files import FileOps, storage_errors
 from .lake import Lake
 from .queries import ONE_THREAD, columns_of, common_columns, expected_columns, no_rows
 from .sql_types import quote_name, quote_text, sql_type
+from .unreadable import check_free_file
 
 CATALOG_NAME: Final = "catalog.duckdb"
 LOCK_NAME: Final = ".catalog.lock"
@@ -90,6 +91,7 @@ class CatalogPublisher:
     def _build(self, path: Path) -> None:
         tables = {name: rows() for name, rows in self.lake.derived_tables.items()}
         views = dict(catalog_views(self.lake))
+        check_free_file()
         try:
             with _stand_in() as lake, duckdb.connect(str(path), config=ONE_THREAD) as database:
                 database.execute("BEGIN")

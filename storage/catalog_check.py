@@ -13,6 +13,7 @@ from rolltape.schema.errors import StorageError
 from .catalog import CATALOG_NAME
 from .findings import Finding
 from .layout import RunFolder, list_tables
+from .unreadable import check_free_file
 
 REMEDY = "rolltape repair publishes it anew; it can also be deleted"
 
@@ -25,6 +26,7 @@ def check_catalog(lake: str | Path, run_ids: Sequence[str]) -> list[Finding]:
     path = Path(lake) / CATALOG_NAME
     if not path.exists():
         return [Finding("note", "no_catalog", CATALOG_NAME, "there is none; nothing needs it", REMEDY)]
+    check_free_file()
     try:
         with duckdb.connect(str(path), read_only=True) as database:
             listed = database.execute("SELECT run_id, file FROM parts").fetchall()

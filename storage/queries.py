@@ -29,7 +29,7 @@ from rolltape.schema.errors import ConfigError, CorruptRecording, StorageError
 from .damaged import first_damaged
 from .listing import LakeListing
 from .sql_types import quote_name, quote_text, sql_type
-from .unreadable import unreadable_now
+from .unreadable import check_free_file, unreadable_now
 
 T = TypeVar("T")
 
@@ -289,6 +289,7 @@ class Engine:
 
 
 def _connected(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    check_free_file()
     connection = duckdb.connect(":memory:", config=config)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection

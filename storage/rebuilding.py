@@ -40,7 +40,7 @@ from .layout import MARKER_SUFFIX, PART_SUFFIX, CommitRange, RunFolder
 from .markers import UNKNOWN_DIGEST, Marker, PartEntry, merged, read_marker, read_newest
 from .part_checks import identity_faults
 from .parts import OUTLINE
-from .unreadable import content_errors, unreadable_now
+from .unreadable import check_free_file, content_errors, unreadable_now
 
 BLOCK_BYTES: Final = 1 << 20
 Columns = tuple[tuple[str, str], ...]
@@ -265,6 +265,7 @@ def _fault_for_sql(path: Path) -> str:
     """What DuckDB says of a part when it decodes all of it; empty: nothing. Raises UnreadableNow (rule 5)."""
     import duckdb  # not before a marker is lost: a writer does without
 
+    check_free_file()
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
             connection.execute("SELECT max(hash(part)) FROM read_parquet($1) part", [str(path)]).fetchall()

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,17 @@ def unreadable_now(path: str | Path, error: BaseException) -> UnreadableNow:
         f"{path} cannot be read at the moment: {said.rstrip('.')}. That does not say that it is damaged, so nothing "
         f"was done with it. {TO_DO.get(getattr(error, 'errno', None), TRY_AGAIN)}"
     )
+
+
+def check_free_file() -> None:
+    """Raise UnreadableNow where this process may open no further file: DuckDB, started then, aborts the process.
+
+    A look of some microseconds. Another thread may take the last one after it.
+    """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise unreadable_now("The lake", error) from error
 
 
 @contextmanager

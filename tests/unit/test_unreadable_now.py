@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,3 +167,22 @@ def test_a_small_file_that_cannot_be_read_now_is_left_where_it_is(
         with contextlib.suppress(UnreadableNow):
             repair_run(run)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
+def test_a_lake_that_is_opened_with_too_many_open_files(tmp_path: Path) -> None:
+    """DuckDB aborted the process: it is one of its own here."""
+    record(tmp_path)
+    program = f"""
+from tests.unit.test_unreadable_now import UnreadableNow, no_free_files, open_lake
+open_lake({str(tmp_path)!r}).steps().to_dicts()  # what is imported for it is imported now
+with no_free_files():
+    try:
+        open_lake({str(tmp_path)!r}).steps().to_dicts()
+    except UnreadableNow as error:
+        told = str(error)
+print(told)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be read at the moment: [Errno 24] Too many open files" in done.stdout
