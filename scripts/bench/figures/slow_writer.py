@@ -17,7 +17,8 @@ from rolltape.actors.writer import Writer
 from rolltape.scripts.bench.figure import Figure, FigureOrder
 from rolltape.scripts.bench.rolltape_recorder import read_back
 from rolltape.scripts.bench.stepping import VectorLoop, run_until
-from rolltape.storage.commits import Batch, CommitLog, CommitReport
+from rolltape.storage.commits import CommitLog, CommitReport
+from rolltape.storage.pending import Batch
 
 TITLE = "drift of the producer's memory over 10 M steps with a writer slowed to a tenth"
 SLOWDOWN = 10
