@@ -27,8 +27,9 @@ class OpenRows:
         self.rows = self.episodes = self.completed = 0
         self.return_sum = 0.0
         self.oldest_ns: int | None = None
-        self._limit = self._bar = 0
-        """Where a step says that the fragment is full, and where it is: the first is 0 while a look is wanted."""
+        self._limit = self._bar = self._room = 0
+        """Where a step says that the fragment is full, where it is, and how much it has room for: the first is 0 while
+        a look is wanted, the second while nothing more is to be taken. In rows, or in calls of a vector environment."""
 
     @property
     def prompted(self) -> bool:
@@ -46,6 +47,10 @@ class OpenRows:
     def hasten(self) -> None:
         """From now on every step asks for its fragment to be closed."""
         self._limit = self._bar = 0
+
+    def relax(self) -> None:
+        """Fragments are closed when they are full again."""
+        self._limit = self._bar = self._room
 
     @property
     def steps(self) -> int:

@@ -92,8 +92,7 @@ class SingleRows(OpenRows):
         self.ignored_steps = 0
         codecs = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
         self._row_bytes = row_bytes(codecs)
-        self._limit = self._bar = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
-        self._room = self._limit
+        self._room = self._limit = self._bar = max(1, min(config.max_rows, config.max_bytes // self._row_bytes))
         self._crowded = False
         """Whether the open fragment is full of parts of any size, and not of rows."""
         self._bulky = not all(codec.is_fixed for codec in codecs)
@@ -269,10 +268,6 @@ class SingleRows(OpenRows):
         """The same as int64, int32 and float64."""
         episode, t, returns = self.place(0)
         return tuple(np.array([n], kind).tobytes() for n, kind in ((episode, "i8"), (t, "i4"), (returns, "f8")))  # type: ignore[return-value]
-
-    def relax(self) -> None:
-        """Fragments are closed when they are full again."""
-        self._limit = self._room
 
     @property
     def nbytes(self) -> int:

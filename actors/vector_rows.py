@@ -87,7 +87,7 @@ class VectorRows(OpenRows):
         kept = [schema.action, *([schema.observation] if schema.has_observation_column else [])]
         self._row_bytes = row_bytes(kept)
         slots = max(1, min(config.max_rows // num_envs, config.max_bytes // (num_envs * self._row_bytes)))
-        self._slots = self._limit = self._bar = slots
+        self._room = self._limit = self._bar = slots
         self._block = VectorBlock(schema, num_envs, slots)
         self._spare: list[VectorBlock] = []
         self._pictures = VectorPictures(schema, num_envs, config.max_bytes, self._episode, self._t)
@@ -245,10 +245,6 @@ class VectorRows(OpenRows):
         """The same of all: int64, int32 and float64."""
         return self._episode.astype(np.int64).tobytes(), self._t.astype(np.int32).tobytes(), self._return.tobytes()
 
-    def relax(self) -> None:
-        """Fragments are closed when they are full again."""
-        self._limit = self._slots
-
     @property
     def nbytes(self) -> int:
         """Bytes of the open fragment, about."""
@@ -276,7 +272,7 @@ class VectorRows(OpenRows):
             self.oldest_ns,
             self._spare,
         )
-        self._block = self._spare.pop() if self._spare else VectorBlock(self._schema, self._n, self._slots)
+        self._block = self._spare.pop() if self._spare else VectorBlock(self._schema, self._n, self._room)
         if self._block.observations is not None:
             self._block.observations.carry(block.observations, self._slot)
         self._infos = InfoColumns(self._info_types)
