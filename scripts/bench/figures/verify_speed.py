@@ -20,7 +20,8 @@ TRIES = 3
 def measure(order: FigureOrder) -> list[Figure]:
     """Record, then verify with and without rows; the best of some tries, because the first reads from the disk."""
     lake = Path(order.folder)
-    run = rt.open(lake).run(record_steps(8_000_000 // (100 if order.quick else 1), lake)).folder
+    recorded = record_steps(8_000_000 // (100 if order.quick else 1), lake)  # a lake is opened when there is one
+    run = rt.open(lake).run(recorded).folder
     ray.shutdown()
     found: list[Figure] = []
     for rows in (False, True):
