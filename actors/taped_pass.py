@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rolltape.storage.frame_store import Frames, batches_ahead
+from rolltape.storage.frame_store import Frames, batches_through
 
 from .differences import same_bytes
 from .pass_order import PassOrder
@@ -23,7 +23,7 @@ class Film:
     """
 
     def __init__(self, films: list[Frames]) -> None:
-        self._batches = batches_ahead(films)
+        self._batches = batches_through(films)
         self.batch = np.empty(0, np.uint8)
 
     def has_more(self) -> bool:

@@ -23,7 +23,6 @@ from .frame_index import FrameIndex
 from .frames import from_rows
 from .listing import LakeListing
 from .part_files import part_errors
-from .reading_ahead import read_ahead
 
 PIECE_BYTES: Final = 1 << 20
 
@@ -239,12 +238,7 @@ class Frames:
 
 def through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
     """The pictures of some episodes of one run, one episode after the other."""
-    return chain.from_iterable(batches_ahead(films))
-
-
-def batches_ahead(films: Sequence[Frames]) -> Iterator[np.ndarray]:
-    """As `batches_through`; the next are decoded while some are looked at."""
-    return read_ahead(batches_through(films))
+    return chain.from_iterable(batches_through(films))
 
 
 def batches_through(films: Sequence[Frames]) -> Iterator[np.ndarray]:
