@@ -36,8 +36,9 @@ RETRY_S: Final = 1.0
 SMOOTHING: Final = 0.25
 """How much of what a sample costs is that of the newest."""
 RAYS_PART: Final = 5.0
-"""A call takes so many times what it takes of the thread that makes it: Ray's own threads do the rest, and the steps after
-it fill their caches again. A push of 16 pictures took 0.5 ms of the stepping thread, 0.4 of the pump and 2.6 in all."""
+"""A call takes so many times what it takes of the thread that makes it: Ray's own threads do the rest, and the steps
+after it fill their caches again. A push of 16 pictures took 0.5 ms of the stepping thread, 0.4 of the pump and 2.6 in
+all."""
 
 
 class GatewayLink(Protocol):
