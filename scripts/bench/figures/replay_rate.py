@@ -3,7 +3,9 @@
 Rules:
 1. Bare is what nobody can leave out: the same environment is made, reset as recorded, given the recorded actions; what
    it gives is thrown away. Eight in turn are stepped bare as they were recorded: in one vector environment.
-2. Bare and replayed alternate; a figure is the median of the pairs' ratios of wall time.
+2. Bare and replayed alternate, and which comes first does; a figure is the median of the pairs' ratios of wall time,
+   told with the ratios between which the middle half of the pairs lies. Machines waver by a tenth from one second to
+   the next: five pairs of CartPole gave 0.75 to 0.93 for the same code within a day.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import gymnasium as gym
@@ -26,18 +28,18 @@ from rolltape.scripts.bench.workloads import breakout
 
 TITLE = "replayed / bare steps a second: CartPole alone, 8 in turn, 8 native, Breakout"
 SEED = 0
-PAIRS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is recorded, and how it is stepped bare: `calls` of `step`, each of `n` sub-environments."""
+    """What is recorded, how it is stepped bare (`calls` of `step`, each of `n` sub-environments), in how many pairs."""
 
     name: str
     title: str
     make: Callable[[], Any]
     n: int
     calls: int
+    pairs: int
     vector: bool = True
 
 
@@ -46,16 +48,17 @@ def _cartpole() -> Any:
 
 
 CASES = (
-    Case("CartPole", "CartPole, one", _cartpole, 1, 200_000, vector=False),
-    Case("CartPole8", "CartPole, 8 in turn", lambda: SyncVectorEnv([_cartpole] * 8), 8, 25_000),
+    Case("CartPole", "CartPole, one", _cartpole, 1, 200_000, 24, vector=False),
+    Case("CartPole8", "CartPole, 8 in turn", lambda: SyncVectorEnv([_cartpole] * 8), 8, 25_000, 24),
     Case(
         "native8",
         "CartPole, 8 native",
         lambda: gym.make_vec("CartPole-v1", num_envs=8, vectorization_mode="vector_entry_point"),
         8,
         25_000,
+        24,
     ),
-    Case("Breakout", "Breakout with its pictures", breakout.make_single, 1, 12_000, vector=False),
+    Case("Breakout", "Breakout with its pictures", breakout.make_single, 1, 12_000, 12, vector=False),
 )
 
 
@@ -92,8 +95,8 @@ def _step(env: Any, actions: list[Any], vector: bool) -> None:
 def _figure(case: Case, run_id: str, actions: list[Any], order: FigureOrder) -> Figure:
     run = rt.open(Path(order.folder)).run(run_id)
     steps = len(run.steps())
-    pairs = [_pair(case, run, actions, steps) for _ in range(2 if order.quick else PAIRS)]
-    ratio = median(bare.wall_s / replayed.wall_s for bare, replayed in pairs)
+    pairs = [_pair(case, run, actions, steps, i % 2 == 1) for i in range(2 if order.quick else case.pairs)]
+    low, ratio, high = quantiles((bare.wall_s / replayed.wall_s for bare, replayed in pairs), n=4)
     used = median(bare.cpu_s / replayed.cpu_s for bare, replayed in pairs)
     bare_rate = median(steps / bare.wall_s for bare, _ in pairs)
     rate = median(steps / replayed.wall_s for _, replayed in pairs)
@@ -102,8 +105,8 @@ def _figure(case: Case, run_id: str, actions: list[Any], order: FigureOrder) -> 
         f"replayed / bare, {case.title}",
         ratio,
         "",
-        f"{rate:,.0f} and {bare_rate:,.0f} steps/s, medians of {len(pairs)} pairs of {steps:,} steps; "
-        f"by processor time {used:.2f}",
+        f"{rate:,.0f} and {bare_rate:,.0f} steps/s, medians of {len(pairs)} pairs of {steps:,} steps; the middle half "
+        f"of the pairs {low:.2f} to {high:.2f}; by processor time {used:.2f}",
     )
 
 
@@ -119,10 +122,13 @@ class _Took:
     cpu_s: float
 
 
-def _pair(case: Case, run: rt.Run, actions: list[Any], steps: int) -> tuple[_Took, _Took]:
-    bare = _timed(lambda: _bare(case, actions))
+def _pair(case: Case, run: rt.Run, actions: list[Any], steps: int, replay_first: bool) -> tuple[_Took, _Took]:
     reports: list[rt.ReplayReport] = []
-    replayed = _timed(lambda: reports.append(rt.replay(run)))
+    both = [lambda: _bare(case, actions), lambda: reports.append(rt.replay(run))]
+    if replay_first:
+        replayed, bare = _timed(both[1]), _timed(both[0])
+    else:
+        bare, replayed = _timed(both[0]), _timed(both[1])
     if not reports[0].exact or reports[0].steps != steps:
         raise Disagreement(f"{case.title}: {reports[0]}, {reports[0].divergence}")
     return bare, replayed
