@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,10 @@ from .frame_rows import SealedFrames
 from .infos import InfoColumns, InfoTypes
 from .sealed import SPARES, Batches
 from .value_buffers import ValueBuffer, value_buffer
+
+_SEGMENT: Final = np.dtype([("row", np.int64), ("episode", np.int64), ("t", np.int64)])
+pack_segment: Final = struct.Struct("=qqq").pack
+"""Where in a fragment an episode begins or goes on: row, episode, and t of that row; as bytes, see `pack_ended`."""
 
 
 class Columns:
@@ -43,7 +49,12 @@ class Columns:
 
 @dataclass(slots=True)
 class SealedRows:
-    """A fragment of one environment. Implements `sealed.Sealed`."""
+    """A fragment of one environment. Implements `sealed.Sealed`.
+
+    Attributes:
+        ends: rows that end an episode: the row times 4, plus 2 where it terminated, plus 1 where it was truncated.
+        segments: of `pack_segment`, by row.
+    """
 
     schema: RunSchema
     key: ProducerKey
@@ -51,8 +62,8 @@ class SealedRows:
     offset_ns: int
     rows: int
     columns: Columns
-    ends: list[tuple[int, bool, bool]]
-    segments: list[tuple[int, int, int]]
+    ends: list[int]
+    segments: list[bytes]
     infos: InfoColumns
     info_types: InfoTypes
     episodes: EpisodeRows
@@ -89,13 +100,13 @@ class SealedRows:
 
     def _steps(self, fragment: int) -> pa.RecordBatch:
         n, columns = self.rows, self.columns
-        starts = np.array([s[0] for s in self.segments] + [n])
-        lengths = np.diff(starts)
-        episode = np.repeat(np.array([s[1] for s in self.segments]), lengths)
-        first_t = np.repeat(np.array([s[2] for s in self.segments]) - starts[:-1], lengths)
+        segments = np.frombuffer(b"".join(self.segments), _SEGMENT)
+        lengths = np.diff(segments["row"], append=n)
+        episode = np.repeat(segments["episode"], lengths)
+        first_t = np.repeat(segments["t"] - segments["row"], lengths)
+        ends = np.array(self.ends, np.int64)
         terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        for row, ended, cut in self.ends:
-            terminated[row], truncated[row] = ended, cut
+        terminated[ends >> 2], truncated[ends >> 2] = ends & 2, ends & 1
         info, info_json = self.infos.close(n)
         arrays = key_columns(self.schema, self.key, fragment, np.full(n, self.sub_env, np.int32), episode)
         arrays.append(pa.array((np.arange(n) + first_t).astype(np.int32)))

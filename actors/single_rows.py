@@ -30,13 +30,13 @@ from rolltape.schema.info_json import encode_info
 from rolltape.schema.messages import ProducerKey
 from rolltape.schema.run_schema import RunSchema
 
-from .episode_rows import LARGEST_SEED, REPLAYS, STATUSES, EndedEpisode, EpisodeRows, Replay, Status
+from .episode_rows import LARGEST_SEED, REPLAYS, STATUSES, EpisodeRows, Replay, Status, pack_ended
 from .frame_rows import FrameRows
 from .infos import Agree, InfoColumns, InfoTypes
 from .misfit import refuse
 from .open_rows import OpenRows, row_bytes
 from .page import COUNTED, EPISODES, STEPS, STEPS_BEFORE, ProducerPage
-from .single_columns import Columns, SealedRows
+from .single_columns import Columns, SealedRows, pack_segment
 from .value_buffers import ObjectBuffer
 from .wall_clock import WallClock
 
@@ -74,8 +74,8 @@ class SingleRows(OpenRows):
         self._index = page.episode_index[0] = first_index - 1
         self._episode = -1
         self._open = False
-        self._ends: list[tuple[int, bool, bool]] = []
-        self._segments: list[tuple[int, int, int]] = []
+        self._ends: list[int] = []
+        self._segments: list[bytes] = []
         self._info_types = InfoTypes(agree)
         self._begin_infos()
         self._frames: dict[str, FrameRows] = {}
@@ -163,7 +163,7 @@ class SingleRows(OpenRows):
                 self._replay = "alone" if known else "none"
             elif self._seed_episode >= 0:
                 self._replay = "forward"
-            self._segments.append((self.rows, episode, 0))
+            self._segments.append(pack_segment(self.rows, episode, 0))
             self._page.episode_index[0] = index
             self._page.words[STEPS_BEFORE] = self.steps
             self._page.episode_steps[0] = COUNTED
@@ -213,7 +213,7 @@ class SingleRows(OpenRows):
                 self._bulky = True
             self._times[row] = now
             if ended:
-                self._ends.append((row, bool(terminated), bool(truncated)))
+                self._ends.append(row << 2 | bool(terminated) << 1 | bool(truncated))
             self._words[STEPS] = self._before + row + 1
             self.rows = row + 1
         except BaseException as error:
@@ -237,7 +237,7 @@ class SingleRows(OpenRows):
         for frames in self._frames.values():
             frames.drop(0, self._episode, t)
         self._infos.drop(self.rows)
-        while self._ends and self._ends[-1][0] >= self.rows:
+        while self._ends and self._ends[-1] >> 2 >= self.rows:
             self._ends.pop()
         self.abort()
         self._trim()
@@ -306,7 +306,7 @@ class SingleRows(OpenRows):
             self._observations.carry(columns.observations, n)
         self._t_before += n
         self._ends = []
-        self._segments = [(0, self._episode, self._t_before)] if self._open else []
+        self._segments = [pack_segment(0, self._episode, self._t_before)] if self._open else []
         self._begin_infos()
         self._episodes = EpisodeRows(self._schema, self._final_column)
         self._crowded = False
@@ -354,7 +354,7 @@ class SingleRows(OpenRows):
 
     def _end(self, status: Status, terminated: bool, truncated: bool) -> None:
         total = self._total()
-        row = EndedEpisode(
+        packed = pack_ended(
             self._sub_env,
             self._episode,
             PLACE_OF_STATUS[status],
@@ -367,11 +367,9 @@ class SingleRows(OpenRows):
             PLACE_OF_REPLAY[self._replay],
             self._start_us,
             self._clock.now_us(),
-            self._options,
-            self._reset_info,
-            None if self._observations is None else self._observations.item(self.rows),
         )
-        self._episodes.add(row)
+        final = None if self._observations is None else self._observations.item(self.rows)
+        self._episodes.add(packed, self._options, self._reset_info, final)
         self._open = False
         self.episodes += 1
         self._page.words[EPISODES] = self.episodes
