@@ -9,6 +9,8 @@ Rules:
 #include <stddef.h>
 #include <structmember.h>
 
+#define AGREEMENT 2 /* what Python's side expects, see `compiled_rows.py` */
+
 typedef struct {
     PyObject_HEAD
     Row *rows;
@@ -493,6 +495,8 @@ static int start(PyObject *module)
         return -1;
     int added = PyModule_AddType(module, (PyTypeObject *)step);
     Py_DECREF(step);
+    if (added == 0)
+        added = PyModule_AddIntConstant(module, "AGREEMENT", AGREEMENT);
 #ifdef CLOCK_MONOTONIC
     if (added == 0)
         added = PyModule_AddIntConstant(module, "HAS_MONOTONIC", 1);

@@ -8,6 +8,8 @@ import numpy as np
 
 from .value_buffers import Expected
 
+AGREEMENT: Final[int]
+"""As `compiled_rows.AGREEMENT`, where both are of the same source."""
 HAS_MONOTONIC: Final[int]
 """Whether it can read CLOCK_MONOTONIC itself."""
 

@@ -22,6 +22,10 @@ from .single_columns import Columns
 from .single_rows import SingleRows
 from .value_buffers import ArrayBuffer, Expected, IntegerBuffer
 
+AGREEMENT: Final = 2
+"""Which fields `SingleRows` and the part in C share, and what they put there; `_row.c` has the same number. Both are
+raised when that changes: a part that was built before would record something else without a word."""
+
 
 def _load() -> tuple[Any, str]:
     """The compiled module, or None and why."""
@@ -31,6 +35,8 @@ def _load() -> tuple[Any, str]:
         from . import _row
     except ImportError as error:
         return None, f"not built, or for another platform ({error})"
+    if getattr(_row, "AGREEMENT", 1) != AGREEMENT:
+        return None, "built from another version of its source; `make compiled` builds it again"
     for array in (np.zeros((2, 3), np.float32), np.zeros((2, 3), np.int64)[:, 1:], np.zeros(0), np.zeros((4, 1), "u1")):
         said = (array.ctypes.data, id(array.dtype), array.shape, array.flags.c_contiguous)
         if _row.look(array) != said:

@@ -24,3 +24,11 @@ BUILDS = shutil.which(os.environ.get("CC") or COMPILER) and Path(sysconfig.get_p
 def test_they_are_there_where_a_compiler_is(name: str) -> None:
     importlib.import_module(f"rolltape.{name}")
     assert compiled_rows.WHY_NOT == ""
+
+
+def test_a_part_built_from_another_source_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = pytest.importorskip("rolltape.actors._row", reason="not built: see above")
+    assert compiled_rows.WHY_NOT or row.AGREEMENT == compiled_rows.AGREEMENT
+    monkeypatch.setattr(row, "AGREEMENT", compiled_rows.AGREEMENT - 1)
+    module, why = compiled_rows._load()
+    assert module is None and "`make compiled`" in why
