@@ -4,8 +4,9 @@ Rules:
 1. Bare is what nobody can leave out: the same environment is made, reset as recorded, given the recorded actions; what
    it gives is thrown away. Eight in turn are stepped bare as they were recorded: in one vector environment.
 2. Each is a process of its own that does it again and again, after once that does not count. They run in turn, a tenth
-   of a second each, and stand still while the other does (SIGSTOP), so that both meet the same moods of the machine:
-   whole replays in turn with whole bare loops, of 1 to 5 s, gave 0.75 to 0.93 for the same code within a day.
+   of a second each, and stand still while the other does (SIGSTOP), each time both on the next processor, so that they
+   meet the same moods of the machine: whole replays in turn with whole bare loops, of 1 to 5 s, gave 0.75 to 0.93 for
+   the same code within a day.
 3. A figure is the time that the bare passes ran divided by the time that as many replays ran.
 """
 
@@ -17,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -155,8 +156,10 @@ class _Runner:
         self._signal(signal.SIGSTOP)
         self._pipe.send("go")
 
-    def run(self, seconds: float) -> None:
-        """Let it go on for so long."""
+    def run(self, seconds: float, on: int | None) -> None:
+        """Let it go on for so long, its stepping thread on the processor `on` where a process may choose."""
+        if on is not None:
+            os.sched_setaffinity(self._process.pid or 0, {on})
         began = time.monotonic()
         self._signal(signal.SIGCONT)
         time.sleep(seconds)
@@ -183,6 +186,10 @@ class _Runner:
         os.kill(self._process.pid, number)
 
 
+def _processors() -> list[int | None]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]  # only Linux has it
+
+
 def _figure(place: int, run_id: str, order: FigureOrder) -> Figure:
     case, passes = CASES[place], 2 if order.quick else CASES[place].passes
     steps = len(rt.open(Path(order.folder)).run(run_id).steps())
@@ -190,9 +197,11 @@ def _figure(place: int, run_id: str, order: FigureOrder) -> Figure:
     try:
         for runner in runners:
             runner.ready()
-        while min(len(runner.ends) for runner in runners) < passes:
+        for processor in cycle(_processors()):
             for runner in runners:
-                runner.run(SLICE_S)
+                runner.run(SLICE_S, processor)
+            if min(len(runner.ends) for runner in runners) >= passes:
+                break
     finally:
         for runner in runners:
             runner.kill()
