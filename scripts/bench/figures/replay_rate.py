@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -186,7 +186,7 @@ class _Runner:
         os.kill(self._process.pid, number)
 
 
-def _processors() -> list[int | None]:
+def _processors() -> Sequence[int | None]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]  # only Linux has it
 
 
