@@ -27,18 +27,19 @@ MAX_TUPLE = 64
 BYTES_PER_VALUE = 16
 NUMBER_KINDS = pa.int64(), pa.float64(), pa.bool_()
 """Of Python's int, float and bool."""
-_PYTHON_TYPES: dict[type, pa.DataType] = {
+_SCALAR_TYPES: dict[type, pa.DataType] = {
     bool: pa.bool_(),
     int: pa.int64(),
     float: pa.float64(),
     str: pa.string(),
+    **{np.dtype(code).type: pa.from_numpy_dtype(np.dtype(code)) for code in "?bhilBHILefd"},
 }
 
 
 def info_type(value: Any) -> pa.DataType | None:
     """The Arrow type in which `value` is kept exactly, or None: it belongs into JSON."""
     kind = type(value)
-    if (known := _PYTHON_TYPES.get(kind)) is not None:
+    if (known := _SCALAR_TYPES.get(kind)) is not None:
         if kind is int and not -(1 << 63) <= value < 1 << 63:
             return None
         return None if kind is str and not _is_utf8(value) else known
